@@ -1,0 +1,410 @@
+//! What is said to a machine and what comes back, as values: nothing here reaches anything.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::secret::Secret;
+
+/// A piece of a text that is sent. Only the writer of a stream opens the secret ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// May be shown.
+    Text(String),
+    /// May not.
+    Secret(Secret),
+}
+
+/// A text made of parts: SQL with a verifier in it, a file with a password in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text(pub Vec<Part>);
+
+impl Text {
+    /// A text without secrets.
+    pub fn plain(text: impl Into<String>) -> Self {
+        Text(vec![Part::Text(text.into())])
+    }
+
+    /// A text that is a secret as a whole.
+    pub fn secret(secret: Secret) -> Self {
+        Text(vec![Part::Secret(secret)])
+    }
+
+    /// The same with more text at its end.
+    pub fn push(mut self, text: impl AsRef<str>) -> Self {
+        self.push_str(text.as_ref());
+        self
+    }
+
+    /// The same with a secret at its end.
+    pub fn push_secret(mut self, secret: Secret) -> Self {
+        self.0.push(Part::Secret(secret));
+        self
+    }
+
+    /// Appends text.
+    pub fn push_str(&mut self, text: &str) {
+        if let Some(Part::Text(last)) = self.0.last_mut() {
+            last.push_str(text);
+        } else {
+            self.0.push(Part::Text(text.to_owned()));
+        }
+    }
+
+    /// Appends another text.
+    pub fn append(&mut self, other: Text) {
+        for part in other.0 {
+            match part {
+                Part::Text(text) => self.push_str(&text),
+                secret => self.0.push(secret),
+            }
+        }
+    }
+
+    /// Whether a secret is in it.
+    pub fn is_secret(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Secret(_)))
+    }
+
+    /// The text, with `[secret]` where a secret stands.
+    pub fn shown(&self) -> String {
+        self.0
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.as_str(),
+                Part::Secret(_) => "[secret]",
+            })
+            .collect()
+    }
+
+    /// The whole text with its secrets, for the one writer that sends it, and for comparing it with what was found.
+    pub fn expose(&self) -> Secret {
+        let mut whole = String::new();
+        for part in &self.0 {
+            whole.push_str(match part {
+                Part::Text(text) => text,
+                Part::Secret(secret) => secret.expose(),
+            });
+        }
+        Secret::new(whole)
+    }
+}
+
+/// The language a database server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dialect {
+    /// PostgreSQL 15, through `psql`.
+    Postgres,
+    /// MariaDB 10.11, through `mariadb`.
+    MariaDb,
+}
+
+/// A database server and how to come in: inside its container, over its local socket, as its superuser.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Server {
+    /// The service, as in `analytics`.
+    pub service: String,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// The login for us: `postgres`, or `root`.
+    pub superuser: String,
+}
+
+/// Where a resource lives, and so who is asked about it and told to change it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// The machine that owns the engine: files in the environment's generated folder.
+    Folder,
+    /// The Docker engine.
+    Engine,
+    /// A database server; `None` is the server as a whole (PostgreSQL: its maintenance database `postgres`).
+    Sql(Arc<Server>, Option<String>),
+}
+
+/// What a kind asks. Constant: the names of what it looks for are never in it, so equal questions are asked once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// Names the answer; one word.
+    pub name: &'static str,
+    /// What is asked, of whom.
+    pub ask: Ask,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// One `SELECT` of PostgreSQL without a semicolon, asked once a server. Its first column is `key` (text); every row
+    /// comes back as a JSON object of its columns.
+    PostgresServer(&'static str),
+    /// The same, asked in every declared database that exists.
+    PostgresDatabase(&'static str),
+    /// One `SELECT` of MariaDB without a semicolon and with one column, a `JSON_OBJECT` with a member `key`; asked once.
+    MariaDb(&'static str),
+    /// The ledger of every database (PostgreSQL) or of the server (MariaDB): rows `key`, `digest`; no rows where it is not made
+    /// yet.
+    Ledger(Dialect),
+    /// Something the engine knows; rows are Docker's own JSON.
+    Engine(EngineQuestion),
+    /// The files of the environment's generated folder, by relative path.
+    Folder,
+}
+
+/// What the engine is asked. Every row is an object with a member `key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineQuestion {
+    /// Containers of the project: key = Compose service; members `inspect` (of the container) and `image` (inspect of its
+    /// image, or null). Containers that hold one of our names without being ours: the same with `foreign: true`.
+    Containers,
+    /// Networks of any owner: key = name; member `inspect`.
+    Networks,
+    /// Volumes of any owner: key = name; member `inspect`.
+    Volumes,
+    /// Images: key = each of their tags (`postgres:15-bookworm`); member `inspect`.
+    Images,
+}
+
+/// One row of an answer.
+pub type Row = Map<String, Value>;
+
+/// The rows of an answer, found by their `key`.
+#[derive(Clone, Debug, Default)]
+pub struct Rows(HashMap<String, Vec<Row>>);
+
+impl Rows {
+    /// Indexes rows by their member `key`; one without it is under the empty key.
+    pub fn new(rows: impl IntoIterator<Item = Row>) -> Self {
+        let mut by_key: HashMap<String, Vec<Row>> = HashMap::new();
+        for row in rows {
+            let key = row
+                .get("key")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            by_key.entry(key).or_default().push(row);
+        }
+        Rows(by_key)
+    }
+
+    /// The rows of one key.
+    pub fn of(&self, key: &str) -> &[Row] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// All keys, sorted.
+    pub fn keys(&self) -> Vec<&str> {
+        let mut keys: Vec<_> = self.0.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+/// What came back for a question at a place.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It was answered.
+    Rows(Rows),
+    /// The place itself is not there (a database that does not exist), so nothing in it is.
+    Absent,
+    /// The place cannot be asked before something else is done: its server is down. The words say what.
+    Down(String),
+    /// It was asked and no usable answer came: unknown, never absent. The words say why.
+    Unreadable(String),
+}
+
+/// All answers of one look, by place and question.
+#[derive(Clone, Debug, Default)]
+pub struct Answers(HashMap<Place, HashMap<&'static str, Answer>>);
+
+impl Answers {
+    /// Keeps an answer.
+    pub fn put(&mut self, place: Place, question: &'static str, answer: Answer) {
+        self.0.entry(place).or_default().insert(question, answer);
+    }
+
+    /// The answer to a question at a place; `None` if it was never asked there.
+    pub fn get(&self, place: &Place, question: &str) -> Option<&Answer> {
+        self.0.get(place)?.get(question)
+    }
+
+    /// Takes over all answers of another look.
+    pub fn extend(&mut self, other: Answers) {
+        for (place, answers) in other.0 {
+            self.0.entry(place).or_default().extend(answers);
+        }
+    }
+}
+
+/// An effect, carried out by the target that owns the place.
+#[derive(Clone, Debug)]
+pub enum Do {
+    /// SQL at the resource's place. `transaction`: it can run in one, and then it does, together with its ledger entry.
+    Sql {
+        /// Statements, each with its semicolon.
+        text: Text,
+        /// Whether it can run in a transaction.
+        transaction: bool,
+    },
+    /// Restart the server at the resource's place and wait until it answers again.
+    Restart,
+    /// Something the engine does.
+    Engine(EngineAction),
+    /// Write a file of the environment's generated folder: old or new, never torn.
+    Write(File),
+    /// Remove a file of the environment's generated folder.
+    Unlink(String),
+}
+
+/// A file of the environment's generated folder (`.provision/ENV/`, mode 0700).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Relative path, `/` between folders.
+    pub path: String,
+    /// What it holds.
+    pub content: Text,
+    /// Its mode: 0600, or 0644 for what a container must read.
+    pub mode: u32,
+}
+
+/// What the engine is told. Bodies are Docker's own JSON, as read from it.
+#[derive(Clone, Debug)]
+pub enum EngineAction {
+    /// Pull an image from its registry.
+    Pull {
+        /// `postgres:15-bookworm`.
+        image: String,
+    },
+    /// Build an image from a context made of texts and files.
+    Build {
+        /// The tag it gets.
+        image: String,
+        /// Path in the context and content, `Dockerfile` among them.
+        context: Vec<(String, Text)>,
+        /// Build arguments.
+        args: Vec<(String, String)>,
+        /// Folder of the user copied into the context under this path, what `.dockerignore` names left out.
+        folder: Option<(String, std::path::PathBuf)>,
+        /// Whether the machine's own CA bundle goes into the context as `ca-certificates.crt`.
+        ca: bool,
+    },
+    /// Make a bare Debian root file system with mmdebstrap or debootstrap and import it.
+    Bootstrap {
+        /// The tag it gets.
+        image: String,
+        /// `bookworm`.
+        suite: String,
+    },
+    /// Create a network; refused if one of that name exists.
+    CreateNetwork {
+        /// Its name.
+        name: String,
+        /// Body of the API's `NetworkCreateRequest`.
+        body: Value,
+    },
+    /// Remove a network.
+    RemoveNetwork {
+        /// Its name.
+        name: String,
+    },
+    /// Create a volume; checked afterwards, since the API silently returns an old one.
+    CreateVolume {
+        /// Its name.
+        name: String,
+        /// Body of the API's `VolumeCreateRequest`.
+        body: Value,
+    },
+    /// Remove a volume and the data in it.
+    RemoveVolume {
+        /// Its name.
+        name: String,
+    },
+    /// Create and start a container under a name, in place of an old one if there is one: created beside it under a temporary
+    /// name, the old one stopped and removed, then renamed and started.
+    RunContainer {
+        /// The Compose service, whose config hash is looked up.
+        service: String,
+        /// The final name.
+        name: String,
+        /// Id of the container it takes the place of.
+        replaces: Option<String>,
+        /// Body of the API's `ContainerCreateBody`, without `Env`.
+        body: Value,
+        /// Its environment.
+        env: Vec<(String, Text)>,
+        /// Networks besides the one in `body`, if any: name and the body of the API's `EndpointSettings`.
+        networks: Vec<(String, Value)>,
+    },
+    /// Start a container.
+    StartContainer {
+        /// Its id or name.
+        name: String,
+    },
+    /// Stop and start a container.
+    RestartContainer {
+        /// Its id or name.
+        name: String,
+    },
+    /// Give a container another name.
+    RenameContainer {
+        /// Its id.
+        id: String,
+        /// The new name.
+        name: String,
+    },
+    /// Connect a container to a network.
+    Connect {
+        /// The container's id or name.
+        container: String,
+        /// The network's name.
+        network: String,
+        /// The API's `EndpointSettings`.
+        endpoint: Value,
+    },
+    /// Stop and remove a container; its volumes stay.
+    RemoveContainer {
+        /// Its id or name.
+        name: String,
+    },
+    /// Wait until a container is healthy by its own health check (or, without one, stays running).
+    WaitHealthy {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What one look at the targets asks: everything, in one trip each.
+#[derive(Clone, Debug, Default)]
+pub struct Sheet {
+    /// The Compose project.
+    pub project: String,
+    /// Names that our containers have or would have, with their service; a container that has one and is not of the project
+    /// is foreign.
+    pub containers: HashMap<String, String>,
+    /// Image tags whose inspection is wanted.
+    pub images: Vec<String>,
+    /// Networks whose inspection is wanted.
+    pub networks: Vec<String>,
+    /// Volumes whose inspection is wanted.
+    pub volumes: Vec<String>,
+    /// Files of the generated folder.
+    pub files: Vec<String>,
+    /// Database servers, each with its declared databases.
+    pub servers: Vec<(Arc<Server>, Vec<String>)>,
+    /// The questions, all kinds together.
+    pub questions: Vec<Question>,
+}
+
+/// One change's SQL, ready to be sent with others of its server in one trip.
+#[derive(Clone, Debug)]
+pub struct SqlStep {
+    /// The database it runs in; `None` is the maintenance database (PostgreSQL) or none (MariaDB).
+    pub database: Option<String>,
+    /// Statements, each with its semicolon.
+    pub text: Text,
+    /// Runs in one transaction, together with its ledger entry.
+    pub transaction: bool,
+    /// What is written into the ledger when it is done: id and digest.
+    pub remember: Option<(String, String)>,
+    /// What is taken out of the ledger when it is done.
+    pub forget: Option<String>,
+}

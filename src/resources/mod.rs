@@ -1,0 +1,107 @@
+//! The kinds of things, one file each. A new kind is a file of pure functions and a row in the table below; nothing else
+//! lists them.
+
+use std::borrow::Cow;
+
+use crate::command::{Question, Row};
+use crate::resource::{Field, Kind, Removal, Step};
+
+macro_rules! kinds {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        $(pub mod $module;)*
+
+        /// A thing of any kind.
+        #[derive(Clone, Debug)]
+        pub enum Thing {
+            $(#[doc = stringify!($module)] $name(Box<$module::$name>),)*
+        }
+
+        $(impl From<$module::$name> for Thing {
+            fn from(thing: $module::$name) -> Thing { Thing::$name(Box::new(thing)) }
+        })*
+
+        /// All questions, one a kind; equal ones are asked once.
+        pub const QUESTIONS: &[Question] = &[$(<$module::$name as Kind>::QUESTION),*];
+
+        impl Thing {
+            /// The kind's noun.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Thing::$name(_) => <$module::$name as Kind>::NAME,)* }
+            }
+
+            /// What its kind asks.
+            pub fn question(&self) -> &'static str {
+                match self { $(Thing::$name(_) => <$module::$name as Kind>::QUESTION.name,)* }
+            }
+
+            /// See [`Kind::key`].
+            pub fn key(&self) -> Cow<'_, str> {
+                match self { $(Thing::$name(thing) => thing.key(),)* }
+            }
+
+            /// See [`Kind::read`].
+            ///
+            /// # Errors
+            /// A sentence that says what could not be understood.
+            pub fn read(&self, rows: &[Row]) -> Result<Option<Thing>, String> {
+                match self { $(Thing::$name(thing) => Ok(thing.read(rows)?.map(Thing::from)),)* }
+            }
+
+            /// See [`Kind::fields`].
+            pub fn fields(&self, found: Option<&Thing>) -> Vec<Field> {
+                match (self, found) {
+                    $((Thing::$name(thing), Some(Thing::$name(found))) => thing.fields(Some(found)),)*
+                    $((Thing::$name(thing), _) => thing.fields(None),)*
+                }
+            }
+
+            /// See [`Kind::steps`].
+            pub fn steps(&self, found: Option<&Thing>) -> Vec<Step> {
+                match (self, found) {
+                    $((Thing::$name(thing), Some(Thing::$name(found))) => thing.steps(Some(found)),)*
+                    $((Thing::$name(thing), _) => thing.steps(None),)*
+                }
+            }
+
+            /// See [`Kind::named`]: by the kind's noun and the ledger's key.
+            pub fn named(kind: &str, key: &str) -> Option<Thing> {
+                $(if kind == <$module::$name as Kind>::NAME {
+                    return <$module::$name as Kind>::named(key).map(Thing::from);
+                })*
+                None
+            }
+
+            /// See [`Kind::remove`].
+            pub fn remove(&self) -> Removal {
+                match self { $(Thing::$name(thing) => thing.remove(),)* }
+            }
+
+            /// See [`Kind::recipe`].
+            pub fn recipe(&self, found: &Thing) -> Vec<String> {
+                match (self, found) {
+                    $((Thing::$name(thing), Thing::$name(found)) => thing.recipe(found),)*
+                    _ => Vec::new(),
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    image::Image,
+    network::Network,
+    volume::Volume,
+    file::RenderedFile,
+    container::Container,
+    postgres_role::PostgresRole,
+    postgres_database::PostgresDatabase,
+    postgres_extension::PostgresExtension,
+    postgres_setting::PostgresSetting,
+    postgres_grant::PostgresGrant,
+    sql_script::SqlScript,
+    mariadb_database::MariadbDatabase,
+    mariadb_user::MariadbUser,
+    mariadb_grant::MariadbGrant,
+    mariadb_setting::MariadbSetting,
+    mariadb_script::MariadbScript,
+}

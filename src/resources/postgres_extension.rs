@@ -1,0 +1,31 @@
+//! Stub, replaced by its author.
+use std::borrow::Cow;
+
+use crate::command::{Ask, Question, Row};
+use crate::resource::{Field, Kind, Removal, Step};
+
+#[derive(Clone, Debug, Default)]
+pub struct PostgresExtension {}
+
+impl Kind for PostgresExtension {
+    const NAME: &'static str = "postgres_extension";
+    const QUESTION: Question = Question { name: "postgres_extension", ask: Ask::Folder };
+    fn key(&self) -> Cow<'_, str> {
+        Cow::Borrowed("")
+    }
+    fn read(&self, _rows: &[Row]) -> Result<Option<Self>, String> {
+        Ok(None)
+    }
+    fn fields(&self, _found: Option<&Self>) -> Vec<Field> {
+        Vec::new()
+    }
+    fn steps(&self, _found: Option<&Self>) -> Vec<Step> {
+        Vec::new()
+    }
+    fn named(_key: &str) -> Option<Self> {
+        None
+    }
+    fn remove(&self) -> Removal {
+        Removal::Forget
+    }
+}

@@ -1,0 +1,164 @@
+//! A secret: a value that cannot be shown, and the two one-way forms in which passwords travel to databases.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// A password, key or token. It has no `Display`, its `Debug` says `[secret]`, and it cannot be serialized. What it holds
+/// leaves only through [`Secret::expose`], whose callers the rules of the house name.
+#[derive(Clone)]
+pub struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    /// Takes a text as a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(Arc::new(Zeroizing::new(text.into())))
+    }
+
+    /// The text itself, for the one writer that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// The SCRAM-SHA-256 verifier that PostgreSQL stores verbatim (RFC 5803), with a salt derived from `seed`, so that
+    /// rendering twice gives the same bytes. It lets nobody log in, but it can be attacked offline: also a secret.
+    pub fn scram_verifier(&self, seed: &str) -> Secret {
+        let digest = Sha256::digest(format!("provision scram salt\0{seed}"));
+        Secret::new(scram(self.expose(), &digest[..16], 4096))
+    }
+
+    /// Whether a stored verifier was made from this password. `None`: it has another form (`md5...`), so nobody can tell.
+    pub fn matches_scram(&self, stored: &Secret) -> Option<bool> {
+        let rest = stored.expose().strip_prefix("SCRAM-SHA-256$")?;
+        let (head, _) = rest.split_once('$')?;
+        let (iterations, salt) = head.split_once(':')?;
+        let salt = STANDARD.decode(salt).ok()?;
+        let iterations = iterations
+            .parse()
+            .ok()
+            .filter(|n| (1..=10_000_000).contains(n))?;
+        let own = scram(self.expose(), &salt, iterations);
+        Some(own.as_bytes().ct_eq(stored.expose().as_bytes()).into())
+    }
+
+    /// The form in which MariaDB's `mysql_native_password` keeps a password: `*` and the upper-case hex of SHA-1 twice.
+    /// It is unsalted: also a secret.
+    pub fn native_hash(&self) -> Secret {
+        let twice = Sha1::digest(Sha1::digest(self.expose()));
+        Secret::new(format!("*{}", hex(&twice).to_uppercase()))
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose()
+            .as_bytes()
+            .ct_eq(other.expose().as_bytes())
+            .into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// A verifier that no password matches: for a superuser who comes in by the local socket only. Its stored key is an HMAC,
+/// whose preimage under SHA-256 nobody has; so nothing needs to be drawn, kept or thrown away, and rendering twice gives
+/// the same bytes.
+pub fn locked_verifier(seed: &str) -> String {
+    let digest = Sha256::digest(format!("provision locked salt\0{seed}"));
+    let key = |what: &str| {
+        STANDARD.encode(keyed(
+            b"provision locked verifier",
+            format!("{what}\0{seed}").as_bytes(),
+        ))
+    };
+    format!(
+        "SCRAM-SHA-256$4096:{}${}:{}",
+        STANDARD.encode(&digest[..16]),
+        key("stored"),
+        key("server")
+    )
+}
+
+/// The native hash that no password matches, as [`locked_verifier`].
+pub fn locked_native_hash(seed: &str) -> String {
+    let key = keyed(b"provision locked native hash", seed.as_bytes());
+    format!("*{}", hex(&key[..20]).to_uppercase())
+}
+
+/// SHA-256 of a text as lower-case hex.
+pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(bytes.as_ref()))
+}
+
+fn scram(password: &str, salt: &[u8], iterations: u32) -> String {
+    // PostgreSQL takes the raw bytes where SASLprep prohibits the text.
+    let prepared = stringprep::saslprep(password).unwrap_or(password.into());
+    let mut salted = [0u8; 32];
+    pbkdf2::pbkdf2_hmac::<Sha256>(prepared.as_bytes(), salt, iterations, &mut salted);
+    let stored = Sha256::digest(keyed(&salted, b"Client Key"));
+    let server = keyed(&salted, b"Server Key");
+    format!(
+        "SCRAM-SHA-256${iterations}:{}${}:{}",
+        STANDARD.encode(salt),
+        STANDARD.encode(stored),
+        STANDARD.encode(server)
+    )
+}
+
+fn keyed(key: &[u8], message: &[u8]) -> [u8; 32] {
+    // HMAC takes a key of any length, so this cannot fail; an empty digest would match nothing.
+    Hmac::<Sha256>::new_from_slice(key)
+        .map(|mac| mac.chain_update(message).finalize().into_bytes().into())
+        .unwrap_or_default()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verifier_matches_its_password_only() {
+        let password = Secret::new("django_pass");
+        let stored = password.scram_verifier("iact/analytics/django_user");
+        assert_eq!(password.matches_scram(&stored), Some(true));
+        assert_eq!(Secret::new("other").matches_scram(&stored), Some(false));
+        assert_eq!(password.matches_scram(&Secret::new("md5abc")), None);
+        assert_eq!(
+            password.matches_scram(&Secret::new(locked_verifier("x"))),
+            Some(false)
+        );
+    }
+
+    #[test]
+    fn the_native_hash_is_the_well_known_one() {
+        assert_eq!(
+            Secret::new("password").native_hash().expose(),
+            "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"
+        );
+    }
+
+    #[test]
+    fn a_secret_does_not_show_itself() {
+        assert_eq!(
+            format!("{:?}", Some(Secret::new("hunter2"))),
+            "Some([secret])"
+        );
+    }
+}
