@@ -347,6 +347,16 @@ pub trait Kind: Sized + Clone + fmt::Debug {
     /// How to remove what was found (called on the found thing).
     fn remove(&self) -> Removal;
 
+    /// Whether what was found is really there: an image that is only known to its registry is not.
+    fn exists(&self) -> bool {
+        true
+    }
+
+    /// Why what was found is somebody else's and never touched.
+    fn foreign(&self) -> Option<String> {
+        None
+    }
+
     /// What cannot be altered and how to get there by hand: said where a differing field has [`Impact::DataRisk`].
     fn recipe(&self, _found: &Self) -> Vec<String> {
         Vec::new()

@@ -1,31 +1,503 @@
-//! Stub, replaced by its author.
+//! `container`: a service's container on the Docker engine, compared field by field with what the engine says.
+
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::command::{Ask, Question, Row};
-use crate::resource::{Field, Kind, Removal, Step};
+use serde_json::{Map, Value, json};
 
-#[derive(Clone, Debug, Default)]
-pub struct Container {}
+use crate::command::{Ask, EngineAction, EngineQuestion, Question, Row, Text};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::secret::Secret;
+
+/// A container of a Compose project.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Container {
+    /// The Compose project, as in `iact`.
+    pub project: String,
+    /// The Compose service, as in `analytics`.
+    pub service: String,
+    /// Its name, as in `iact-analytics-1`.
+    pub name: String,
+    /// The tag of its image.
+    pub image: String,
+    /// What it runs; `None`: what its image says.
+    pub command: Option<Vec<String>>,
+    /// Its environment, without what its image sets.
+    pub env: BTreeMap<String, Text>,
+    /// Its published ports.
+    pub ports: BTreeSet<Port>,
+    /// What is mounted, by path inside.
+    pub mounts: BTreeMap<String, Mount>,
+    /// The network it is on, under its service's name.
+    pub network: String,
+    /// How the engine sees that it is healthy; `None`: what its image says.
+    pub health: Option<Health>,
+    /// The services that have to be healthy before it.
+    pub depends: Vec<String>,
+    /// Seconds between the signal to stop and the kill.
+    pub stop_seconds: i64,
+    /// The user it runs as; `None`: what its image says.
+    pub user: Option<String>,
+    /// The folder with the Compose file, for the labels by which Compose knows the project.
+    pub folder: String,
+    /// Of a found one: what only the engine knows.
+    pub live: Option<Live>,
+}
+
+/// What only the engine knows of a container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Live {
+    /// Its id.
+    pub id: String,
+    /// `running`, `exited`, `restarting`, ...
+    pub state: String,
+    /// Its exit code, where it does not run.
+    pub exit_code: i64,
+    /// `healthy`, `unhealthy`, `starting`; empty without a health check.
+    pub health: String,
+    /// Whether it is somebody else's.
+    pub foreign: bool,
+    /// Its tag no longer names the image it was made from.
+    pub outdated: bool,
+    /// Whether its command and health check are its image's own.
+    pub own_command: bool,
+    /// Whether its health check is its image's own.
+    pub own_health: bool,
+    /// Its restart policy.
+    pub restart: String,
+}
+
+/// A published port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    /// Port inside.
+    pub inside: u16,
+    /// Address on the machine, `127.0.0.1` unless told otherwise.
+    pub address: String,
+    /// Port on the machine.
+    pub outside: u16,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// A named volume: its name in the engine and its key in the Compose file.
+    Volume(String, String),
+    /// A path of the machine, and whether it is read-only.
+    Bind(String, bool),
+}
+
+impl Mount {
+    fn shown(&self) -> String {
+        match self {
+            Mount::Volume(name, _) => format!("volume {name}"),
+            Mount::Bind(path, true) => format!("{path}, read-only"),
+            Mount::Bind(path, false) => path.clone(),
+        }
+    }
+}
+
+/// A health check. Times in seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// `["CMD", ...]`.
+    pub test: Vec<String>,
+    /// Between two checks.
+    pub interval: i64,
+    /// For one check.
+    pub timeout: i64,
+    /// Failed checks in a row until it is unhealthy.
+    pub retries: i64,
+    /// After the start, in which failures do not count.
+    pub start_period: i64,
+}
+
+const NANOS: i64 = 1_000_000_000;
+const RESTART: &str = "unless-stopped";
+
+impl Container {
+    /// The labels that are ours, also written into the Compose file.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([("provision.service".to_owned(), self.service.clone())])
+    }
+
+    /// Whether a found container runs.
+    pub fn runs(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.state == "running")
+    }
+
+    /// The name Compose 1.29 gives: as good as ours.
+    fn old_name(&self) -> String {
+        format!("{}_{}_1", self.project, self.service)
+    }
+
+    fn env_fields(&self, found: Option<&Self>) -> Vec<Field> {
+        let mut fields = Vec::new();
+        for (name, wanted) in &self.env {
+            let label = format!("env {name}");
+            let there = found.and_then(|f| f.env.get(name));
+            if wanted.is_secret() {
+                let same = if there.is_some_and(|t| t.expose() == wanted.expose()) { Same::Yes } else { Same::No };
+                fields.push(Field::hidden(label, there.is_some(), same, Impact::Recreate));
+            } else {
+                // What stood there may have been a secret before the file changed, so only equality is told.
+                let same = there.is_some_and(|t| t.expose() == wanted.expose());
+                let from = there.map(|_| if same { wanted.shown() } else { "differs".to_owned() });
+                fields.push(Field::new(label, from, wanted.shown(), Impact::Recreate));
+            }
+        }
+        for name in found.into_iter().flat_map(|f| f.env.keys()).filter(|name| !self.env.contains_key(*name)) {
+            fields.push(Field::extra(format!("env {name}"), "set", Impact::Recreate));
+        }
+        fields
+    }
+
+    fn port_fields(&self, found: Option<&Self>) -> Vec<Field> {
+        let shown = |ports: &BTreeSet<Port>, inside: u16| {
+            let all: Vec<_> = ports
+                .iter()
+                .filter(|port| port.inside == inside)
+                .map(|port| format!("{}:{}", port.address, port.outside))
+                .collect();
+            (!all.is_empty()).then(|| all.join(", "))
+        };
+        let none = BTreeSet::new();
+        let there = found.map_or(&none, |f| &f.ports);
+        let inside: BTreeSet<u16> = self.ports.iter().chain(there).map(|port| port.inside).collect();
+        inside
+            .into_iter()
+            .map(|inside| {
+                let name = format!("port {inside}");
+                let (from, to) = (shown(there, inside), shown(&self.ports, inside));
+                match to {
+                    Some(to) => Field::new(name, from, to, Impact::Recreate),
+                    None => Field::extra(name, from.unwrap_or_default(), Impact::Recreate),
+                }
+            })
+            .collect()
+    }
+
+    fn mount_fields(&self, found: Option<&Self>) -> Vec<Field> {
+        let mut fields: Vec<_> = self
+            .mounts
+            .iter()
+            .map(|(path, mount)| {
+                let there = found.and_then(|f| f.mounts.get(path)).map(Mount::shown);
+                Field::new(format!("mount {path}"), there, mount.shown(), Impact::Recreate)
+            })
+            .collect();
+        for (path, mount) in found.into_iter().flat_map(|f| &f.mounts) {
+            if !self.mounts.contains_key(path) {
+                fields.push(Field::extra(format!("mount {path}"), mount.shown(), Impact::Recreate));
+            }
+        }
+        fields
+    }
+
+    fn endpoint(&self) -> Value {
+        json!({ "Aliases": [self.service] })
+    }
+
+    fn body(&self) -> Value {
+        let mut exposed = Vec::new();
+        let mut bindings = Map::new();
+        for port in &self.ports {
+            let key = format!("{}/tcp", port.inside);
+            exposed.push(key.clone());
+            let list = bindings.entry(key).or_insert_with(|| json!([]));
+            if let Some(list) = list.as_array_mut() {
+                list.push(json!({ "HostIp": port.address, "HostPort": port.outside.to_string() }));
+            }
+        }
+        let mounts: Vec<Value> = self
+            .mounts
+            .iter()
+            .map(|(path, mount)| match mount {
+                Mount::Volume(name, _) => json!({ "Type": "volume", "Source": name, "Target": path }),
+                Mount::Bind(from, ro) => json!({ "Type": "bind", "Source": from, "Target": path, "ReadOnly": ro }),
+            })
+            .collect();
+        let mut labels: Map<String, Value> = self.labels().into_iter().map(|(k, v)| (k, Value::String(v))).collect();
+        let depends: Vec<_> = self.depends.iter().map(|service| format!("{service}:service_healthy:false")).collect();
+        for (key, value) in [
+            ("project", self.project.clone()),
+            ("service", self.service.clone()),
+            ("oneoff", "False".to_owned()),
+            ("container-number", "1".to_owned()),
+            ("version", crate::resources::COMPOSE_VERSION.to_owned()),
+            ("project.working_dir", self.folder.clone()),
+            ("project.config_files", format!("{}/docker-compose.yml", self.folder)),
+            ("depends_on", depends.join(",")),
+        ] {
+            labels.insert(format!("com.docker.compose.{key}"), Value::String(value));
+        }
+        let mut body = json!({
+            "Image": self.image,
+            "Labels": labels,
+            "ExposedPorts": exposed,
+            "StopTimeout": self.stop_seconds,
+            "HostConfig": {
+                "PortBindings": bindings,
+                "Mounts": mounts,
+                "RestartPolicy": { "Name": RESTART },
+                "NetworkMode": self.network,
+            },
+            "NetworkingConfig": { "EndpointsConfig": { self.network.clone(): self.endpoint() } },
+        });
+        if let Some(command) = &self.command {
+            body["Cmd"] = json!(command);
+        }
+        if let Some(user) = &self.user {
+            body["User"] = json!(user);
+        }
+        if let Some(health) = &self.health {
+            body["Healthcheck"] = json!({
+                "Test": health.test,
+                "Interval": health.interval * NANOS,
+                "Timeout": health.timeout * NANOS,
+                "Retries": health.retries,
+                "StartPeriod": health.start_period * NANOS,
+            });
+        }
+        body
+    }
+
+    fn run(&self, replaces: Option<String>) -> Step {
+        let (says, impact) = match replaces {
+            Some(_) => ("make the container anew and start it", Impact::Recreate),
+            None => ("create and start the container", Impact::None),
+        };
+        let action = EngineAction::RunContainer {
+            service: self.service.clone(),
+            name: self.name.clone(),
+            replaces,
+            body: self.body(),
+            env: self.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            networks: Vec::new(),
+        };
+        Step::engine(says, action, impact, 120)
+    }
+}
 
 impl Kind for Container {
     const NAME: &'static str = "container";
-    const QUESTION: Question = Question { name: "container", ask: Ask::Folder };
+    const QUESTION: Question = Question { name: "containers", ask: Ask::Engine(EngineQuestion::Containers) };
+
     fn key(&self) -> Cow<'_, str> {
-        Cow::Borrowed("")
+        Cow::Borrowed(&self.service)
     }
-    fn read(&self, _rows: &[Row]) -> Result<Option<Self>, String> {
-        Ok(None)
+
+    fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
+        // A container that carries a temporary name is what a run that died left behind.
+        let is_left = |row: &&Row| row["inspect"]["Name"].as_str().is_some_and(|name| name.ends_with("-provision-new"));
+        let row = rows.iter().filter(|row| row.contains_key("inspect")).find(|row| !is_left(row));
+        row.map(|row| self.read_one(row)).transpose()
     }
-    fn fields(&self, _found: Option<&Self>) -> Vec<Field> {
-        Vec::new()
+
+    fn fields(&self, found: Option<&Self>) -> Vec<Field> {
+        let live = found.and_then(|f| f.live.as_ref());
+        let recreate = Impact::Recreate;
+        let name = found.map(|f| if f.name == self.old_name() { self.name.clone() } else { f.name.clone() });
+        let state = live.map(|live| match live.state.as_str() {
+            "exited" => format!("exited with {}", live.exit_code),
+            other => other.to_owned(),
+        });
+        let image = found.map(|f| if live.is_some_and(|l| l.outdated) { "an older one".to_owned() } else { f.image.clone() });
+        let mut fields = vec![
+            Field::new("name", name, &self.name, Impact::None),
+            Field::new("state", state, "running", Impact::Restart),
+            Field::new("image", image, &self.image, recreate),
+        ];
+        let join = |command: &Option<Vec<String>>| command.as_ref().map_or("as in the image".to_owned(), |c| c.join(" "));
+        let command = |f: &Self| match (&self.command, live.is_some_and(|l| l.own_command)) {
+            (None, true) => "as in the image".to_owned(),
+            _ => join(&f.command),
+        };
+        fields.push(Field::new("command", found.map(command), join(&self.command), recreate));
+        if let Some(health) = &self.health {
+            let shown = |health: &Health| {
+                let Health { test, interval, timeout, retries, start_period } = health;
+                let test = test.join(" ");
+                let test: String = test.chars().take(60).collect();
+                format!("every {interval} s, {timeout} s, {retries} times, after {start_period} s: {test}")
+            };
+            let there = found.map(|f| f.health.as_ref().map_or("none".to_owned(), shown));
+            let mut field = Field::new("health", there, shown(health), recreate);
+            if found.is_some_and(|f| f.health.as_ref() != Some(health)) {
+                field.same = Same::No;
+            }
+            fields.push(field);
+        }
+        if let Some(user) = &self.user {
+            fields.push(Field::new("user", found.and_then(|f| f.user.clone()), user, recreate));
+        }
+        fields.push(Field::new("restart", live.map(|l| l.restart.clone()), RESTART, recreate));
+        fields.extend(self.env_fields(found));
+        fields.extend(self.port_fields(found));
+        fields.extend(self.mount_fields(found));
+        let network = found.filter(|f| f.network == self.network).map(|_| "connected".to_owned());
+        fields.push(Field::new(format!("network {}", self.network), network, "connected", Impact::None));
+        fields
     }
-    fn steps(&self, _found: Option<&Self>) -> Vec<Step> {
-        Vec::new()
+
+    fn steps(&self, found: Option<&Self>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let Some((found, live)) = found.and_then(|f| Some((f, f.live.as_ref()?))) else {
+            steps.push(self.run(None));
+            steps.push(self.wait());
+            return steps;
+        };
+        let fields = self.fields(Some(found));
+        let differs = |name: &str| fields.iter().any(|field| field.name.starts_with(name) && field.differs());
+        if fields.iter().any(|field| field.differs() && field.impact == Impact::Recreate) {
+            return vec![self.run(Some(live.id.clone())), self.wait()];
+        }
+        if differs("name") {
+            let action = EngineAction::RenameContainer { id: live.id.clone(), name: self.name.clone() };
+            steps.push(Step::engine("give the container its name back", action, Impact::None, 30));
+        }
+        if differs("network") {
+            let action = EngineAction::Connect {
+                container: live.id.clone(),
+                network: self.network.clone(),
+                endpoint: self.endpoint(),
+            };
+            steps.push(Step::engine("connect it to the network", action, Impact::None, 30));
+        }
+        if differs("state") {
+            let name = live.id.clone();
+            let action = match live.state.as_str() {
+                "exited" | "created" => EngineAction::StartContainer { name },
+                _ => EngineAction::RestartContainer { name },
+            };
+            steps.push(Step::engine("start the container", action, Impact::Restart, 60));
+        }
+        if !steps.is_empty() {
+            steps.push(self.wait());
+        }
+        steps
     }
-    fn named(_key: &str) -> Option<Self> {
-        None
+
+    fn named(key: &str) -> Option<Self> {
+        Some(Container { service: key.to_owned(), ..Container::default() })
     }
+
     fn remove(&self) -> Removal {
-        Removal::Forget
+        let name = self.live.as_ref().map_or_else(|| self.name.clone(), |live| live.id.clone());
+        let action = EngineAction::RemoveContainer { name };
+        Removal::Steps(vec![Step::engine("stop and remove the container", action, Impact::Recreate, 60)])
     }
+
+    fn foreign(&self) -> Option<String> {
+        let live = self.live.as_ref().filter(|live| live.foreign)?;
+        let id: String = live.id.chars().take(12).collect();
+        Some(format!("a container `{}` ({id}) is there that is not of project `{}`", self.name, self.project))
+    }
+}
+
+impl Container {
+    fn wait(&self) -> Step {
+        let action = EngineAction::WaitHealthy { name: self.name.clone() };
+        Step::engine("wait until it is healthy", action, Impact::None, 180)
+    }
+
+    fn read_one(&self, row: &Row) -> Result<Self, String> {
+        let inspect = row.get("inspect").filter(|value| value.is_object()).ok_or("the engine did not say what the container is")?;
+        let image = &row.get("image").cloned().unwrap_or(Value::Null);
+        let config = &inspect["Config"];
+        let host = &inspect["HostConfig"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let texts = |value: &Value| -> Option<Vec<String>> {
+            Some(value.as_array()?.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+        };
+        let tag = text(&config["Image"]);
+        let tags = texts(&image["RepoTags"]);
+        let image_env: BTreeSet<String> = texts(&image["Config"]["Env"]).unwrap_or_default().into_iter().collect();
+        let env = texts(&config["Env"])
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                let kept = self.env.contains_key(name) || !image_env.contains(&pair);
+                kept.then(|| (name.to_owned(), Text::secret(Secret::new(value))))
+            })
+            .collect();
+        let command = texts(&config["Cmd"]);
+        let health = &config["Healthcheck"];
+        let seconds = |value: &Value| value.as_i64().unwrap_or(0) / NANOS;
+        let networks = &inspect["NetworkSettings"]["Networks"];
+        // A network that was removed and made again has another id: the container is still tied to the old one.
+        let current = row.get("networks").map(|ids| &ids[&self.network]);
+        let on_it = !networks[&self.network].is_null()
+            && current.is_none_or(|id| id == &networks[&self.network]["NetworkID"]);
+        Ok(Container {
+            project: self.project.clone(),
+            service: self.service.clone(),
+            name: text(&inspect["Name"]).trim_start_matches('/').to_owned(),
+            live: Some(Live {
+                id: text(&inspect["Id"]),
+                state: text(&inspect["State"]["Status"]),
+                exit_code: inspect["State"]["ExitCode"].as_i64().unwrap_or(0),
+                health: text(&inspect["State"]["Health"]["Status"]),
+                foreign: row.get("foreign").and_then(Value::as_bool).unwrap_or(false),
+                outdated: !tag.starts_with("sha256:") && tags.is_some_and(|tags| !tags.contains(&tag)),
+                own_command: command == texts(&image["Config"]["Cmd"]),
+                own_health: *health == image["Config"]["Healthcheck"],
+                restart: text(&host["RestartPolicy"]["Name"]),
+            }),
+            image: tag,
+            command,
+            env,
+            ports: read_ports(&host["PortBindings"]),
+            mounts: read_mounts(inspect, image),
+            network: if on_it { self.network.clone() } else { String::new() },
+            health: texts(&health["Test"]).map(|test| Health {
+                test,
+                interval: seconds(&health["Interval"]),
+                timeout: seconds(&health["Timeout"]),
+                retries: health["Retries"].as_i64().unwrap_or(0),
+                start_period: seconds(&health["StartPeriod"]),
+            }),
+            user: Some(text(&config["User"])),
+            depends: Vec::new(),
+            stop_seconds: self.stop_seconds,
+            folder: self.folder.clone(),
+        })
+    }
+}
+
+fn read_ports(bindings: &Value) -> BTreeSet<Port> {
+    let mut ports = BTreeSet::new();
+    for (inside, list) in bindings.as_object().into_iter().flatten() {
+        let Some(inside) = inside.strip_suffix("/tcp").and_then(|port| port.parse().ok()) else { continue };
+        for binding in list.as_array().into_iter().flatten() {
+            let address = match binding["HostIp"].as_str() {
+                None | Some("") => "0.0.0.0",
+                Some(address) => address,
+            };
+            let outside = binding["HostPort"].as_str().and_then(|port| port.parse().ok()).unwrap_or(0);
+            ports.insert(Port { inside, address: address.to_owned(), outside });
+        }
+    }
+    ports
+}
+
+fn read_mounts(inspect: &Value, image: &Value) -> BTreeMap<String, Mount> {
+    let mut mounts = BTreeMap::new();
+    for mount in inspect["Mounts"].as_array().into_iter().flatten() {
+        let Some(path) = mount["Destination"].as_str() else { continue };
+        let name = mount["Name"].as_str().unwrap_or_default();
+        // An image's own VOLUME that nobody mounted gets an anonymous volume: not a difference.
+        let anonymous = name.len() == 64 && !image["Config"]["Volumes"][path].is_null();
+        let found = match mount["Type"].as_str() {
+            Some("volume") if !anonymous => Mount::Volume(name.to_owned(), String::new()),
+            Some("bind") => {
+                let source = mount["Source"].as_str().unwrap_or_default();
+                Mount::Bind(source.to_owned(), mount["RW"].as_bool() == Some(false))
+            }
+            _ => continue,
+        };
+        mounts.insert(path.to_owned(), found);
+    }
+    mounts
 }

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 use crate::command::{Question, Row};
 use crate::resource::{Field, Kind, Removal, Step};
 
+/// What we write where Compose writes its version: the format of its labels, which has not changed since 2.0.
+pub const COMPOSE_VERSION: &str = "2.26.1";
+
 macro_rules! kinds {
     ($($module:ident :: $name:ident),* $(,)?) => {
         $(pub mod $module;)*
@@ -74,6 +77,16 @@ macro_rules! kinds {
             /// See [`Kind::remove`].
             pub fn remove(&self) -> Removal {
                 match self { $(Thing::$name(thing) => thing.remove(),)* }
+            }
+
+            /// See [`Kind::exists`].
+            pub fn exists(&self) -> bool {
+                match self { $(Thing::$name(thing) => thing.exists(),)* }
+            }
+
+            /// See [`Kind::foreign`].
+            pub fn foreign(&self) -> Option<String> {
+                match self { $(Thing::$name(thing) => thing.foreign(),)* }
             }
 
             /// See [`Kind::recipe`].

@@ -1,31 +1,92 @@
-//! Stub, replaced by its author.
+//! `network`: a network of the Docker engine.
+
 use std::borrow::Cow;
 
-use crate::command::{Ask, Question, Row};
-use crate::resource::{Field, Kind, Removal, Step};
+use serde_json::json;
 
-#[derive(Clone, Debug, Default)]
-pub struct Network {}
+use crate::command::{Ask, EngineAction, EngineQuestion, Question, Row};
+use crate::resource::{Field, Impact, Kind, Removal, Step};
+
+/// A bridge network of a Compose project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its name in the engine, as in `iact_default`.
+    pub name: String,
+    /// Its key in the Compose file, as in `default`.
+    pub key: String,
+    /// The Compose project it belongs to; of a found one, what its label says.
+    pub project: String,
+    /// Its driver.
+    pub driver: String,
+    /// The project that asks: a found network of another project is foreign.
+    pub asked_by: String,
+}
 
 impl Kind for Network {
     const NAME: &'static str = "network";
-    const QUESTION: Question = Question { name: "network", ask: Ask::Folder };
+    const QUESTION: Question = Question { name: "networks", ask: Ask::Engine(EngineQuestion::Networks) };
+
     fn key(&self) -> Cow<'_, str> {
-        Cow::Borrowed("")
+        Cow::Borrowed(&self.name)
     }
-    fn read(&self, _rows: &[Row]) -> Result<Option<Self>, String> {
-        Ok(None)
+
+    fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
+        let [row, rest @ ..] = rows else { return Ok(None) };
+        if !rest.is_empty() {
+            return Err(format!("there are {} networks called `{}`", rows.len(), self.name));
+        }
+        let inspect = row.get("inspect").ok_or("the engine did not say what the network is")?;
+        let label = |name: &str| inspect["Labels"][name].as_str().unwrap_or_default().to_owned();
+        Ok(Some(Network {
+            name: self.name.clone(),
+            key: label("com.docker.compose.network"),
+            project: label("com.docker.compose.project"),
+            driver: inspect["Driver"].as_str().unwrap_or_default().to_owned(),
+            asked_by: self.asked_by.clone(),
+        }))
     }
-    fn fields(&self, _found: Option<&Self>) -> Vec<Field> {
-        Vec::new()
+
+    fn fields(&self, found: Option<&Self>) -> Vec<Field> {
+        vec![Field::new("driver", found.map(|f| f.driver.clone()), &self.driver, Impact::DataRisk)]
     }
-    fn steps(&self, _found: Option<&Self>) -> Vec<Step> {
-        Vec::new()
+
+    fn steps(&self, found: Option<&Self>) -> Vec<Step> {
+        if found.is_some() {
+            return Vec::new();
+        }
+        let body = json!({
+            "Name": self.name,
+            "Driver": self.driver,
+            "Labels": {
+                "com.docker.compose.network": self.key,
+                "com.docker.compose.project": self.project,
+                "com.docker.compose.version": crate::resources::COMPOSE_VERSION,
+            },
+        });
+        let action = EngineAction::CreateNetwork { name: self.name.clone(), body };
+        vec![Step::engine("create the network", action, Impact::None, 30)]
     }
-    fn named(_key: &str) -> Option<Self> {
-        None
+
+    fn named(key: &str) -> Option<Self> {
+        Some(Network {
+            name: key.to_owned(),
+            key: String::new(),
+            project: String::new(),
+            driver: "bridge".to_owned(),
+            asked_by: String::new(),
+        })
     }
+
     fn remove(&self) -> Removal {
-        Removal::Forget
+        let action = EngineAction::RemoveNetwork { name: self.name.clone() };
+        Removal::Steps(vec![Step::engine("remove the network", action, Impact::None, 30)])
+    }
+
+    fn foreign(&self) -> Option<String> {
+        (self.project != self.asked_by).then(|| format!("a network `{}` is there that is not of project `{}`", self.name, self.asked_by))
+    }
+
+    fn recipe(&self, _found: &Self) -> Vec<String> {
+        vec![format!("stop what uses it, then `docker network rm {}` and apply again", self.name)]
     }
 }

@@ -1,31 +1,101 @@
-//! Stub, replaced by its author.
+//! `volume`: a named volume of the Docker engine. It holds data, so it is only ever created.
+
 use std::borrow::Cow;
 
-use crate::command::{Ask, Question, Row};
-use crate::resource::{Field, Kind, Removal, Step};
+use serde_json::json;
 
-#[derive(Clone, Debug, Default)]
-pub struct Volume {}
+use crate::command::{Ask, EngineAction, EngineQuestion, Question, Row};
+use crate::resource::{Field, Impact, Kind, Removal, Step};
+
+/// A named volume of a Compose project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name in the engine, as in `iact_analytics_data`.
+    pub name: String,
+    /// Its key in the Compose file, as in `analytics_data`.
+    pub key: String,
+    /// The Compose project it belongs to; of a found one, what its label says.
+    pub project: String,
+    /// The family of the image that made it (libc, uid of the files, major version), as in `glibc/999/15`; empty if nobody
+    /// wrote it down.
+    pub family: String,
+    /// The project that asks: a found volume of another project is foreign.
+    pub asked_by: String,
+}
+
+/// The label that remembers the family.
+pub const FAMILY: &str = "provision.family";
 
 impl Kind for Volume {
     const NAME: &'static str = "volume";
-    const QUESTION: Question = Question { name: "volume", ask: Ask::Folder };
+    const QUESTION: Question = Question { name: "volumes", ask: Ask::Engine(EngineQuestion::Volumes) };
+
     fn key(&self) -> Cow<'_, str> {
-        Cow::Borrowed("")
+        Cow::Borrowed(&self.name)
     }
-    fn read(&self, _rows: &[Row]) -> Result<Option<Self>, String> {
-        Ok(None)
+
+    fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
+        let Some(row) = rows.first() else { return Ok(None) };
+        let inspect = row.get("inspect").ok_or("the engine did not say what the volume is")?;
+        let label = |name: &str| inspect["Labels"][name].as_str().unwrap_or_default().to_owned();
+        Ok(Some(Volume {
+            name: self.name.clone(),
+            key: label("com.docker.compose.volume"),
+            project: label("com.docker.compose.project"),
+            family: label(FAMILY),
+            asked_by: self.asked_by.clone(),
+        }))
     }
-    fn fields(&self, _found: Option<&Self>) -> Vec<Field> {
-        Vec::new()
+
+    fn fields(&self, found: Option<&Self>) -> Vec<Field> {
+        let mut fields = Vec::new();
+        // A volume without the label was made by other means: nobody can say, so nothing is claimed.
+        if found.is_none_or(|f| !f.family.is_empty()) {
+            fields.push(Field::new("family", found.map(|f| f.family.clone()), &self.family, Impact::DataRisk));
+        }
+        fields
     }
-    fn steps(&self, _found: Option<&Self>) -> Vec<Step> {
-        Vec::new()
+
+    fn steps(&self, found: Option<&Self>) -> Vec<Step> {
+        if found.is_some() {
+            return Vec::new();
+        }
+        let body = json!({
+            "Name": self.name,
+            "Labels": {
+                "com.docker.compose.volume": self.key,
+                "com.docker.compose.project": self.project,
+                "com.docker.compose.version": crate::resources::COMPOSE_VERSION,
+                FAMILY: self.family,
+            },
+        });
+        let action = EngineAction::CreateVolume { name: self.name.clone(), body };
+        vec![Step::engine("create the volume", action, Impact::None, 30)]
     }
-    fn named(_key: &str) -> Option<Self> {
-        None
+
+    fn named(key: &str) -> Option<Self> {
+        Some(Volume {
+            name: key.to_owned(),
+            key: String::new(),
+            project: String::new(),
+            family: String::new(),
+            asked_by: String::new(),
+        })
     }
+
     fn remove(&self) -> Removal {
-        Removal::Forget
+        let action = EngineAction::RemoveVolume { name: self.name.clone() };
+        Removal::HoldsData(vec![Step::engine("remove the volume and its data", action, Impact::DataRisk, 60)])
+    }
+
+    fn foreign(&self) -> Option<String> {
+        (self.project != self.asked_by).then(|| format!("a volume `{}` is there that is not of project `{}`", self.name, self.asked_by))
+    }
+
+    fn recipe(&self, found: &Self) -> Vec<String> {
+        vec![
+            format!("its data was made by an image of family `{}`, the image declared now is of family `{}`", found.family, self.family),
+            "declare an image of the old family, or dump with the old one, destroy the volume by name, apply, and restore".to_owned(),
+        ]
     }
 }

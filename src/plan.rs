@@ -1,0 +1,467 @@
+//! Judging answers: what is wanted, what was found, and so what would be done. Pure: a plan is a value.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::command::{Answer, Answers, Do, Place, Rows};
+use crate::error;
+use crate::ledger;
+use crate::resource::{Field, Id, Impact, Probe, Removal, Resource, Same, Step, Thing};
+use crate::secret::sha256;
+
+/// What a change does to its resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It does not exist and is made.
+    Create,
+    /// It exists and is altered.
+    Update,
+    /// It is made anew in place of the old one.
+    Recreate,
+    /// It cannot be altered without dump and restore; refused.
+    Replace,
+    /// It is ours and no longer declared.
+    Remove,
+    /// It cannot be seen before something else is done.
+    Wait,
+    /// It cannot be seen, and nothing planned would change that.
+    Unknown,
+}
+
+impl Action {
+    /// One word, as in the JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Recreate => "recreate",
+            Action::Replace => "replace",
+            Action::Remove => "remove",
+            Action::Wait => "wait",
+            Action::Unknown => "unknown",
+        }
+    }
+}
+
+/// Who moved, where a field differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// The file says something else than what was last applied.
+    File,
+    /// The machine is no longer as it was applied.
+    Machine,
+    /// Nobody remembers.
+    Unknown,
+}
+
+/// What was last applied: by resource and field, a digest of the wanted form. A memory, never the truth.
+pub type Record = BTreeMap<String, BTreeMap<String, String>>;
+
+/// A differing field, with where its value comes from and who moved.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// The field.
+    pub field: Field,
+    /// `local.toml:24`, or `default`.
+    pub origin: String,
+    /// Who moved.
+    pub moved: Moved,
+}
+
+/// One change of a plan.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// What is changed.
+    pub id: Id,
+    /// Where it lives.
+    pub place: Place,
+    /// What is done to it.
+    pub action: Action,
+    /// The fields that differ.
+    pub fields: Vec<Difference>,
+    /// Why, in a few words.
+    pub reason: String,
+    /// What it costs.
+    pub impact: Impact,
+    /// Changes that come before it.
+    pub needs: Vec<Id>,
+    /// What is done, in order; none for what the container's first start does by itself.
+    pub steps: Vec<Step>,
+    /// Done by the first start of its server's container, from the rendered first-start SQL.
+    pub first_start: bool,
+    /// Its entry in the server's ledger, and the digest kept with it.
+    pub ledger: Option<(String, String)>,
+}
+
+/// Why a plan must not be carried out.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Makes the exit code.
+    pub kind: error::Kind,
+    /// About what.
+    pub id: Id,
+    /// One sentence.
+    pub message: String,
+    /// What to try.
+    pub hints: Vec<String>,
+}
+
+/// What would be done, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// The changes, each after what it needs.
+    pub changes: Vec<Change>,
+    /// How many resources are as wanted.
+    pub as_wanted: usize,
+    /// Why it must not be carried out.
+    pub refusals: Vec<Refusal>,
+    /// Things of ours that hold data and are no longer declared: reported, never removed.
+    pub orphans: Vec<Id>,
+    /// What holds now, field by field, for the record: only of resources that are as wanted.
+    pub settled: Record,
+}
+
+impl Plan {
+    /// Whether nothing is left to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Keeps only the named changes and what they need.
+    pub fn only(mut self, ids: &[Id]) -> Self {
+        let mut keep: HashSet<Id> = ids.iter().cloned().collect();
+        for change in self.changes.iter().rev() {
+            if keep.contains(&change.id) {
+                keep.extend(change.needs.iter().cloned());
+            }
+        }
+        self.changes.retain(|change| keep.contains(&change.id));
+        self.refusals.retain(|refusal| keep.contains(&refusal.id));
+        self
+    }
+}
+
+/// What judging needs beside the answers.
+#[derive(Clone, Debug, Default)]
+pub struct Judging {
+    /// What was last applied.
+    pub record: Record,
+    /// Things holding data that may be destroyed, by exact id.
+    pub destroy_data: Vec<Id>,
+    /// The environment's name, for ids.
+    pub environment: String,
+}
+
+/// Judges the answers for resources in graph order.
+pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Plan {
+    let mut plan = Plan::default();
+    let mut judge = Judge { answers, judging, changed: HashMap::new(), fresh: HashSet::new(), created_volumes: HashSet::new() };
+    for resource in resources {
+        judge.resource(resource, &mut plan);
+    }
+    judge.removals(resources, &mut plan);
+    crate::guards::check(resources, answers, &mut plan);
+    plan
+}
+
+/// Digest of a field's wanted form, as kept in the record. It is of shown forms only: never of a secret.
+fn digest(field: &Field) -> String {
+    sha256(format!("{:?}", field.to))[..16].to_owned()
+}
+
+/// What was found of a thing.
+pub(crate) enum Found {
+    /// Nothing.
+    Absent,
+    /// This.
+    There(Thing),
+    /// Its place is down.
+    Down(String),
+    /// It cannot be told.
+    Unreadable(String),
+}
+
+/// Reads a thing from the answers.
+pub(crate) fn find(thing: &Thing, place: &Place, answers: &Answers) -> Found {
+    match answers.get(place, thing.question()) {
+        None => Found::Unreadable("it was not asked".to_owned()),
+        Some(Answer::Absent) => Found::Absent,
+        Some(Answer::Down(why)) => Found::Down(why.clone()),
+        Some(Answer::Unreadable(why)) => Found::Unreadable(why.clone()),
+        Some(Answer::Rows(rows)) => match thing.read(rows.of(&thing.key())) {
+            Ok(None) => Found::Absent,
+            Ok(Some(found)) => Found::There(found),
+            Err(why) => Found::Unreadable(why),
+        },
+    }
+}
+
+struct Judge<'a> {
+    answers: &'a Answers,
+    judging: &'a Judging,
+    /// Resources that have a change, and whether it is a wait.
+    changed: HashMap<Id, bool>,
+    /// Containers whose data volume is new: their first start makes everything inside.
+    fresh: HashSet<Id>,
+    created_volumes: HashSet<Id>,
+}
+
+impl Judge<'_> {
+    fn resource(&mut self, resource: &Resource, plan: &mut Plan) {
+        let change = match find(&resource.thing, &resource.place, self.answers) {
+            Found::There(found) => self.compare(resource, Some(&found), plan),
+            Found::Absent => self.compare(resource, None, plan),
+            Found::Down(_) if resource.needs.iter().any(|need| self.fresh.contains(need)) => {
+                let change = self.compare(resource, None, plan);
+                // Whoever needs this one sees a fresh server too.
+                change.map(|change| Change {
+                    steps: Vec::new(),
+                    first_start: true,
+                    reason: "made by the container's first start".to_owned(),
+                    ..change
+                })
+            }
+            Found::Down(why) => Some(self.unseen(resource, Action::Wait, why)),
+            Found::Unreadable(why) => Some(self.unseen(resource, Action::Unknown, why)),
+        };
+        let Some(change) = change else {
+            plan.as_wanted += 1;
+            return;
+        };
+        if change.action == Action::Create && matches!(resource.thing, Thing::Volume(_)) {
+            self.created_volumes.insert(resource.id.clone());
+        }
+        if change.action == Action::Create && matches!(resource.thing, Thing::Container(_)) {
+            let volumes: Vec<_> = resource.needs.iter().filter(|need| need.kind() == "volume").collect();
+            if !volumes.is_empty() && volumes.iter().all(|volume| self.created_volumes.contains(*volume)) {
+                self.fresh.insert(resource.id.clone());
+            }
+        }
+        if change.first_start {
+            self.fresh.insert(resource.id.clone());
+        }
+        self.changed.insert(resource.id.clone(), change.action == Action::Wait);
+        plan.changes.push(change);
+    }
+
+    fn unseen(&self, resource: &Resource, action: Action, why: String) -> Change {
+        Change {
+            id: resource.id.clone(),
+            place: resource.place.clone(),
+            action,
+            fields: Vec::new(),
+            reason: why,
+            impact: Impact::None,
+            needs: self.needs(resource),
+            steps: Vec::new(),
+            first_start: false,
+            ledger: None,
+        }
+    }
+
+    fn needs(&self, resource: &Resource) -> Vec<Id> {
+        resource.needs.iter().filter(|need| self.changed.contains_key(*need)).cloned().collect()
+    }
+
+    fn compare(&self, resource: &Resource, found: Option<&Thing>, plan: &mut Plan) -> Option<Change> {
+        let fields = resource.thing.fields(found);
+        let exists = found.is_some_and(Thing::exists);
+        if let Some(why) = found.and_then(Thing::foreign) {
+            plan.refusals.push(Refusal {
+                kind: error::Kind::Failed,
+                id: resource.id.clone(),
+                message: why,
+                hints: vec!["rename or remove it by hand, or choose another `project`; it is never touched from here".to_owned()],
+            });
+            return Some(self.unseen(resource, Action::Unknown, "somebody else's thing has its name".to_owned()));
+        }
+        let record = self.judging.record.get(resource.id.as_str());
+        if exists && fields.iter().all(|field| field.same != Same::No) {
+            let settled = fields.iter().map(|field| (field.name.to_string(), digest(field))).collect();
+            plan.settled.insert(resource.id.to_string(), settled);
+            return None;
+        }
+        let mut impact = Impact::None;
+        let mut differences = Vec::new();
+        for field in fields.into_iter().filter(|field| field.same == Same::No) {
+            if exists {
+                impact = impact.max(field.impact);
+            }
+            let moved = match record.and_then(|fields| fields.get(&*field.name)) {
+                Some(last) if *last == digest(&field) => Moved::Machine,
+                Some(_) => Moved::File,
+                None if record.is_some() && field.to.is_none() => Moved::Machine,
+                None => Moved::Unknown,
+            };
+            let origin = resource.origin(&field.name).short();
+            differences.push(Difference { field, origin, moved });
+        }
+        let steps = resource.thing.steps(found);
+        impact = steps.iter().map(|step| step.impact).filter(|_| exists).fold(impact, Impact::max);
+        let action = match (exists, impact) {
+            (false, _) => Action::Create,
+            (true, Impact::DataRisk) => Action::Replace,
+            (true, Impact::Recreate) => Action::Recreate,
+            (true, _) => Action::Update,
+        };
+        if let (Action::Replace, Some(found)) = (action, found) {
+            let names: Vec<_> = differences
+                .iter()
+                .filter(|difference| difference.field.impact == Impact::DataRisk)
+                .map(|difference| {
+                    let field = &difference.field;
+                    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+                    format!("{} {} -> {}", field.name, shown(&field.from), shown(&field.to))
+                })
+                .collect();
+            plan.refusals.push(Refusal {
+                kind: error::Kind::Data,
+                id: resource.id.clone(),
+                message: format!("`{}` cannot be altered without risking its data: {}", resource.id, names.join(", ")),
+                hints: resource.thing.recipe(found),
+            });
+        }
+        let reason = match (action, record.is_some()) {
+            (Action::Create, false) => "not there",
+            (Action::Create, true) => "gone from the machine",
+            _ => "differs",
+        };
+        Some(Change {
+            id: resource.id.clone(),
+            place: resource.place.clone(),
+            action,
+            fields: differences,
+            reason: reason.to_owned(),
+            impact,
+            needs: self.needs(resource),
+            steps,
+            first_start: false,
+            ledger: ledger_entry(resource),
+        })
+    }
+
+    /// What is ours by a ledger or a label, and no longer declared.
+    fn removals(&self, resources: &[Resource], plan: &mut Plan) {
+        let mut wanted: HashSet<(Place, String)> = HashSet::new();
+        let mut places = BTreeSet::new();
+        for resource in resources {
+            places.insert(resource.place.clone());
+            wanted.insert((resource.place.clone(), ledger_id(&resource.thing)));
+        }
+        let mut removals = Vec::new();
+        for place in &places {
+            match place {
+                Place::Sql(server, database) => {
+                    let Some(Answer::Rows(rows)) = self.answers.get(place, "ledger") else { continue };
+                    for entry in rows.keys() {
+                        if wanted.contains(&(place.clone(), entry.to_owned())) {
+                            continue;
+                        }
+                        let Some((kind, key)) = entry.split_once(':') else { continue };
+                        let Some(thing) = Thing::named(kind, key) else { continue };
+                        let name = match database {
+                            Some(database) => format!("{database}/{key}"),
+                            None => key.to_owned(),
+                        };
+                        removals.push((Id::new(kind, &server.service, &name), place.clone(), thing, Some(entry.to_owned())));
+                    }
+                }
+                Place::Engine => {
+                    for (kind, question) in [("container", "containers"), ("volume", "volumes")] {
+                        let Some(Answer::Rows(rows)) = self.answers.get(place, question) else { continue };
+                        for key in rows.keys() {
+                            let entry = ledger::id(kind, key);
+                            if key.is_empty() || wanted.contains(&(place.clone(), entry)) || !is_ours(kind, rows, key) {
+                                continue;
+                            }
+                            let Some(thing) = Thing::named(kind, key) else { continue };
+                            removals.push((Id::short(kind, key), place.clone(), thing, None));
+                        }
+                    }
+                }
+                Place::Folder => {}
+            }
+        }
+        // Against the order of the table of kinds: what lies inside goes before what holds it.
+        removals.reverse();
+        for (id, place, thing, entry) in removals {
+            self.removal(id, place, &thing, entry, plan);
+        }
+    }
+
+    fn removal(&self, id: Id, place: Place, thing: &Thing, entry: Option<String>, plan: &mut Plan) {
+        let found = match find(thing, &place, self.answers) {
+            Found::There(found) => found,
+            Found::Absent | Found::Down(_) | Found::Unreadable(_) => return,
+        };
+        let steps = match found.remove() {
+            Removal::Steps(steps) => steps,
+            Removal::HoldsData(steps) if self.judging.destroy_data.contains(&id) => steps,
+            Removal::HoldsData(_) => {
+                plan.orphans.push(id);
+                return;
+            }
+            Removal::Forget => return,
+        };
+        plan.changes.push(Change {
+            id,
+            place,
+            action: Action::Remove,
+            fields: Vec::new(),
+            reason: "no longer declared".to_owned(),
+            impact: steps.iter().map(|step| step.impact).max().unwrap_or(Impact::None),
+            needs: Vec::new(),
+            steps,
+            first_start: false,
+            ledger: entry.map(|entry| (entry, String::new())),
+        });
+    }
+}
+
+/// Whether a thing of the engine that nobody declares carries our mark.
+fn is_ours(kind: &str, rows: &Rows, key: &str) -> bool {
+    rows.of(key).iter().any(|row| {
+        let inspect = row.get("inspect");
+        let label = match kind {
+            "container" => inspect.map(|i| &i["Config"]["Labels"]["provision.service"]),
+            _ => inspect.map(|i| &i["Labels"]["provision.family"]),
+        };
+        label.is_some_and(serde_json::Value::is_string) && !row.contains_key("foreign") && in_project(row)
+    })
+}
+
+fn in_project(row: &crate::command::Row) -> bool {
+    row.get("ours").and_then(serde_json::Value::as_bool).unwrap_or(true)
+}
+
+/// The name of a thing in its server's ledger.
+pub fn ledger_id(thing: &Thing) -> String {
+    let key = thing.key();
+    if key.starts_with(&format!("{}:", thing.kind())) { key.into_owned() } else { ledger::id(thing.kind(), &key) }
+}
+
+/// What the ledger keeps of a resource: scripts with the digest of what ran.
+pub fn ledger_entry(resource: &Resource) -> Option<(String, String)> {
+    if !matches!(resource.place, Place::Sql(..)) {
+        return None;
+    }
+    let digest = match &resource.thing {
+        Thing::SqlScript(script) => script.digest.clone(),
+        Thing::MariadbScript(script) => script.digest.clone(),
+        _ => String::new(),
+    };
+    Some((ledger_id(&resource.thing), digest))
+}
+
+/// All probes of resources whose change (or whose insides' change) is in a plan.
+pub fn probes<'a>(resources: &'a [Resource], changed: &HashSet<Id>) -> Vec<(&'a Id, &'a Probe)> {
+    let touched = |resource: &Resource| {
+        changed.contains(&resource.id)
+            || resources.iter().any(|other| other.needs.contains(&resource.id) && changed.contains(&other.id))
+    };
+    resources.iter().filter_map(|resource| Some((&resource.id, resource.probe.as_ref()?, resource))).filter(|(_, _, r)| touched(r)).map(|(id, probe, _)| (id, probe)).collect()
+}
+
+/// Whether a step asks for a restart of its server.
+pub fn is_restart(step: &Step) -> bool {
+    matches!(step.does, Do::Restart)
+}

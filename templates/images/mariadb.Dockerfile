@@ -1,0 +1,38 @@
+# MariaDB 10.11 from Debian's packages, for where no registry answers. It answers to the variables, the first-start folder and
+# the paths of the official image `mariadb:10.11`. Context: this file, mariadb-entrypoint.sh and mariadb-healthcheck.sh.
+FROM provision/debian:bookworm
+
+# The owner of the data has the official image's numbers, so that a volume can change hands: made before the package makes its own.
+RUN set -eu; \
+    groupadd --system --gid 999 mysql; \
+    useradd --system --gid mysql --uid 999 --home-dir /var/lib/mysql mysql
+
+ENV LANG=C.UTF-8
+
+RUN set -eu; \
+    export DEBIAN_FRONTEND=noninteractive; \
+    printf '%s\n' force-unsafe-io 'path-exclude=/usr/share/doc/*' 'path-exclude=/usr/share/man/*' 'path-exclude=/usr/share/locale/*' \
+        'path-include=/usr/share/doc/*/copyright' > /etc/dpkg/dpkg.cfg.d/image-build; \
+    apt-get update -q; \
+    apt-get install -yq --no-install-recommends mariadb-backup mariadb-server tzdata xz-utils zstd; \
+    apt-get clean; \
+    rm -rf /var/lib/apt/lists/* /etc/dpkg/dpkg.cfg.d/image-build /var/lib/mysql; \
+    install -d -o mysql -g mysql /var/lib/mysql; \
+    install -d -o mysql -g mysql -m 0777 /var/run/mysqld; \
+    mkdir /docker-entrypoint-initdb.d; \
+    find /etc/mysql -name '*.cnf' -type f -exec sed -Ei 's/^(bind-address|log|user\s)/#&/' '{}' +; \
+    printf '[mariadb]\nhost-cache-size=0\nskip-name-resolve\n' > /etc/mysql/mariadb.conf.d/05-skipcache.cnf; \
+    sed -i '/^!includedir/d' /etc/mysql/mariadb.cnf; \
+    printf '!includedir /etc/mysql/mariadb.conf.d/\n!includedir /etc/mysql/conf.d/\n' >> /etc/mysql/mariadb.cnf; \
+    mariadbd --version
+
+COPY mariadb-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
+COPY mariadb-healthcheck.sh /usr/local/bin/healthcheck.sh
+RUN chmod 0755 /usr/local/bin/docker-entrypoint.sh /usr/local/bin/healthcheck.sh
+
+LABEL provision.family="glibc/999/10.11" \
+      provision.recipe="debian-packages"
+VOLUME /var/lib/mysql
+EXPOSE 3306
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["mariadbd"]
