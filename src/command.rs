@@ -380,8 +380,10 @@ pub struct Sheet {
     /// Names that our containers have or would have, with their service; a container that has one and is not of the project
     /// is foreign.
     pub containers: HashMap<String, String>,
-    /// Image tags whose inspection is wanted.
-    pub images: Vec<String>,
+    /// Image tags whose inspection is wanted, and whether the registry is asked about one that the engine does not have.
+    pub images: Vec<(String, bool)>,
+    /// Addresses and ports that our containers want on the machine; busy ones are answered with their holder.
+    pub ports: Vec<(String, u16)>,
     /// Networks whose inspection is wanted.
     pub networks: Vec<String>,
     /// Volumes whose inspection is wanted.

@@ -5,7 +5,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use crate::error::Problem;
+use crate::secret::Secret;
 
 /// A TOML table: its keys, each with a type and a sentence.
 #[derive(Debug)]
@@ -244,8 +248,8 @@ pub enum Value {
     Int(i64),
     /// A string; for [`Type::Template`] still a template.
     Text(String),
-    /// Where a secret comes from; not the secret.
-    Secret(SecretSource),
+    /// Where a secret comes from, and the secret once it was had; before that (`validate`) an empty one.
+    Secret(SecretSource, Secret),
     /// A list.
     List(Vec<Node>),
     /// A table or a map, by key.
@@ -269,13 +273,13 @@ pub struct Entry {
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// Written in the file; only where `stage = "dev"`.
-    Plain(crate::secret::Secret),
+    Plain(Secret),
     /// An environment variable of the operator.
     Env(String),
     /// A file, its last newline taken off.
-    File(std::path::PathBuf),
+    File(PathBuf),
     /// A key of a `.env` file.
-    Dotenv(std::path::PathBuf, String),
+    Dotenv(PathBuf, String),
     /// What a program prints, its last newline taken off.
     Command(Vec<String>),
     /// Made once and kept beside the environment's generated files.
@@ -373,11 +377,65 @@ impl Node {
         self.get(key).into_iter().flat_map(Node::entries)
     }
 
+    /// A secret under a key.
+    pub fn secret(&self, key: &str) -> Option<&Secret> {
+        match &self.get(key)?.value {
+            Value::Secret(_, secret) => Some(secret),
+            _ => None,
+        }
+    }
+
     /// This node's string.
     pub fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
             _ => None,
         }
+    }
+}
+
+/// What an environment is for; decides what is allowed in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Plain passwords are allowed.
+    Dev,
+    /// As production, for trying.
+    Staging,
+    /// Data is protected.
+    Prod,
+}
+
+/// A checked environment: its merged tree and all that it names, so that everything behind it is pure.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// As in `local`.
+    pub name: String,
+    /// The Compose project, as in `iact`.
+    pub project: String,
+    /// What it is for.
+    pub stage: Stage,
+    /// The file it was loaded from, as shown to people.
+    pub file: String,
+    /// The folder of generated files, `.provision/ENV` beside the folder of environments; absolute.
+    pub folder: PathBuf,
+    /// The merged tree: types checked, defaults filled in, `enabled = false` dropped, paths absolute, globs expanded, `vars`
+    /// rendered into every [`Type::Text`]; [`Type::Template`] still as written.
+    pub tree: Node,
+    /// Texts of the user's files that services asked for ([`crate::services::reads`]), by absolute path.
+    pub texts: BTreeMap<PathBuf, Arc<str>>,
+    /// SHA-256 over names and contents of the user's folders that services asked for.
+    pub folders: BTreeMap<PathBuf, String>,
+    /// Templates laid beside the environment (`templates/NAME` in its folder), in place of ours, by name.
+    pub templates: BTreeMap<String, Arc<str>>,
+    /// What somebody should know.
+    pub warnings: Vec<Problem>,
+    /// What is declared and not supported yet: `plan` refuses with these.
+    pub later: Vec<Problem>,
+}
+
+impl Environment {
+    /// The services of a table, by name: `services("postgres")`.
+    pub fn services<'a>(&'a self, table: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+        self.tree.named(table)
     }
 }

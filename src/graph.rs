@@ -43,8 +43,10 @@ pub fn order(resources: Vec<Resource>) -> Result<Vec<Resource>, Vec<Disorder>> {
     if !disorder.is_empty() {
         return Err(disorder);
     }
-    let mut ready: BTreeSet<(&Id, usize)> =
-        (0..resources.len()).filter(|at| waits[*at] == 0).map(|at| (&resources[at].id, at)).collect();
+    let mut ready: BTreeSet<(&Id, usize)> = (0..resources.len())
+        .filter(|at| waits[*at] == 0)
+        .map(|at| (&resources[at].id, at))
+        .collect();
     let mut sequence = Vec::with_capacity(resources.len());
     while let Some((_, at)) = ready.pop_first() {
         sequence.push(at);
@@ -59,7 +61,10 @@ pub fn order(resources: Vec<Resource>) -> Result<Vec<Resource>, Vec<Disorder>> {
         return Err(vec![Disorder::Circle(circle(&resources, &index, &waits))]);
     }
     let mut slots: Vec<Option<Resource>> = resources.into_iter().map(Some).collect();
-    Ok(sequence.into_iter().filter_map(|at| slots[at].take()).collect())
+    Ok(sequence
+        .into_iter()
+        .filter_map(|at| slots[at].take())
+        .collect())
 }
 
 /// Walks from any resource that never got ready along needs that never got ready, until one comes twice.
@@ -69,13 +74,20 @@ fn circle(resources: &[Resource], index: &HashMap<Id, usize>, waits: &[usize]) -
     let mut at = waits.iter().position(|waiting| *waiting > 0);
     while let Some(here) = at {
         if let Some(&from) = seen.get(&here) {
-            let mut ids: Vec<Id> = path[from..].iter().map(|at| resources[*at].id.clone()).collect();
+            let mut ids: Vec<Id> = path[from..]
+                .iter()
+                .map(|at| resources[*at].id.clone())
+                .collect();
             ids.push(resources[here].id.clone());
             return ids;
         }
         seen.insert(here, path.len());
         path.push(here);
-        at = resources[here].needs.iter().filter_map(|need| index.get(need).copied()).find(|need| waits[*need] > 0);
+        at = resources[here]
+            .needs
+            .iter()
+            .filter_map(|need| index.get(need).copied())
+            .find(|need| waits[*need] > 0);
     }
     Vec::new()
 }

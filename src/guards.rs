@@ -19,8 +19,16 @@ struct Look<'a> {
 
 /// Adds to the plan every reason why it must not be carried out.
 pub(crate) fn check(resources: &[Resource], answers: &Answers, plan: &mut Plan) {
-    let changes = plan.changes.iter().map(|change| (&change.id, change)).collect();
-    let look = Look { resources, answers, changes };
+    let changes = plan
+        .changes
+        .iter()
+        .map(|change| (&change.id, change))
+        .collect();
+    let look = Look {
+        resources,
+        answers,
+        changes,
+    };
     let refusals: Vec<Refusal> = RULES.iter().flat_map(|rule| rule(&look)).collect();
     plan.refusals.extend(refusals);
 }
@@ -29,7 +37,9 @@ pub(crate) fn check(resources: &[Resource], answers: &Answers, plan: &mut Plan) 
 fn images_can_be_had(look: &Look<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for resource in look.resources {
-        let Thing::Image(image) = &resource.thing else { continue };
+        let Thing::Image(image) = &resource.thing else {
+            continue;
+        };
         let found = match find(&resource.thing, &resource.place, look.answers) {
             Found::There(Thing::Image(found)) => Some(found),
             _ => None,
@@ -39,7 +49,10 @@ fn images_can_be_had(look: &Look<'_>) -> Vec<Refusal> {
                 kind: error::Kind::Failed,
                 id: resource.id.clone(),
                 message: format!("the image `{}` cannot be had: {why}", image.tag),
-                hints: vec![format!("check `image` and `version` ({})", resource.declared().short())],
+                hints: vec![format!(
+                    "check `image` and `version` ({})",
+                    resource.declared().short()
+                )],
             });
         }
     }
@@ -49,10 +62,17 @@ fn images_can_be_had(look: &Look<'_>) -> Vec<Refusal> {
 /// A port that somebody else holds is found while planning, and the holder named.
 fn ports_are_free(look: &Look<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    let Some(Answer::Rows(busy)) = look.answers.get(&Place::Engine, "busy") else { return refusals };
+    let Some(Answer::Rows(busy)) = look.answers.get(&Place::Engine, "busy") else {
+        return refusals;
+    };
     for resource in look.resources {
-        let Thing::Container(container) = &resource.thing else { continue };
-        let starts = look.changes.get(&resource.id).is_some_and(|change| !matches!(change.action, Action::Wait | Action::Unknown));
+        let Thing::Container(container) = &resource.thing else {
+            continue;
+        };
+        let starts = look
+            .changes
+            .get(&resource.id)
+            .is_some_and(|change| !matches!(change.action, Action::Wait | Action::Unknown));
         if !starts {
             continue;
         }
@@ -62,12 +82,20 @@ fn ports_are_free(look: &Look<'_>) -> Vec<Refusal> {
         };
         for port in container.ports.iter().filter(|port| !own.contains(port)) {
             let key = format!("{}:{}", port.address, port.outside);
-            let Some(row) = busy.of(&key).first() else { continue };
-            let holder = row.get("holder").and_then(|value| value.as_str()).unwrap_or("another program");
+            let Some(row) = busy.of(&key).first() else {
+                continue;
+            };
+            let holder = row
+                .get("holder")
+                .and_then(|value| value.as_str())
+                .unwrap_or("another program");
             refusals.push(Refusal {
                 kind: error::Kind::Failed,
                 id: resource.id.clone(),
-                message: format!("the port {key} that `{}` wants is held by {holder}", resource.id),
+                message: format!(
+                    "the port {key} that `{}` wants is held by {holder}",
+                    resource.id
+                ),
                 hints: vec![format!(
                     "stop the holder, or choose another `listen` ({}) or `auto_correct = true`",
                     resource.origin("port").short()
@@ -82,7 +110,10 @@ fn ports_are_free(look: &Look<'_>) -> Vec<Refusal> {
 fn superuser_stays(look: &Look<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for resource in look.resources {
-        let (Thing::PostgresRole(role), Place::Sql(server, _)) = (&resource.thing, &resource.place) else { continue };
+        let (Thing::PostgresRole(role), Place::Sql(server, _)) = (&resource.thing, &resource.place)
+        else {
+            continue;
+        };
         if role.name != server.superuser || (role.superuser && role.login) {
             continue;
         }

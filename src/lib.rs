@@ -1,11 +1,25 @@
 //! `provision`: one TOML file an environment, planned and applied.
+//!
+//! The map of the house, in reading order; imports run upwards only.
 
+// values
 pub mod command;
 pub mod declaration;
 pub mod error;
 pub mod ledger;
 pub mod quote;
 pub mod resource;
-pub mod resources;
 pub mod secret;
+// kinds
+pub mod resources;
+// meaning
+pub mod graph;
 pub mod services;
+// deciding
+mod guards;
+pub mod plan;
+// doing
+pub mod apply;
+pub mod environment;
+pub mod observe;
+pub mod target;

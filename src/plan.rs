@@ -154,7 +154,13 @@ pub struct Judging {
 /// Judges the answers for resources in graph order.
 pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Plan {
     let mut plan = Plan::default();
-    let mut judge = Judge { answers, judging, changed: HashMap::new(), fresh: HashSet::new(), created_volumes: HashSet::new() };
+    let mut judge = Judge {
+        answers,
+        judging,
+        changed: HashMap::new(),
+        fresh: HashSet::new(),
+        created_volumes: HashSet::new(),
+    };
     for resource in resources {
         judge.resource(resource, &mut plan);
     }
@@ -231,15 +237,24 @@ impl Judge<'_> {
             self.created_volumes.insert(resource.id.clone());
         }
         if change.action == Action::Create && matches!(resource.thing, Thing::Container(_)) {
-            let volumes: Vec<_> = resource.needs.iter().filter(|need| need.kind() == "volume").collect();
-            if !volumes.is_empty() && volumes.iter().all(|volume| self.created_volumes.contains(*volume)) {
+            let volumes: Vec<_> = resource
+                .needs
+                .iter()
+                .filter(|need| need.kind() == "volume")
+                .collect();
+            if !volumes.is_empty()
+                && volumes
+                    .iter()
+                    .all(|volume| self.created_volumes.contains(*volume))
+            {
                 self.fresh.insert(resource.id.clone());
             }
         }
         if change.first_start {
             self.fresh.insert(resource.id.clone());
         }
-        self.changed.insert(resource.id.clone(), change.action == Action::Wait);
+        self.changed
+            .insert(resource.id.clone(), change.action == Action::Wait);
         plan.changes.push(change);
     }
 
@@ -259,10 +274,20 @@ impl Judge<'_> {
     }
 
     fn needs(&self, resource: &Resource) -> Vec<Id> {
-        resource.needs.iter().filter(|need| self.changed.contains_key(*need)).cloned().collect()
+        resource
+            .needs
+            .iter()
+            .filter(|need| self.changed.contains_key(*need))
+            .cloned()
+            .collect()
     }
 
-    fn compare(&self, resource: &Resource, found: Option<&Thing>, plan: &mut Plan) -> Option<Change> {
+    fn compare(
+        &self,
+        resource: &Resource,
+        found: Option<&Thing>,
+        plan: &mut Plan,
+    ) -> Option<Change> {
         let fields = resource.thing.fields(found);
         let exists = found.is_some_and(Thing::exists);
         if let Some(why) = found.and_then(Thing::foreign) {
@@ -272,11 +297,18 @@ impl Judge<'_> {
                 message: why,
                 hints: vec!["rename or remove it by hand, or choose another `project`; it is never touched from here".to_owned()],
             });
-            return Some(self.unseen(resource, Action::Unknown, "somebody else's thing has its name".to_owned()));
+            return Some(self.unseen(
+                resource,
+                Action::Unknown,
+                "somebody else's thing has its name".to_owned(),
+            ));
         }
         let record = self.judging.record.get(resource.id.as_str());
         if exists && fields.iter().all(|field| field.same != Same::No) {
-            let settled = fields.iter().map(|field| (field.name.to_string(), digest(field))).collect();
+            let settled = fields
+                .iter()
+                .map(|field| (field.name.to_string(), digest(field)))
+                .collect();
             plan.settled.insert(resource.id.to_string(), settled);
             return None;
         }
@@ -293,10 +325,18 @@ impl Judge<'_> {
                 None => Moved::Unknown,
             };
             let origin = resource.origin(&field.name).short();
-            differences.push(Difference { field, origin, moved });
+            differences.push(Difference {
+                field,
+                origin,
+                moved,
+            });
         }
         let steps = resource.thing.steps(found);
-        impact = steps.iter().map(|step| step.impact).filter(|_| exists).fold(impact, Impact::max);
+        impact = steps
+            .iter()
+            .map(|step| step.impact)
+            .filter(|_| exists)
+            .fold(impact, Impact::max);
         let action = match (exists, impact) {
             (false, _) => Action::Create,
             (true, Impact::DataRisk) => Action::Replace,
@@ -309,14 +349,24 @@ impl Judge<'_> {
                 .filter(|difference| difference.field.impact == Impact::DataRisk)
                 .map(|difference| {
                     let field = &difference.field;
-                    let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
-                    format!("{} {} -> {}", field.name, shown(&field.from), shown(&field.to))
+                    let shown =
+                        |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+                    format!(
+                        "{} {} -> {}",
+                        field.name,
+                        shown(&field.from),
+                        shown(&field.to)
+                    )
                 })
                 .collect();
             plan.refusals.push(Refusal {
                 kind: error::Kind::Data,
                 id: resource.id.clone(),
-                message: format!("`{}` cannot be altered without risking its data: {}", resource.id, names.join(", ")),
+                message: format!(
+                    "`{}` cannot be altered without risking its data: {}",
+                    resource.id,
+                    names.join(", ")
+                ),
                 hints: resource.thing.recipe(found),
             });
         }
@@ -351,29 +401,47 @@ impl Judge<'_> {
         for place in &places {
             match place {
                 Place::Sql(server, database) => {
-                    let Some(Answer::Rows(rows)) = self.answers.get(place, "ledger") else { continue };
+                    let Some(Answer::Rows(rows)) = self.answers.get(place, "ledger") else {
+                        continue;
+                    };
                     for entry in rows.keys() {
                         if wanted.contains(&(place.clone(), entry.to_owned())) {
                             continue;
                         }
-                        let Some((kind, key)) = entry.split_once(':') else { continue };
-                        let Some(thing) = Thing::named(kind, key) else { continue };
+                        let Some((kind, key)) = entry.split_once(':') else {
+                            continue;
+                        };
+                        let Some(thing) = Thing::named(kind, key) else {
+                            continue;
+                        };
                         let name = match database {
                             Some(database) => format!("{database}/{key}"),
                             None => key.to_owned(),
                         };
-                        removals.push((Id::new(kind, &server.service, &name), place.clone(), thing, Some(entry.to_owned())));
+                        removals.push((
+                            Id::new(kind, &server.service, &name),
+                            place.clone(),
+                            thing,
+                            Some(entry.to_owned()),
+                        ));
                     }
                 }
                 Place::Engine => {
                     for (kind, question) in [("container", "containers"), ("volume", "volumes")] {
-                        let Some(Answer::Rows(rows)) = self.answers.get(place, question) else { continue };
+                        let Some(Answer::Rows(rows)) = self.answers.get(place, question) else {
+                            continue;
+                        };
                         for key in rows.keys() {
                             let entry = ledger::id(kind, key);
-                            if key.is_empty() || wanted.contains(&(place.clone(), entry)) || !is_ours(kind, rows, key) {
+                            if key.is_empty()
+                                || wanted.contains(&(place.clone(), entry))
+                                || !is_ours(kind, rows, key)
+                            {
                                 continue;
                             }
-                            let Some(thing) = Thing::named(kind, key) else { continue };
+                            let Some(thing) = Thing::named(kind, key) else {
+                                continue;
+                            };
                             removals.push((Id::short(kind, key), place.clone(), thing, None));
                         }
                     }
@@ -408,7 +476,11 @@ impl Judge<'_> {
             action: Action::Remove,
             fields: Vec::new(),
             reason: "no longer declared".to_owned(),
-            impact: steps.iter().map(|step| step.impact).max().unwrap_or(Impact::None),
+            impact: steps
+                .iter()
+                .map(|step| step.impact)
+                .max()
+                .unwrap_or(Impact::None),
             needs: Vec::new(),
             steps,
             first_start: false,
@@ -425,18 +497,26 @@ fn is_ours(kind: &str, rows: &Rows, key: &str) -> bool {
             "container" => inspect.map(|i| &i["Config"]["Labels"]["provision.service"]),
             _ => inspect.map(|i| &i["Labels"]["provision.family"]),
         };
-        label.is_some_and(serde_json::Value::is_string) && !row.contains_key("foreign") && in_project(row)
+        label.is_some_and(serde_json::Value::is_string)
+            && !row.contains_key("foreign")
+            && in_project(row)
     })
 }
 
 fn in_project(row: &crate::command::Row) -> bool {
-    row.get("ours").and_then(serde_json::Value::as_bool).unwrap_or(true)
+    row.get("ours")
+        .and_then(serde_json::Value::as_bool)
+        .unwrap_or(true)
 }
 
 /// The name of a thing in its server's ledger.
 pub fn ledger_id(thing: &Thing) -> String {
     let key = thing.key();
-    if key.starts_with(&format!("{}:", thing.kind())) { key.into_owned() } else { ledger::id(thing.kind(), &key) }
+    if key.starts_with(&format!("{}:", thing.kind())) {
+        key.into_owned()
+    } else {
+        ledger::id(thing.kind(), &key)
+    }
 }
 
 /// What the ledger keeps of a resource: scripts with the digest of what ran.
@@ -456,9 +536,16 @@ pub fn ledger_entry(resource: &Resource) -> Option<(String, String)> {
 pub fn probes<'a>(resources: &'a [Resource], changed: &HashSet<Id>) -> Vec<(&'a Id, &'a Probe)> {
     let touched = |resource: &Resource| {
         changed.contains(&resource.id)
-            || resources.iter().any(|other| other.needs.contains(&resource.id) && changed.contains(&other.id))
+            || resources
+                .iter()
+                .any(|other| other.needs.contains(&resource.id) && changed.contains(&other.id))
     };
-    resources.iter().filter_map(|resource| Some((&resource.id, resource.probe.as_ref()?, resource))).filter(|(_, _, r)| touched(r)).map(|(id, probe, _)| (id, probe)).collect()
+    resources
+        .iter()
+        .filter_map(|resource| Some((&resource.id, resource.probe.as_ref()?, resource)))
+        .filter(|(_, _, r)| touched(r))
+        .map(|(id, probe, _)| (id, probe))
+        .collect()
 }
 
 /// Whether a step asks for a restart of its server.

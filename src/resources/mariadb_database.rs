@@ -4,8 +4,16 @@ use std::borrow::Cow;
 use crate::command::{Ask, Question, Row};
 use crate::resource::{Field, Kind, Removal, Step};
 
+/// A database of a MariaDB server.
 #[derive(Clone, Debug, Default)]
-pub struct MariadbDatabase {}
+pub struct MariadbDatabase {
+    /// Its name; the key.
+    pub name: String,
+    /// Default character set; `None`: not managed.
+    pub charset: Option<String>,
+    /// Default collation; `None`: not managed.
+    pub collation: Option<String>,
+}
 
 impl Kind for MariadbDatabase {
     const NAME: &'static str = "mariadb_database";

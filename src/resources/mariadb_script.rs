@@ -4,8 +4,18 @@ use std::borrow::Cow;
 use crate::command::{Ask, Question, Row};
 use crate::resource::{Field, Kind, Removal, Step};
 
+/// An SQL file that runs once a content in a MariaDB database.
 #[derive(Clone, Debug, Default)]
-pub struct MariadbScript {}
+pub struct MariadbScript {
+    /// Path as declared, relative to the environment; its name in the ledger.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub digest: String,
+    /// What runs.
+    pub text: String,
+    /// The database it runs in.
+    pub database: String,
+}
 
 impl Kind for MariadbScript {
     const NAME: &'static str = "mariadb_script";

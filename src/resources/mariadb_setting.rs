@@ -4,8 +4,14 @@ use std::borrow::Cow;
 use crate::command::{Ask, Question, Row};
 use crate::resource::{Field, Kind, Removal, Step};
 
+/// A setting of a MariaDB server; `provision.cnf` keeps it, this makes it hold now.
 #[derive(Clone, Debug, Default)]
-pub struct MariadbSetting {}
+pub struct MariadbSetting {
+    /// Its name with `_`; the key.
+    pub name: String,
+    /// Its value as declared (`ON`/`OFF` for booleans).
+    pub value: String,
+}
 
 impl Kind for MariadbSetting {
     const NAME: &'static str = "mariadb_setting";

@@ -1,11 +1,26 @@
 //! Stub, replaced by its author.
 use std::borrow::Cow;
+use crate::secret::Secret;
 
 use crate::command::{Ask, Question, Row};
 use crate::resource::{Field, Kind, Removal, Step};
 
+/// A user of a MariaDB server.
 #[derive(Clone, Debug, Default)]
-pub struct MariadbUser {}
+pub struct MariadbUser {
+    /// Its name.
+    pub user: String,
+    /// The host it comes from, as in `%`; key is `user@host`.
+    pub host: String,
+    /// Its password in clear as wanted; `None`: not managed.
+    pub password: Option<Secret>,
+    /// Of a found one: the hash the server keeps.
+    pub stored: Option<Secret>,
+    /// MAX_USER_CONNECTIONS; 0 is no limit.
+    pub max_connections: i64,
+    /// ACCOUNT LOCK.
+    pub locked: bool,
+}
 
 impl Kind for MariadbUser {
     const NAME: &'static str = "mariadb_user";

@@ -4,8 +4,16 @@ use std::borrow::Cow;
 use crate::command::{Ask, Question, Row};
 use crate::resource::{Field, Kind, Removal, Step};
 
+/// An extension of a PostgreSQL database.
 #[derive(Clone, Debug, Default)]
-pub struct PostgresExtension {}
+pub struct PostgresExtension {
+    /// Its name; the key.
+    pub name: String,
+    /// Its version; `None`: not managed.
+    pub version: Option<String>,
+    /// Its schema; `None`: not managed.
+    pub schema: Option<String>,
+}
 
 impl Kind for PostgresExtension {
     const NAME: &'static str = "postgres_extension";

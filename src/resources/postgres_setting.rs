@@ -4,8 +4,16 @@ use std::borrow::Cow;
 use crate::command::{Ask, Question, Row};
 use crate::resource::{Field, Kind, Removal, Step};
 
+/// A setting of a PostgreSQL server, set with `ALTER SYSTEM`.
 #[derive(Clone, Debug, Default)]
-pub struct PostgresSetting {}
+pub struct PostgresSetting {
+    /// Its name; the key.
+    pub name: String,
+    /// Its value; more than one item only where it was declared as a list.
+    pub value: Vec<String>,
+    /// Whether it was declared as a list.
+    pub list: bool,
+}
 
 impl Kind for PostgresSetting {
     const NAME: &'static str = "postgres_setting";

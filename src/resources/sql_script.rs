@@ -4,8 +4,16 @@ use std::borrow::Cow;
 use crate::command::{Ask, Question, Row};
 use crate::resource::{Field, Kind, Removal, Step};
 
+/// An SQL file that runs once a content in a PostgreSQL database.
 #[derive(Clone, Debug, Default)]
-pub struct SqlScript {}
+pub struct SqlScript {
+    /// Path as declared, relative to the environment; its name in the ledger.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub digest: String,
+    /// What runs.
+    pub text: String,
+}
 
 impl Kind for SqlScript {
     const NAME: &'static str = "sql_script";
