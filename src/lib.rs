@@ -12,6 +12,7 @@ pub mod resource;
 pub mod secret;
 // kinds
 pub mod resources;
+pub mod template;
 // meaning
 pub mod graph;
 pub mod services;
