@@ -416,6 +416,8 @@ pub struct Environment {
     pub stage: Stage,
     /// The file it was loaded from, as shown to people.
     pub file: String,
+    /// The folder of environments; absolute.
+    pub dir: PathBuf,
     /// The folder of generated files, `.provision/ENV` beside the folder of environments; absolute.
     pub folder: PathBuf,
     /// The merged tree: types checked, defaults filled in, `enabled = false` dropped, paths absolute, globs expanded, `vars`

@@ -385,7 +385,7 @@ impl Judge<'_> {
             needs: self.needs(resource),
             steps,
             first_start: false,
-            ledger: ledger_entry(resource),
+            ledger: resource.ledger_entry(),
         })
     }
 
@@ -395,7 +395,7 @@ impl Judge<'_> {
         let mut places = BTreeSet::new();
         for resource in resources {
             places.insert(resource.place.clone());
-            wanted.insert((resource.place.clone(), ledger_id(&resource.thing)));
+            wanted.insert((resource.place.clone(), resource.thing.ledger_id()));
         }
         let mut removals = Vec::new();
         for place in &places {
@@ -507,29 +507,6 @@ fn in_project(row: &crate::command::Row) -> bool {
     row.get("ours")
         .and_then(serde_json::Value::as_bool)
         .unwrap_or(true)
-}
-
-/// The name of a thing in its server's ledger.
-pub fn ledger_id(thing: &Thing) -> String {
-    let key = thing.key();
-    if key.starts_with(&format!("{}:", thing.kind())) {
-        key.into_owned()
-    } else {
-        ledger::id(thing.kind(), &key)
-    }
-}
-
-/// What the ledger keeps of a resource: scripts with the digest of what ran.
-pub fn ledger_entry(resource: &Resource) -> Option<(String, String)> {
-    if !matches!(resource.place, Place::Sql(..)) {
-        return None;
-    }
-    let digest = match &resource.thing {
-        Thing::SqlScript(script) => script.digest.clone(),
-        Thing::MariadbScript(script) => script.digest.clone(),
-        _ => String::new(),
-    };
-    Some((ledger_id(&resource.thing), digest))
 }
 
 /// All probes of resources whose change (or whose insides' change) is in a plan.

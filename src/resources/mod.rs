@@ -100,6 +100,18 @@ macro_rules! kinds {
     };
 }
 
+impl Thing {
+    /// Its name in a ledger: `kind:key`. A kind that asks the ledger itself has such a key already.
+    pub fn ledger_id(&self) -> String {
+        let key = self.key();
+        if key.starts_with(&format!("{}:", self.kind())) {
+            key.into_owned()
+        } else {
+            crate::ledger::id(self.kind(), &key)
+        }
+    }
+}
+
 kinds! {
     image::Image,
     network::Network,
