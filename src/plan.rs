@@ -396,6 +396,10 @@ impl Judge<'_> {
         for resource in resources {
             places.insert(resource.place.clone());
             wanted.insert((resource.place.clone(), resource.thing.ledger_id()));
+            // A server in which nothing is declared any more may still hold what we made.
+            if let Some(Probe::Login { server, .. }) = &resource.probe {
+                places.insert(Place::Sql(std::sync::Arc::clone(server), None));
+            }
         }
         let mut removals = Vec::new();
         for place in &places {
@@ -449,8 +453,15 @@ impl Judge<'_> {
                 Place::Folder => {}
             }
         }
-        // Against the order of the table of kinds: what lies inside goes before what holds it.
-        removals.reverse();
+        // What lies inside goes before what holds it: a database's rights before a role, rights before their user.
+        let rank = |kind: &str| {
+            crate::resources::NAMES
+                .iter()
+                .position(|name| *name == kind)
+        };
+        removals.sort_by_key(|(id, place, ..)| {
+            std::cmp::Reverse((place.database().is_some(), rank(id.kind())))
+        });
         for (id, place, thing, entry) in removals {
             self.removal(id, place, &thing, entry, plan);
         }
@@ -509,23 +520,18 @@ fn in_project(row: &crate::command::Row) -> bool {
         .unwrap_or(true)
 }
 
-/// All probes of resources whose change (or whose insides' change) is in a plan.
+/// The probes of what is among the changed, or whose insides are.
 pub fn probes<'a>(resources: &'a [Resource], changed: &HashSet<Id>) -> Vec<(&'a Id, &'a Probe)> {
-    let touched = |resource: &Resource| {
-        changed.contains(&resource.id)
-            || resources
-                .iter()
-                .any(|other| other.needs.contains(&resource.id) && changed.contains(&other.id))
-    };
+    let mut touched: HashSet<&Id> = changed.iter().collect();
+    for resource in resources
+        .iter()
+        .filter(|resource| changed.contains(&resource.id))
+    {
+        touched.extend(&resource.needs);
+    }
     resources
         .iter()
-        .filter_map(|resource| Some((&resource.id, resource.probe.as_ref()?, resource)))
-        .filter(|(_, _, r)| touched(r))
-        .map(|(id, probe, _)| (id, probe))
+        .filter(|resource| touched.contains(&resource.id))
+        .filter_map(|resource| Some((&resource.id, resource.probe.as_ref()?)))
         .collect()
-}
-
-/// Whether a step asks for a restart of its server.
-pub fn is_restart(step: &Step) -> bool {
-    matches!(step.does, Do::Restart)
 }

@@ -26,6 +26,9 @@ macro_rules! kinds {
         /// All questions, one a kind; equal ones are asked once.
         pub const QUESTIONS: &[Question] = &[$(<$module::$name as Kind>::QUESTION),*];
 
+        /// The nouns of all kinds, what holds others before what lies inside.
+        pub const NAMES: &[&str] = &[$(<$module::$name as Kind>::NAME),*];
+
         impl Thing {
             /// The kind's noun.
             pub fn kind(&self) -> &'static str {

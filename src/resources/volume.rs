@@ -111,8 +111,13 @@ impl Kind for Volume {
     }
 
     fn recipe(&self, found: &Self) -> Vec<String> {
+        let made_by = match (found.data.as_deref(), found.family.as_str()) {
+            (Some(data), "") => format!("of version {}", data.trim()),
+            (Some(data), family) => format!("of family `{family}`, its data of version {}", data.trim()),
+            (None, family) => format!("of family `{family}`"),
+        };
         vec![
-            format!("its data was made by an image of family `{}`, the image declared now is of family `{}`", found.family, self.family),
+            format!("it was made by an image {made_by}; the image declared now is of family `{}`", self.family),
             "declare an image of the old family, or dump with the old one, destroy the volume by name, apply, and restore".to_owned(),
         ]
     }
