@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::command::{Answer, Answers, Do, Place, Rows};
+use crate::command::{Answer, Answers, Place, Rows};
 use crate::error;
 use crate::ledger;
 use crate::resource::{Field, Id, Impact, Probe, Removal, Resource, Same, Step, Thing};
