@@ -100,6 +100,8 @@ macro_rules! kinds {
     };
 }
 
+mod postgres;
+
 kinds! {
     image::Image,
     network::Network,
