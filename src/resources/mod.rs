@@ -114,6 +114,7 @@ impl Thing {
         }
     }
 }
+mod postgres;
 
 kinds! {
     image::Image,
