@@ -100,6 +100,8 @@ macro_rules! kinds {
     };
 }
 
+mod mariadb;
+
 kinds! {
     image::Image,
     network::Network,
