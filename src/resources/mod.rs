@@ -115,6 +115,7 @@ impl Thing {
     }
 }
 mod postgres;
+mod mariadb;
 
 kinds! {
     image::Image,
