@@ -1,1 +1,3 @@
+//! On a real engine: the whole way, drift, Compose, bad days.
 
+mod bad_days;
