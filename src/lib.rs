@@ -24,3 +24,5 @@ pub mod apply;
 pub mod environment;
 pub mod observe;
 pub mod target;
+// telling
+pub mod show;
