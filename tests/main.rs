@@ -1,6 +1,5 @@
 //! One test binary. Tests that need a Docker engine make what they need and remove it; without an engine they say so loudly,
 //! and with `PROVISION_LIVE=1` a missing engine is a failure.
-//! One test binary.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,10 +8,7 @@
     reason = "a test fails by panicking, and says loudly what it skipped"
 )]
 
+mod environment_cases;
 mod house;
 mod lab;
 mod live;
-    reason = "a test fails by panicking"
-)]
-
-mod environment_cases;
