@@ -13,7 +13,7 @@ use crate::resource::{Id, Probe, Resource, Thing};
 use crate::resources::container::{Container, Health, Mount};
 use crate::resources::image::Build;
 use crate::resources::mariadb_database::MariadbDatabase;
-use crate::resources::mariadb_grant::MariadbGrant;
+use crate::resources::mariadb_grant::{self, MariadbGrant};
 use crate::resources::mariadb_script::MariadbScript;
 use crate::resources::mariadb_setting::MariadbSetting;
 use crate::resources::mariadb_user::MariadbUser;
@@ -172,6 +172,14 @@ pub(super) fn check(
             problems.push(Problem::error(message, &entry.key));
         }
         for (level, privileges) in entry.node.named("grants") {
+            if let (true, Value::List(items)) = (level.contains('.'), &privileges.node.value) {
+                for item in items {
+                    let word = item.as_text().unwrap_or_default().to_uppercase();
+                    if let Err(message) = mariadb_grant::check(level, &word) {
+                        problems.push(Problem::error(message, &item.origin));
+                    }
+                }
+            }
             let Some((database, table)) = level.split_once('.') else {
                 let message = format!("`{level}` says no level");
                 let problem = Problem::error(message, &privileges.key);
