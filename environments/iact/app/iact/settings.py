@@ -76,6 +76,8 @@ DATABASES = {
         "OPTIONS": {
             "charset": "utf8mb4",
             "connect_timeout": 3,
+            # Below gunicorn's 30 seconds; a long `process_etl` may be given more.
+            "read_timeout": int(os.environ.get("DJANGO_IVR_TIMEOUT", "20")),
             "init_command": "SET SESSION TRANSACTION READ ONLY",
         },
     },
