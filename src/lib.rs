@@ -12,6 +12,7 @@ pub mod resource;
 pub mod secret;
 // kinds
 pub mod resources;
+pub mod template;
 // meaning
 pub mod graph;
 pub mod services;
@@ -23,3 +24,5 @@ pub mod apply;
 pub mod environment;
 pub mod observe;
 pub mod target;
+// telling
+pub mod show;
