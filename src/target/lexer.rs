@@ -199,7 +199,7 @@ mod tests {
             "SELECT 1);",
             "SELECT $$ abc;",
             "/* /* */",
-            "SELECT '\\'', 'x;",
+            "SELECT '\\', 'x;",
             "SELECT E'\\';",
             "\\connect other",
             "SELECT 1 \\gset",

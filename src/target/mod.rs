@@ -19,8 +19,6 @@ mod psql;
 mod say;
 mod sql;
 
-pub mod login;
-
 use std::time::Duration;
 
 use crate::command::{Answers, Do, Place, Server, Sheet, SqlStep};

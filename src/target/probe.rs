@@ -111,10 +111,26 @@ impl Login<'_> {
         } = self;
         match dialect {
             Dialect::Postgres => {
-                login::postgres(address, port, user, *database, password, PATIENCE).await
+                login::postgres(
+                    address,
+                    port,
+                    user,
+                    database.unwrap_or("postgres"),
+                    password,
+                    PATIENCE,
+                )
+                .await
             }
             Dialect::MariaDb => {
-                login::mariadb(address, port, user, *database, password, PATIENCE).await
+                login::mariadb(
+                    address,
+                    port,
+                    user,
+                    database.unwrap_or_default(),
+                    password,
+                    PATIENCE,
+                )
+                .await
             }
         }
     }
