@@ -15,8 +15,8 @@ use crate::secret::{Secret, sha256};
 /// The version of the form.
 const FORMAT: u32 = 1;
 
-/// Rounds of the slow digest over all secrets together: a guess costs a tenth of a second.
-const ITERATIONS: u32 = 200_000;
+/// Rounds of the slow digest over all secrets together: that is what a guess costs.
+const ITERATIONS: u32 = 100_000;
 
 /// A plan as kept in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -446,8 +446,8 @@ mod tests {
 
     #[test]
     fn a_saved_plan_holds_until_something_moves() {
-        let (tree, resources, none) = (tree("canary-123"), resources(), answers(None));
-        let basis_then = basis(&tree, &resources, &none);
+        let (old, resources, none) = (tree("canary-123"), resources(), answers(None));
+        let basis_then = basis(&old, &resources, &none);
         let text = save(&basis_then, &plan(&resources, &none), "salt", "now");
         assert!(!text.contains("canary-123"));
         let saved = Saved::read(&text).unwrap();
@@ -457,7 +457,7 @@ mod tests {
 
         let there = answers(Some("glibc/999/15"));
         let moved = saved
-            .holds(&basis(&tree, &resources, &there), &plan(&resources, &there))
+            .holds(&basis(&old, &resources, &there), &plan(&resources, &there))
             .unwrap_err();
         assert_eq!(moved.kind, Kind::Stale);
         assert_eq!(
@@ -465,7 +465,7 @@ mod tests {
             "the saved plan no longer holds: `volume.iact_data` was absent and is there"
         );
 
-        let other = super::tests::tree("canary-124");
+        let other = tree("canary-124");
         let moved = saved
             .holds(&basis(&other, &resources, &none), &plan(&resources, &none))
             .unwrap_err();

@@ -5,7 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the ground up. A module imports only from its own level or below.
 const LEVELS: &[&[&str]] = &[
-    &["secret", "declaration", "error", "command", "quote", "ledger"],
+    &[
+        "secret",
+        "declaration",
+        "error",
+        "command",
+        "quote",
+        "ledger",
+    ],
     &["resource", "resources"],
     &["template"],
     &["services", "graph"],
@@ -33,7 +40,19 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that do no I/O.
-const PURE: &[&str] = &["services/", "resources/", "graph.rs", "plan.rs", "guards.rs", "template.rs", "show/", "resource.rs", "command.rs", "quote.rs", "ledger.rs"];
+const PURE: &[&str] = &[
+    "services/",
+    "resources/",
+    "graph.rs",
+    "plan.rs",
+    "guards.rs",
+    "template.rs",
+    "show/",
+    "resource.rs",
+    "command.rs",
+    "quote.rs",
+    "ledger.rs",
+];
 
 fn sources() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -48,7 +67,11 @@ fn sources() -> BTreeMap<String, String> {
                 let name = path.strip_prefix(&root).unwrap().display().to_string();
                 // Tests beside the code may use what they like.
                 let text = std::fs::read_to_string(&path).unwrap();
-                let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+                let text = text
+                    .split("#[cfg(test)]")
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
                 found.insert(name, text);
             }
         }
@@ -64,7 +87,11 @@ fn level(module: &str) -> Option<usize> {
 fn mistakes(sources: &BTreeMap<String, String>) -> Vec<String> {
     let mut mistakes = Vec::new();
     for (name, text) in sources {
-        let module = name.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        let module = name
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(".rs");
         if module == "lib" {
             continue;
         }
@@ -76,27 +103,45 @@ fn mistakes(sources: &BTreeMap<String, String>) -> Vec<String> {
             let code = line.split("//").next().unwrap_or_default();
             for start in ["crate::", "provision::"] {
                 for used in code.split(start).skip(1) {
-                    let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                    let used: String = used
+                        .chars()
+                        .take_while(|c| c.is_alphanumeric() || *c == '_')
+                        .collect();
                     if level(&used).is_some_and(|used| used > own) {
-                        mistakes.push(format!("{name}:{}: `{module}` imports `{used}`, a step back", at + 1));
+                        mistakes.push(format!(
+                            "{name}:{}: `{module}` imports `{used}`, a step back",
+                            at + 1
+                        ));
                     }
                 }
             }
             for (outside, rooms) in ROOMS {
-                let uses = code.contains(&format!("use {outside}::")) || code.contains(&format!(" {outside}::"));
+                let uses = code.contains(&format!("use {outside}::"))
+                    || code.contains(&format!(" {outside}::"));
                 if uses && !rooms.iter().any(|room| name.starts_with(room)) {
                     mistakes.push(format!("{name}:{}: `{outside}` has another room", at + 1));
                 }
             }
             if PURE.iter().any(|pure| name.starts_with(pure)) {
-                for forbidden in ["std::fs", "std::process", "std::net", "async fn", ".await", "tokio::", "std::env"] {
+                for forbidden in [
+                    "std::fs",
+                    "std::process",
+                    "std::net",
+                    "async fn",
+                    ".await",
+                    "tokio::",
+                    "std::env",
+                ] {
                     if code.contains(forbidden) {
                         mistakes.push(format!("{name}:{}: `{forbidden}` in a pure room", at + 1));
                     }
                 }
             }
             if code.contains("#[allow(") {
-                mistakes.push(format!("{name}:{}: `#[expect(..., reason)]` instead of `#[allow]`", at + 1));
+                mistakes.push(format!(
+                    "{name}:{}: `#[expect(..., reason)]` instead of `#[allow]`",
+                    at + 1
+                ));
             }
         }
     }
@@ -113,7 +158,11 @@ fn the_house_keeps_its_rules() {
 fn the_rules_catch_what_they_are_for() {
     let planted = [
         ("plan.rs", "use crate::target::Target;", "a step back"),
-        ("services/x.rs", "let text = std::fs::read(path);", "pure room"),
+        (
+            "services/x.rs",
+            "let text = std::fs::read(path);",
+            "pure room",
+        ),
         ("apply.rs", "use bollard::Docker;", "another room"),
         ("nowhere.rs", "", "no level"),
         ("graph.rs", "#[allow(dead_code)]", "instead of"),
@@ -121,7 +170,10 @@ fn the_rules_catch_what_they_are_for() {
     for (name, text, says) in planted {
         let sources = BTreeMap::from([(name.to_owned(), text.to_owned())]);
         let found = mistakes(&sources);
-        assert!(found.iter().any(|mistake| mistake.contains(says)), "{name}: {found:?}");
+        assert!(
+            found.iter().any(|mistake| mistake.contains(says)),
+            "{name}: {found:?}"
+        );
     }
 }
 
@@ -132,9 +184,18 @@ fn kinds_know_no_other_kind_and_no_target() {
             continue;
         }
         for (at, line) in text.lines().enumerate() {
-            let used = line.split("use crate::resources::").nth(1).unwrap_or_default();
-            let helper = ["postgres::", "mariadb::", "COMPOSE_VERSION"].iter().any(|ok| used.starts_with(ok));
-            assert!(used.is_empty() || helper, "{name}:{}: a kind uses another: {line}", at + 1);
+            let used = line
+                .split("use crate::resources::")
+                .nth(1)
+                .unwrap_or_default();
+            let helper = ["postgres::", "mariadb::", "COMPOSE_VERSION"]
+                .iter()
+                .any(|ok| used.starts_with(ok));
+            assert!(
+                used.is_empty() || helper,
+                "{name}:{}: a kind uses another: {line}",
+                at + 1
+            );
         }
     }
 }

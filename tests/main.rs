@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says loudly what it skipped"
 )]
 
+mod environment_cases;
 mod house;
 mod lab;
 mod live;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use crate::commands::look::is_abstract;
 use crate::commands::{Context, End, code};
 use crate::declaration::{Entries, Environment, Node, Origin, Stage, Value};
 use crate::environment;
@@ -77,7 +76,7 @@ fn environments(context: &Context, findings: &mut Vec<Finding>) -> Vec<Environme
     for name in names {
         let what = format!("environment {name}");
         match environment::load(&context.dir, &name) {
-            Ok(environment) if is_abstract(&environment) => {
+            Ok(environment) if environment.is_abstract => {
                 findings.push(Finding::fine(what, "valid, abstract"))
             }
             Ok(environment) => {
@@ -100,6 +99,7 @@ fn nothing(context: &Context) -> Environment {
     Environment {
         name: "none".to_owned(),
         project: "none".to_owned(),
+        is_abstract: false,
         stage: Stage::Dev,
         file: String::new(),
         dir: context.dir.clone(),

@@ -55,7 +55,7 @@ pub fn open(context: &Context, name: &str) -> Result<Environment, Failure> {
     let began = Instant::now();
     let environment = environment::load(&context.dir, name)?;
     tracing::info!(ms = ms(began), "loaded `{}`", environment.file);
-    if is_abstract(&environment) {
+    if environment.is_abstract {
         return Err(Failure::new(
             Kind::Usage,
             format!(
@@ -86,14 +86,6 @@ pub fn ready(context: &Context, name: &str) -> Result<Environment, Failure> {
     let environment = environment::resolve(environment)?;
     tracing::info!(ms = ms(began), "secrets are had");
     Ok(environment)
-}
-
-/// Whether an environment is there for others to extend.
-pub fn is_abstract(environment: &Environment) -> bool {
-    environment
-        .tree
-        .get("environment")
-        .is_some_and(|node| node.bool("abstract") == Some(true))
 }
 
 fn offer(context: &Context) -> String {
@@ -427,6 +419,7 @@ mod tests {
         Environment {
             name: "local".to_owned(),
             project: "iact".to_owned(),
+            is_abstract: false,
             stage: Stage::Dev,
             file: "environments/local.toml".to_owned(),
             dir: "/nowhere".into(),

@@ -1,6 +1,6 @@
 //! `validate`: checks files offline.
 
-use crate::commands::look::{is_abstract, meaning};
+use crate::commands::look::meaning;
 use crate::commands::{Context, End, code};
 use crate::environment;
 use crate::error::{Failure, Kind};
@@ -49,7 +49,7 @@ fn check(context: &Context, name: &str) -> Result<String, Failure> {
     let environment = environment::load(&context.dir, name)?;
     context.output.warn(&environment.warnings);
     context.output.warn(&environment.later);
-    let what = match is_abstract(&environment) {
+    let what = match environment.is_abstract {
         true => "abstract".to_owned(),
         false => show::count(meaning(&environment, &Ports::new())?.0.len(), "resource"),
     };

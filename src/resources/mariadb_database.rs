@@ -135,3 +135,70 @@ impl Kind for MariadbDatabase {
         Removal::HoldsData(vec![step])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Do;
+
+    const ROW: &str = r#"{"key": "iact_ivr", "charset": "utf8mb3", "collation": "utf8mb3_general_ci", "utf8": "utf8mb3"}"#;
+
+    fn database(charset: Option<&str>, collation: Option<&str>) -> MariadbDatabase {
+        MariadbDatabase {
+            name: "iact_ivr".to_owned(),
+            charset: charset.map(str::to_owned),
+            collation: collation.map(str::to_owned),
+            utf8: String::new(),
+        }
+    }
+
+    fn differing(wanted: &MariadbDatabase) -> (Vec<String>, String) {
+        let found = wanted
+            .read(&super::super::mariadb::rows(ROW))
+            .expect("it can be read");
+        let fields = wanted.fields(found.as_ref());
+        let names = fields.iter().filter(|field| field.differs());
+        let sql = wanted.steps(found.as_ref()).pop().map(|step| step.does);
+        let sql = match sql {
+            Some(Do::Sql { text, .. }) => text.shown(),
+            _ => String::new(),
+        };
+        (names.map(|field| field.name.to_string()).collect(), sql)
+    }
+
+    #[test]
+    fn old_and_short_names_are_the_same() {
+        for (charset, collation) in [
+            (Some("utf8"), Some("utf8_general_ci")),
+            (Some("UTF8MB3"), None),
+            (None, Some("general_ci")),
+            (None, None),
+        ] {
+            assert_eq!(
+                differing(&database(charset, collation)),
+                (Vec::new(), String::new())
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_is_declared_is_altered() {
+        let (fields, sql) = differing(&database(Some("utf8mb4"), None));
+        assert_eq!(fields, ["charset"]);
+        assert_eq!(sql, "ALTER DATABASE `iact_ivr` CHARACTER SET `utf8mb4`;");
+        let (fields, sql) = differing(&database(Some("utf8"), Some("utf8_bin")));
+        assert_eq!(fields, ["collation"]);
+        assert_eq!(
+            sql,
+            "ALTER DATABASE `iact_ivr` CHARACTER SET `utf8` COLLATE `utf8_bin`;"
+        );
+    }
+
+    #[test]
+    fn dropping_it_is_never_a_side_effect() {
+        assert!(matches!(
+            database(None, None).remove(),
+            Removal::HoldsData(_)
+        ));
+    }
+}

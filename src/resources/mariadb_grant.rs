@@ -454,6 +454,7 @@ impl Kind for MariadbGrant {
                 found.read_row(row)?;
             }
         }
+        found.others.sort_by(|a, b| a.level.cmp(&b.level));
         Ok(exists.then_some(found))
     }
 
@@ -544,5 +545,139 @@ impl Kind for MariadbGrant {
             text(&revoke)
         );
         Removal::Steps(vec![Step::sql_alone("revoke all rights", Text::plain(sql))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Do;
+
+    const ROWS: &str = r#"
+{"key": "django_user@%", "user": "django_user", "at": "server", "privileges": "PROCESS"}
+{"key": "django_user@%", "user": "django_user", "at": "server", "privileges": "FILE"}
+{"key": "django_user@%", "user": "django_user", "at": "database", "db": "iact_ivr", "privileges": "SELECT"}
+{"key": "django_user@%", "user": "django_user", "at": "database", "db": "iact\\_ivr", "privileges": "SELECT,INSERT,UPDATE,DELETE,CREATE,DROP,REFERENCES,INDEX,ALTER,CREATE TEMPORARY TABLES,LOCK TABLES,CREATE VIEW,SHOW VIEW,CREATE ROUTINE,ALTER ROUTINE,EXECUTE,EVENT,TRIGGER,DELETE HISTORY"}
+{"key": "django_user@%", "user": "django_user", "at": "table", "db": "iact_ivr", "name": "t", "privileges": "Insert,Grant,Show view,Delete versioning rows"}
+{"key": "django_user@%", "user": "django_user", "at": "column", "db": "iact_ivr", "name": "t", "column": "id", "privileges": "Select"}
+{"key": "django_user@%", "user": "django_user", "at": "routine", "db": "iact_ivr", "name": "p", "kind": "PROCEDURE", "privileges": "Execute"}
+{"key": "django_user@%", "user": "django_user", "at": "role", "name": "r1"}
+"#;
+
+    fn grant(on: &[(&str, &[&str])]) -> MariadbGrant {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        MariadbGrant {
+            on: on
+                .iter()
+                .map(|(level, names)| ((*level).to_owned(), set(names)))
+                .collect(),
+            ..MariadbGrant::named("django_user@%").expect("an account")
+        }
+    }
+
+    fn look(wanted: &MariadbGrant, rows: &str) -> (Vec<String>, Vec<String>) {
+        let found = wanted
+            .read(&super::super::mariadb::rows(rows))
+            .expect("it can be read");
+        let fields = wanted.fields(found.as_ref());
+        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        let fields = fields.iter().filter(|field| field.differs()).map(|field| {
+            format!(
+                "{}: {} > {}",
+                field.name,
+                shown(&field.from),
+                shown(&field.to)
+            )
+        });
+        let steps = wanted.steps(found.as_ref());
+        let steps = steps.iter().map(|step| match &step.does {
+            Do::Sql { text, .. } => text.shown(),
+            other => panic!("{other:?}"),
+        });
+        (fields.collect(), steps.collect())
+    }
+
+    #[test]
+    fn rights_are_exact() {
+        let wanted = grant(&[
+            ("*.*", &["PROCESS", "FILE", "USAGE"]),
+            ("iact_ivr.*", &["ALL", "SELECT"]),
+            ("iact_ivr.t", &["INSERT"]),
+        ]);
+        let (fields, steps) = look(&wanted, ROWS);
+        assert_eq!(
+            fields,
+            [
+                "iact_ivr.t: DELETE HISTORY, GRANT OPTION, INSERT, SHOW VIEW > INSERT",
+                "iact_ivr.* (pattern): SELECT > -",
+                "iact_ivr.p (procedure): EXECUTE > -",
+                "iact_ivr.t (id): SELECT > -",
+                "role r1: MEMBER > -",
+            ]
+        );
+        assert_eq!(
+            steps,
+            [
+                "REVOKE DELETE HISTORY, GRANT OPTION, SHOW VIEW ON `iact_ivr`.`t` FROM `django_user`@`%`;",
+                "REVOKE SELECT ON `iact_ivr`.* FROM `django_user`@`%`;",
+                "REVOKE EXECUTE ON PROCEDURE `iact_ivr`.`p` FROM `django_user`@`%`;",
+                "REVOKE SELECT (`id`) ON `iact_ivr`.`t` FROM `django_user`@`%`;",
+                "REVOKE `r1` FROM `django_user`@`%`;",
+            ]
+        );
+    }
+
+    #[test]
+    fn rights_beside_the_declared_ones_stay_where_they_may() {
+        let mut wanted = grant(&[("iact_ivr.*", &["SELECT"]), ("other.*", &["ALL"])]);
+        wanted.exact = false;
+        let (fields, steps) = look(&wanted, ROWS);
+        assert_eq!(fields, ["other.*: - > ALL"]);
+        assert_eq!(steps.len(), 1);
+    }
+
+    #[test]
+    fn a_grant_is_written_escaped_and_makes_no_user() {
+        let user = r#"{"key": "django_user@%", "user": "django_user", "at": "server", "privileges": "USAGE"}"#;
+        let wanted = grant(&[("iact_ivr.*", &["ALL", "GRANT OPTION"])]);
+        let (fields, steps) = look(&wanted, user);
+        assert_eq!(fields, ["iact_ivr.*: - > ALL, GRANT OPTION"]);
+        assert_eq!(
+            steps,
+            [
+                "SET @provision_mode = @@SESSION.sql_mode, SESSION sql_mode = 'NO_AUTO_CREATE_USER'; \
+              GRANT ALL ON `iact\\_ivr`.* TO `django_user`@`%` WITH GRANT OPTION; SET SESSION sql_mode = @provision_mode;"
+            ]
+        );
+        assert_eq!(look(&grant(&[]), user), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn rights_of_a_user_who_is_gone_are_none() {
+        let left = r#"{"key": "django_user@%", "user": "django_user", "at": "table", "db": "iact_ivr", "name": "t", "privileges": "Select"}"#;
+        let found = grant(&[]).read(&super::super::mariadb::rows(left));
+        assert!(found.expect("it can be read").is_none());
+    }
+
+    #[test]
+    fn the_rights_of_our_own_account_are_never_taken_away() {
+        let root =
+            r#"{"key": "root@localhost", "user": "root", "at": "server", "privileges": "SUPER"}"#;
+        let mut wanted = grant(&[("iact_ivr.*", &["SELECT"])]);
+        (wanted.user, wanted.host) = ("root".to_owned(), "localhost".to_owned());
+        let (_, steps) = look(&wanted, root);
+        assert!(steps.iter().all(|sql| !sql.contains("REVOKE")));
+        assert!(matches!(wanted.remove(), Removal::Forget));
+    }
+
+    #[test]
+    fn a_right_that_cannot_be_had_is_said() {
+        assert_eq!(check("iact_ivr.*", "all privileges"), Ok(()));
+        assert_eq!(check("*.*", "REPLICATION CLIENT"), Ok(()));
+        assert!(check("iact_ivr.*", "FILE").is_err_and(|why| why.contains("wider")));
+        assert!(check("iact_ivr.t", "SELEKT").is_err());
+        for level in ["iact_ivr", "*.t", ".*", "a.", ""] {
+            assert!(check(level, "SELECT").is_err(), "{level}");
+        }
     }
 }

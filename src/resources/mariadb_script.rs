@@ -202,3 +202,68 @@ fn quoted(rest: &str, quote: char) -> Option<&str> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Do;
+
+    #[test]
+    fn what_follows_a_script_is_not_part_of_it() {
+        for (script, closing) in [
+            ("", ""),
+            ("-- it's only words\n# so\n/* is ; this */", ""),
+            ("SELECT 1;", ""),
+            ("SELECT 1; -- end", ""),
+            ("SELECT 1 -- end", ";\n"),
+            ("SELECT ';'", ";\n"),
+            ("SELECT 1\\G", ""),
+            ("SELECT 'it''s \\' ;';", ""),
+            ("/*!40101 SET NAMES utf8 */", ";\n"),
+            ("delimiter $$\nSELECT 1; SELECT 2$$", "delimiter ;\n"),
+            ("DELIMITER //\nSELECT 1;", "//\ndelimiter ;\n"),
+            ("delimiter //\nSELECT 1//\ndelimiter ;\nSELECT 2;", ""),
+            ("SELECT 'a\ndelimiter //\n';", ""),
+            ("SET autocommit = 0;", "SET SESSION autocommit = 1;\n"),
+        ] {
+            assert_eq!(end(script).closing(), closing, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_script_that_swallows_what_follows_is_not_run() {
+        for text in ["SELECT 'open", "SELECT \"open", "SELECT `open", "/* open"] {
+            let script = MariadbScript {
+                text: text.to_owned(),
+                ..MariadbScript::default()
+            };
+            assert!(script.read(&[]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn it_runs_once_a_content_in_its_database() {
+        let script = MariadbScript {
+            name: "sql/ivr/010.sql".to_owned(),
+            digest: "new".to_owned(),
+            text: "\u{feff}SELECT 1".to_owned(),
+            database: "iact_ivr".to_owned(),
+        };
+        assert_eq!(script.key(), "mariadb_script:sql/ivr/010.sql");
+        let row = |digest: &str| {
+            let row =
+                format!(r#"{{"key": "mariadb_script:sql/ivr/010.sql", "digest": "{digest}"}}"#);
+            script
+                .read(&super::super::mariadb::rows(&row))
+                .expect("it can be read")
+        };
+        assert!(script.steps(row("new").as_ref()).is_empty());
+        let fields = script.fields(row("old").as_ref());
+        assert_eq!(fields[0].from.as_deref(), Some("ran with another content"));
+        let steps = script.steps(row("old").as_ref());
+        let Do::Sql { text, .. } = &steps[0].does else {
+            panic!("{steps:?}");
+        };
+        assert_eq!(text.shown(), "USE `iact_ivr`;\nSELECT 1\n;\n");
+    }
+}

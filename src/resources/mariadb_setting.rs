@@ -27,16 +27,16 @@ pub struct Variable {
     pub kind: String,
     /// Where its value comes from: `COMPILE-TIME`, `CONFIG`, `COMMAND-LINE`, `AUTO`, `SQL`, ...
     pub origin: String,
-    /// The file its value comes from, if it is one.
-    pub path: Option<String>,
     /// It is read at the server's start only.
     pub read_only: bool,
     /// The compiled default.
     pub default: Option<String>,
     /// Numbers: the least, the greatest, and what it is rounded down to a multiple of.
     pub range: (Option<i128>, Option<i128>, Option<i128>),
-    /// The values of an `ENUM`, in order of their number.
+    /// The values of an `ENUM`, in order of their number; of character sets and collations the server lists none.
     pub values: Vec<String>,
+    /// What the server means by `utf8`.
+    pub utf8: String,
 }
 
 /// A value in the form in which it is compared and told to the server.
@@ -93,7 +93,7 @@ impl MariadbSetting {
     fn word(&self, variable: &Variable, value: &str) -> Result<String, String> {
         let values = &variable.values;
         if values.is_empty() {
-            return Ok(unaliased(value, ""));
+            return Ok(unaliased(value, &variable.utf8));
         }
         let known = |wanted: &str| {
             values
@@ -103,7 +103,7 @@ impl MariadbSetting {
         };
         // A boolean of the file may mean the words ON and OFF, and a number the word of that number.
         known(value)
-            .or_else(|| known(&unaliased(value, "")))
+            .or_else(|| known(&unaliased(value, &variable.utf8)))
             .or_else(|| values.get(value.parse::<usize>().ok()?).cloned())
             .or_else(|| boolean(value).and_then(|on| known(if on { "ON" } else { "OFF" })))
             .ok_or_else(|| {
@@ -145,6 +145,11 @@ impl MariadbSetting {
             Ok(Value::Int(n)) => n.to_string(),
             Ok(Value::Double(n)) => n.to_string(),
             Ok(Value::Word(word)) => quoted(&word),
+            // The server takes no spaces between them.
+            Ok(Value::Set(words) | Value::Flags(words)) => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                quoted(&words.join(","))
+            }
             _ => quoted(self.value.trim()),
         }
     }
@@ -265,10 +270,12 @@ impl Kind for MariadbSetting {
         name: "mariadb_setting",
         ask: Ask::MariaDb(
             "SELECT JSON_OBJECT('key', LOWER(VARIABLE_NAME), 'value', GLOBAL_VALUE, 'origin', GLOBAL_VALUE_ORIGIN, \
-             'path', GLOBAL_VALUE_PATH, 'type', VARIABLE_TYPE, 'scope', VARIABLE_SCOPE, 'read_only', READ_ONLY, \
+             'type', VARIABLE_TYPE, 'scope', VARIABLE_SCOPE, 'read_only', READ_ONLY, \
              'default', IF(GLOBAL_VALUE_ORIGIN = 'AUTO', DEFAULT_VALUE, NULL), 'least', NUMERIC_MIN_VALUE, \
              'greatest', NUMERIC_MAX_VALUE, 'block', NUMERIC_BLOCK_SIZE, \
-             'values', IF(VARIABLE_TYPE = 'ENUM', ENUM_VALUE_LIST, NULL)) FROM information_schema.SYSTEM_VARIABLES",
+             'values', IF(VARIABLE_TYPE = 'ENUM', ENUM_VALUE_LIST, NULL), \
+             'utf8', IF(VARIABLE_TYPE = 'ENUM' AND ENUM_VALUE_LIST IS NULL, \
+             IF(FIND_IN_SET('UTF8_IS_UTF8MB3', @@old_mode), 'utf8mb3', 'utf8mb4'), NULL)) FROM information_schema.SYSTEM_VARIABLES",
         ),
     };
 
@@ -294,13 +301,13 @@ impl Kind for MariadbSetting {
             variable: Variable {
                 kind: need(row, "type")?.to_owned(),
                 origin: need(row, "origin")?.to_owned(),
-                path: owned("path"),
                 read_only: need(row, "read_only")? == "YES",
                 default: owned("default"),
                 range: (bound("least"), bound("greatest"), bound("block")),
                 values: owned("values")
                     .map(|list| list.split(',').map(str::to_owned).collect())
                     .unwrap_or_default(),
+                utf8: owned("utf8").unwrap_or_default(),
             },
         };
         // One that is only remembered has no value.
@@ -357,5 +364,145 @@ impl Kind for MariadbSetting {
             "set it back to its default",
             Text::plain(sql),
         )])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Do, Rows};
+
+    const ROWS: &str = r#"
+{"key": "sql_mode", "value": "STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION", "origin": "SQL", "type": "SET", "scope": "SESSION", "read_only": "NO", "default": null, "least": null, "greatest": null, "block": null, "values": null, "utf8": null}
+{"key": "long_query_time", "value": "2.000000", "origin": "SQL", "type": "DOUBLE", "scope": "SESSION", "read_only": "NO", "default": null, "least": "0", "greatest": "31536000", "block": null, "values": null, "utf8": null}
+{"key": "event_scheduler", "value": "OFF", "origin": "COMPILE-TIME", "type": "ENUM", "scope": "GLOBAL", "read_only": "NO", "default": null, "least": null, "greatest": null, "block": null, "values": "OFF,ON,DISABLED,ORIGINAL", "utf8": null}
+{"key": "back_log", "value": "80", "origin": "AUTO", "type": "BIGINT UNSIGNED", "scope": "GLOBAL", "read_only": "YES", "default": "150", "least": "0", "greatest": "65535", "block": "1", "values": null, "utf8": null}
+{"key": "max_connections", "value": "151", "origin": "SQL", "type": "BIGINT UNSIGNED", "scope": "GLOBAL", "read_only": "NO", "default": null, "least": "10", "greatest": "100000", "block": "1", "values": null, "utf8": null}
+{"key": "character_set_server", "value": "utf8mb3", "origin": "SQL", "type": "ENUM", "scope": "SESSION", "read_only": "NO", "default": null, "least": null, "greatest": null, "block": null, "values": null, "utf8": "utf8mb3"}
+{"key": "max_allowed_packet", "value": "999424", "origin": "SQL", "type": "BIGINT UNSIGNED", "scope": "SESSION", "read_only": "NO", "default": null, "least": "1024", "greatest": "1073741824", "block": "1024", "values": null, "utf8": null}
+{"key": "optimizer_switch", "value": "index_merge=on,index_merge_union=on,mrr=off", "origin": "SQL", "type": "FLAGSET", "scope": "SESSION", "read_only": "NO", "default": null, "least": null, "greatest": null, "block": null, "values": null, "utf8": null}
+{"key": "datadir", "value": "/var/lib/mysql/", "origin": "COMPILE-TIME", "type": "VARCHAR", "scope": "GLOBAL", "read_only": "YES", "default": null, "least": null, "greatest": null, "block": null, "values": null, "utf8": null}
+{"key": "local_infile", "value": "ON", "origin": "SQL", "type": "BOOLEAN", "scope": "GLOBAL", "read_only": "NO", "default": null, "least": null, "greatest": null, "block": null, "values": null, "utf8": null}
+{"key": "last_insert_id", "value": null, "origin": "COMPILE-TIME", "type": "BIGINT UNSIGNED", "scope": "SESSION ONLY", "read_only": "NO", "default": null, "least": "0", "greatest": "18446744073709551615", "block": "1", "values": null, "utf8": null}
+"#;
+
+    fn setting(name: &str, value: &str) -> MariadbSetting {
+        MariadbSetting {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            ..MariadbSetting::default()
+        }
+    }
+
+    fn found(wanted: &MariadbSetting) -> Result<MariadbSetting, String> {
+        let rows = Rows::new(super::super::mariadb::rows(ROWS));
+        let found = wanted.read(rows.of(&wanted.key()))?;
+        found.ok_or_else(|| "absent".to_owned())
+    }
+
+    fn sql(wanted: &MariadbSetting) -> Option<String> {
+        let found = found(wanted).expect("it can be read");
+        match wanted.steps(Some(&found)).pop()?.does {
+            Do::Sql { text, .. } => Some(text.shown()),
+            Do::Restart => Some("restart".to_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn equal_values_are_equal_however_they_are_written() {
+        for (name, value) in [
+            ("sql_mode", "no_engine_substitution, STRICT_TRANS_TABLES"),
+            ("long_query_time", "2"),
+            ("event_scheduler", "false"),
+            ("event_scheduler", "off"),
+            ("back_log", "80"),
+            ("back_log", "150"), // the default: the server worked out its own
+            ("max_connections", "151"),
+            ("character_set_server", "utf8"),
+            ("character_set_server", "UTF8MB3"),
+            ("max_allowed_packet", "976K"),
+            ("max_allowed_packet", "1000000"), // rounded down to a block
+            ("optimizer_switch", "mrr=OFF"),
+            ("datadir", "/var/lib/mysql"),
+            ("local_infile", "yes"),
+            ("local_infile", "1"),
+        ] {
+            assert_eq!(sql(&setting(name, value)), None, "{name} = {value}");
+        }
+    }
+
+    #[test]
+    fn other_values_are_set_in_the_form_that_the_server_takes() {
+        for (name, value, expected) in [
+            ("max_connections", "5", "SET GLOBAL max_connections = 10;"),
+            (
+                "max_allowed_packet",
+                "64M",
+                "SET GLOBAL max_allowed_packet = 67108864;",
+            ),
+            ("local_infile", "OFF", "SET GLOBAL local_infile = 0;"),
+            ("event_scheduler", "1", "SET GLOBAL event_scheduler = 'ON';"),
+            ("sql_mode", "b, a", "SET GLOBAL sql_mode = 'A,B';"),
+            (
+                "long_query_time",
+                "0.5",
+                "SET GLOBAL long_query_time = 0.5;",
+            ),
+            (
+                "optimizer_switch",
+                "mrr=on",
+                "SET GLOBAL optimizer_switch = 'mrr=on';",
+            ),
+            ("back_log", "90", "restart"),
+            ("datadir", "/srv", "restart"),
+        ] {
+            assert_eq!(sql(&setting(name, value)).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_said() {
+        for (name, value, expected) in [
+            ("no_such", "1", "the server has no setting `no_such`"),
+            (
+                "last_insert_id",
+                "1",
+                "`last_insert_id` belongs to a session, not to the server",
+            ),
+            (
+                "local_infile",
+                "maybe",
+                "`local_infile` is ON or OFF, not `maybe`",
+            ),
+            (
+                "event_scheduler",
+                "often",
+                "`event_scheduler` is one of OFF, ON, DISABLED, ORIGINAL, not `often`",
+            ),
+            (
+                "max_connections",
+                "1Z",
+                "`max_connections` is a whole number (K, M, G may follow), not `1Z`",
+            ),
+        ] {
+            assert_eq!(
+                found(&setting(name, value)).map(|f| f.value),
+                Err(expected.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn removing_goes_back_to_the_default() {
+        let removal = |name| found(&setting(name, "")).expect("it can be read").remove();
+        let steps = |name| match removal(name) {
+            Removal::Steps(steps) => steps,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(&steps("max_connections")[0].does,
+            Do::Sql { text, .. } if text.shown() == "SET GLOBAL max_connections = DEFAULT;"));
+        assert!(matches!(steps("back_log")[0].does, Do::Restart));
+        assert!(steps("datadir").is_empty()); // it is the default
     }
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::mariadb::{account, account_key, int, is_ours, need, split_account, text};
-use crate::command::{Ask, Question, Row, Text};
+use crate::command::{Ask, Dialect, Question, Row, Text};
+use crate::quote::literal;
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
 use crate::secret::{Secret, locked_native_hash};
 
@@ -64,8 +65,11 @@ impl MariadbUser {
         field
     }
 
-    /// `IDENTIFIED ...`; without a declared password a hash that no password matches, never none.
-    fn identified(&self) -> Text {
+    /// A statement that sets the password; without a declared one it is a hash that no password matches, never none.
+    ///
+    /// The client repeats a statement that fails, and the server's logs of what is said keep all of it. So the hash goes into
+    /// a variable first, with those logs off; the statement only names it.
+    fn with_password(&self, verb: &str, rest: &str) -> Text {
         let hash = match &self.password {
             Some(password) => password.native_hash(),
             None => Secret::new(locked_native_hash(&self.key())),
@@ -75,9 +79,22 @@ impl MariadbUser {
         } else {
             ""
         };
-        Text::plain(format!(" IDENTIFIED VIA {socket}{NATIVE} USING '"))
-            .push_secret(hash)
-            .push("'")
+        let account = account(&self.user, &self.host);
+        let head = format!("{verb} USER {account} IDENTIFIED VIA {socket}{NATIVE} USING ");
+        let text = |text: &str| literal(Dialect::MariaDb, text);
+        Text::plain(
+            "SET @provision_log = @@SESSION.sql_log_off, @provision_slow = @@SESSION.slow_query_log; \
+             SET SESSION sql_log_off = 1, SESSION slow_query_log = 0; \
+             UPDATE performance_schema.threads SET INSTRUMENTED = 'NO' WHERE PROCESSLIST_ID = CONNECTION_ID(); \
+             SET @provision_hash = '",
+        )
+        .push_secret(hash)
+        .push(format!(
+            "'; EXECUTE IMMEDIATE CONCAT({}, QUOTE(@provision_hash), {}); SET @provision_hash = NULL; \
+             SET SESSION sql_log_off = @provision_log, SESSION slow_query_log = @provision_slow;",
+            text(&head),
+            text(rest)
+        ))
     }
 
     fn limit(&self) -> String {
@@ -93,14 +110,12 @@ impl MariadbUser {
     }
 
     fn create(&self) -> Step {
-        let mut sql = Text::plain(format!("CREATE USER {}", account(&self.user, &self.host)));
-        sql.append(self.identified());
-        let rest = format!("{}{};", self.limit(), self.lock());
+        let sql = self.with_password("CREATE", &format!("{}{}", self.limit(), self.lock()));
         let says = match self.password {
             Some(_) => "create the user",
             None => "create the user with a password that nobody has",
         };
-        Step::sql_alone(says, unlogged(sql.push(rest)))
+        Step::sql_alone(says, sql)
     }
 
     fn alter(&self, says: &str, what: &str) -> Step {
@@ -112,19 +127,6 @@ impl MariadbUser {
 /// Hashes are compared in upper case: the server keeps them as they were written.
 fn upper(hash: &Secret) -> Secret {
     Secret::new(hash.expose().to_uppercase())
-}
-
-/// The same with the server's own logs of what is said off while it is said: they would keep the hash.
-fn unlogged(sql: Text) -> Text {
-    let mut text = Text::plain(
-        "SET @provision_log = @@SESSION.sql_log_off, @provision_slow = @@SESSION.slow_query_log; \
-         SET SESSION sql_log_off = 1, SESSION slow_query_log = 0; \
-         UPDATE performance_schema.threads SET INSTRUMENTED = 'NO' WHERE PROCESSLIST_ID = CONNECTION_ID();\n",
-    );
-    text.append(sql);
-    text.push(
-        "\nSET SESSION sql_log_off = @provision_log, SESSION slow_query_log = @provision_slow;",
-    )
 }
 
 /// The ways in: each a plugin and its authentication string. In `auth_or` an empty object stands for the one outside it.
@@ -226,12 +228,7 @@ impl Kind for MariadbUser {
         let mut steps = Vec::new();
         for field in self.fields(found).iter().filter(|field| field.differs()) {
             steps.push(match &*field.name {
-                "password" => {
-                    let mut sql =
-                        Text::plain(format!("ALTER USER {}", account(&self.user, &self.host)));
-                    sql.append(self.identified());
-                    Step::sql_alone("set the password", unlogged(sql.push(";")))
-                }
+                "password" => Step::sql_alone("set the password", self.with_password("ALTER", "")),
                 "locked" if self.locked => self.alter("lock the user", self.lock()),
                 "locked" => self.alter("unlock the user", self.lock()),
                 _ => self.alter("set the limit of connections", &self.limit()),
@@ -255,5 +252,108 @@ impl Kind for MariadbUser {
         }
         let sql = format!("DROP USER IF EXISTS {};", account(&self.user, &self.host));
         Removal::Steps(vec![Step::sql_alone("drop the user", Text::plain(sql))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Do, Rows};
+
+    const ROWS: &str = r#"
+{"key": "root@localhost", "user": "root", "host": "localhost", "plugin": "mysql_native_password", "hash": "invalid", "auth_or": [{}, {"plugin": "unix_socket"}], "max_connections": null, "locked": null, "changed": null}
+{"key": "django_user@%", "user": "django_user", "host": "%", "plugin": "mysql_native_password", "hash": "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19", "auth_or": null, "max_connections": "5", "locked": null, "changed": "1795556840"}
+{"key": "reader@localhost", "user": "reader", "host": "localhost", "plugin": "mysql_native_password", "hash": "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19", "auth_or": null, "max_connections": null, "locked": "1", "changed": "0"}
+{"key": "odd@localhost", "user": "odd", "host": "localhost", "plugin": "unix_socket", "hash": "", "auth_or": [{"plugin": "ed25519", "authentication_string": "Gv2JI8Env2fd5YGonZ082tX3UAW"}, {}], "max_connections": null, "locked": null, "changed": "1795556840"}
+{"key": "open@%", "user": "open", "host": "%", "plugin": "mysql_native_password", "hash": "", "auth_or": null, "max_connections": null, "locked": null, "changed": "1795556840"}
+{"key": "two@%", "user": "two", "host": "%", "plugin": "mysql_native_password", "hash": "*2470c0c06dee42fd1618bb99005adca2ec9d1e19", "auth_or": [{}, {"plugin": "unix_socket"}], "max_connections": null, "locked": null, "changed": "1795556840"}
+{"key": "@localhost", "user": "", "host": "localhost", "plugin": null, "hash": null, "auth_or": null, "max_connections": null, "locked": null, "changed": null}
+"#;
+
+    fn user(key: &str) -> MariadbUser {
+        MariadbUser {
+            password: Some(Secret::new("password")),
+            ..MariadbUser::named(key).expect("an account")
+        }
+    }
+
+    fn found(wanted: &MariadbUser) -> Option<MariadbUser> {
+        let rows = Rows::new(super::super::mariadb::rows(ROWS));
+        wanted.read(rows.of(&wanted.key())).expect("it can be read")
+    }
+
+    fn differing(wanted: &MariadbUser) -> Vec<(String, String)> {
+        let fields = wanted.fields(found(wanted).as_ref());
+        let fields = fields.into_iter().filter(Field::differs);
+        fields
+            .map(|field| (field.name.into_owned(), field.from.unwrap_or_default()))
+            .collect()
+    }
+
+    #[test]
+    fn every_way_in_that_is_not_the_declared_password_differs() {
+        let django = MariadbUser {
+            max_connections: 5,
+            ..user("django_user@%")
+        };
+        assert_eq!(differing(&django), []);
+        for (key, words) in [
+            ("odd@localhost", "another plugin"),
+            ("open@%", "no password"),
+            ("two@%", "another way in beside it"),
+            ("@localhost", "no password"),
+            ("root@localhost", "differs"),
+        ] {
+            let expected = ("password".to_owned(), words.to_owned());
+            assert_eq!(differing(&user(key)), [expected], "{key}");
+        }
+        let reader = MariadbUser {
+            locked: true,
+            ..user("reader@LOCALHOST")
+        };
+        assert_eq!(differing(&reader)[0].1, "expired");
+    }
+
+    #[test]
+    fn no_hash_is_shown_or_repeated_by_a_client() {
+        let wanted = user("django_user@%");
+        let steps = wanted.steps(None);
+        let Do::Sql { text, .. } = &steps[0].does else {
+            panic!("{steps:?}");
+        };
+        assert!(text.is_secret() && !text.shown().contains("*2470"));
+        let whole = text.expose();
+        let statements: Vec<&str> = whole.expose().split("; ").collect();
+        let with_hash = statements.iter().filter(|sql| sql.contains("*2470"));
+        assert_eq!(
+            with_hash.collect::<Vec<_>>(),
+            [&"SET @provision_hash = '*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19'"]
+        );
+    }
+
+    #[test]
+    fn root_keeps_its_socket_and_is_never_dropped() {
+        let root = user("root@localhost");
+        let steps = root.steps(found(&root).as_ref());
+        let Do::Sql { text, .. } = &steps[0].does else {
+            panic!("{steps:?}");
+        };
+        assert!(
+            text.shown()
+                .contains("IDENTIFIED VIA unix_socket OR mysql_native_password")
+        );
+        assert!(matches!(root.remove(), Removal::Forget));
+        assert!(matches!(user("django_user@%").remove(), Removal::Steps(_)));
+    }
+
+    #[test]
+    fn a_user_without_a_password_gets_one_that_nobody_has() {
+        let wanted = MariadbUser::named("reporting@%").expect("an account");
+        let steps = wanted.steps(None);
+        let Do::Sql { text, .. } = &steps[0].does else {
+            panic!("{steps:?}");
+        };
+        let hash = locked_native_hash("reporting@%");
+        assert!(text.expose().expose().contains(&hash));
     }
 }

@@ -119,7 +119,7 @@ impl Kind for PostgresSetting {
     fn steps(&self, found: Option<&Self>) -> Vec<Step> {
         let live = found.and_then(|found| found.live.as_ref());
         let Some(live) = live else {
-            return vec![self.set(true), reload()];
+            return vec![self.set(self.name.contains('.')), reload()];
         };
         if self.is_same(live) {
             return Vec::new();

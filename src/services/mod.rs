@@ -7,6 +7,7 @@ pub mod forward;
 pub mod mariadb;
 pub mod postgres;
 mod project;
+pub mod root;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,6 +65,24 @@ pub static ROOT: Table = Table {
     name: "",
     doc: "An environment.",
     keys: &[
+        root::EXTENDS,
+        Key::new(
+            "environment",
+            Type::Table(&root::ENVIRONMENT),
+            "What the environment is.",
+        )
+        .default("{}"),
+        Key::new(
+            "target",
+            Type::Table(&root::TARGET),
+            "What it is applied to.",
+        )
+        .default("{}"),
+        Key::new(
+            "vars",
+            root::VARS,
+            "Values that every string may use, as in `{{ vars.domain }}`; strings, numbers and booleans.",
+        ),
         Key::new(
             "postgres",
             Type::Named(&postgres::TABLE),
@@ -79,6 +98,96 @@ pub static ROOT: Table = Table {
             Type::Named(&django::TABLE),
             "Django applications by name.",
         ),
+        Key::new(
+            "forward",
+            Type::Named(&forward::TABLE),
+            "Ports of services on this machine, by name.",
+        ),
+        Key::new("host", Type::Named(&root::HOST), "Servers by name.").later(),
+        Key::new(
+            "user",
+            Type::Named(&root::USER),
+            "Users of servers by name.",
+        )
+        .later(),
+        Key::new(
+            "group",
+            Type::Named(&root::GROUP),
+            "Groups of users by name.",
+        )
+        .later(),
+        Key::new(
+            "packages",
+            Type::Named(&root::PACKAGES),
+            "Packages, in sets with a name.",
+        )
+        .later(),
+        Key::new(
+            "apt_repository",
+            Type::Named(&root::APT_REPOSITORY),
+            "Repositories of packages by name.",
+        )
+        .later(),
+        Key::new(
+            "file",
+            Type::Named(&root::FILE),
+            "Files of servers by absolute path.",
+        )
+        .later(),
+        Key::new(
+            "directory",
+            Type::Named(&root::DIRECTORY),
+            "Folders of servers by absolute path.",
+        )
+        .later(),
+        Key::new(
+            "link",
+            Type::Named(&root::LINK),
+            "Symbolic links of servers by absolute path.",
+        )
+        .later(),
+        Key::new(
+            "systemd_unit",
+            Type::Named(&root::SYSTEMD_UNIT),
+            "Units of systemd by name.",
+        )
+        .later(),
+        Key::new(
+            "timer",
+            Type::Named(&root::TIMER),
+            "Programs that are run at times, by name.",
+        )
+        .later(),
+        Key::new(
+            "sysctl",
+            Type::Named(&root::SYSCTL),
+            "Settings of servers' kernels by key.",
+        )
+        .later(),
+        Key::new(
+            "hosts_entry",
+            Type::Named(&root::HOSTS_ENTRY),
+            "Lines of `/etc/hosts` by host name.",
+        )
+        .later(),
+        Key::new(
+            "swap",
+            Type::Named(&root::SWAP),
+            "Swap files by absolute path.",
+        )
+        .later(),
+        Key::new(
+            "firewall",
+            Type::Named(&root::FIREWALL),
+            "What servers let in, in sets with a name.",
+        )
+        .later(),
+        Key::new(
+            "exception",
+            Type::Many(&root::EXCEPTION),
+            "Findings of `audit` that are accepted.",
+        )
+        .later(),
     ],
 };
 

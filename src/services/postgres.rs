@@ -41,6 +41,7 @@ pub static TABLE: Table = Table {
         Key::new("role", Type::Named(&ROLE), "Roles by name."),
         Key::new("database", Type::Named(&DATABASE), "Databases by name."),
         Key::new("grant", Type::Many(&GRANT), "What roles may do; exact for each role and database named."),
+        Key::new("hba", Type::Many(&super::root::HBA), "Who may connect from where, on a server; in the order of `pg_hba.conf`.").later(),
     ],
 };
 

@@ -1,6 +1,8 @@
 //! The one place that reaches a machine: its Docker engine, the databases inside its containers, and the folder of generated
 //! files.
 
+pub mod login;
+
 use std::time::Duration;
 
 use crate::command::{Answers, Do, Place, Server, Sheet, SqlStep};

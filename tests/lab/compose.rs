@@ -25,12 +25,19 @@ fn fetch(folder: &Path, plugin: &Path) {
     let at = work.path();
     std::fs::create_dir_all(at.join("lists/partial")).unwrap();
     std::fs::create_dir_all(at.join("cache/archives/partial")).unwrap();
-    std::fs::write(at.join("sources.list"), "deb http://deb.debian.org/debian trixie main\n").unwrap();
+    std::fs::write(
+        at.join("sources.list"),
+        "deb http://deb.debian.org/debian trixie main\n",
+    )
+    .unwrap();
     let apt = |words: &[&str]| {
         let mut command = Command::new("apt-get");
         command.current_dir(at).arg("-q");
         for (option, value) in [
-            ("Dir::Etc::sourcelist", at.join("sources.list").display().to_string()),
+            (
+                "Dir::Etc::sourcelist",
+                at.join("sources.list").display().to_string(),
+            ),
             ("Dir::Etc::sourceparts", "-".to_owned()),
             ("Dir::State::Lists", at.join("lists").display().to_string()),
             ("Dir::Cache", at.join("cache").display().to_string()),
@@ -46,7 +53,11 @@ fn fetch(folder: &Path, plugin: &Path) {
         .map(|entry| entry.unwrap().path())
         .find(|path| path.extension().is_some_and(|end| end == "deb"))
         .expect("apt-get download left a package");
-    run(Command::new("dpkg-deb").arg("-x").arg(package).arg(at.join("unpacked"))).ends(0);
+    run(Command::new("dpkg-deb")
+        .arg("-x")
+        .arg(package)
+        .arg(at.join("unpacked")))
+    .ends(0);
     std::fs::create_dir_all(folder.join("cli-plugins")).unwrap();
     let binary = at.join("unpacked/usr/libexec/docker/cli-plugins/docker-compose");
     // Renamed into place, so that a run that dies leaves no half of it.
@@ -57,10 +68,16 @@ fn fetch(folder: &Path, plugin: &Path) {
 
 /// `docker compose` 2.26 in a folder.
 pub fn compose2(folder: &Path, words: &[&str]) -> Ran {
-    run(Command::new("docker").current_dir(folder).env("DOCKER_CONFIG", v2()).arg("compose").args(words))
+    run(Command::new("docker")
+        .current_dir(folder)
+        .env("DOCKER_CONFIG", v2())
+        .arg("compose")
+        .args(words))
 }
 
 /// `docker-compose` 1.29 in a folder.
 pub fn compose1(folder: &Path, words: &[&str]) -> Ran {
-    run(Command::new("docker-compose").current_dir(folder).args(words))
+    run(Command::new("docker-compose")
+        .current_dir(folder)
+        .args(words))
 }

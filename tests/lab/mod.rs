@@ -17,7 +17,12 @@ static NEXT: AtomicUsize = AtomicUsize::new(0);
 pub fn engine() -> bool {
     static THERE: OnceLock<bool> = OnceLock::new();
     let there = *THERE.get_or_init(|| {
-        Command::new("docker").arg("info").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+        Command::new("docker")
+            .arg("info")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|s| s.success())
     });
     if !there {
         assert!(
@@ -49,20 +54,28 @@ impl Ran {
     /// The same, if it ended with a code.
     #[track_caller]
     pub fn ends(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
         self
     }
 
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}\n{}\n{}", self.stdout, self.stderr))
     }
 }
 
 /// The binary under test.
 pub fn provision() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
-    command.stdin(Stdio::null()).env_remove("NO_COLOR").env("COLUMNS", "120");
+    command
+        .stdin(Stdio::null())
+        .env_remove("NO_COLOR")
+        .env("COLUMNS", "120");
     command
 }
 
@@ -82,7 +95,11 @@ pub fn docker(words: &[&str]) -> String {
 
 /// A port that nobody holds now.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// A throwaway copy of `environments/` with its own project and ports; gone with everything on the engine when dropped.
@@ -101,7 +118,10 @@ impl Lab {
     pub fn new(name: &str) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let lab = Lab {
-            folder: tempfile::Builder::new().prefix("provision-lab-").tempdir().unwrap(),
+            folder: tempfile::Builder::new()
+                .prefix("provision-lab-")
+                .tempdir()
+                .unwrap(),
             project: format!("t{}x{number}{name}", std::process::id()),
             postgres: free_port(),
             mariadb: free_port(),
@@ -109,10 +129,26 @@ impl Lab {
         };
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("environments");
         copy(&from, &lab.folder.path().join("environments"));
-        lab.edit("base.toml", "project = \"iact\"", &format!("project = \"{}\"", lab.project));
-        lab.edit("local.toml", "127.0.0.1:15432", &format!("127.0.0.1:{}", lab.postgres));
-        lab.edit("local.toml", "127.0.0.1:13306", &format!("127.0.0.1:{}", lab.mariadb));
-        lab.edit("local.toml", "127.0.0.1:8000", &format!("127.0.0.1:{}", lab.web));
+        lab.edit(
+            "base.toml",
+            "project = \"iact\"",
+            &format!("project = \"{}\"", lab.project),
+        );
+        lab.edit(
+            "local.toml",
+            "127.0.0.1:15432",
+            &format!("127.0.0.1:{}", lab.postgres),
+        );
+        lab.edit(
+            "local.toml",
+            "127.0.0.1:13306",
+            &format!("127.0.0.1:{}", lab.mariadb),
+        );
+        lab.edit(
+            "local.toml",
+            "127.0.0.1:8000",
+            &format!("127.0.0.1:{}", lab.web),
+        );
         lab
     }
 
@@ -179,7 +215,12 @@ impl Lab {
             .unwrap()
             .iter()
             .map(|change| {
-                let fields = change["fields"].as_array().unwrap().iter().map(|field| text(&field["name"])).collect();
+                let fields = change["fields"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|field| text(&field["name"]))
+                    .collect();
                 (text(&change["id"]), text(&change["action"]), fields)
             })
             .collect()
@@ -200,7 +241,20 @@ impl Lab {
     #[track_caller]
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let container = self.container("analytics");
-        docker(&["exec", "-u", "postgres", &container, "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql])
+        docker(&[
+            "exec",
+            "-u",
+            "postgres",
+            &container,
+            "psql",
+            "-XAtq",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            database,
+            "-c",
+            sql,
+        ])
     }
 
     /// SQL as root inside the MariaDB container.
@@ -215,7 +269,9 @@ impl Drop for Lab {
         let label = format!("label=com.docker.compose.project={}", self.project);
         let list = |words: &[&str]| {
             let output = Command::new("docker").args(words).output();
-            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+            output
+                .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+                .unwrap_or_default()
         };
         let remove = |words: &[&str], names: String| {
             let names: Vec<&str> = names.split_whitespace().collect();
@@ -223,10 +279,25 @@ impl Drop for Lab {
                 let _ = Command::new("docker").args(words).args(names).output();
             }
         };
-        remove(&["rm", "-f", "-v"], list(&["ps", "-aq", "--filter", &label]));
-        remove(&["network", "rm"], list(&["network", "ls", "-q", "--filter", &label]));
-        remove(&["volume", "rm", "-f"], list(&["volume", "ls", "-q", "--filter", &label]));
-        let images = list(&["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &format!("reference={}-*", self.project)]);
+        remove(
+            &["rm", "-f", "-v"],
+            list(&["ps", "-aq", "--filter", &label]),
+        );
+        remove(
+            &["network", "rm"],
+            list(&["network", "ls", "-q", "--filter", &label]),
+        );
+        remove(
+            &["volume", "rm", "-f"],
+            list(&["volume", "ls", "-q", "--filter", &label]),
+        );
+        let images = list(&[
+            "images",
+            "--format",
+            "{{.Repository}}:{{.Tag}}",
+            "--filter",
+            &format!("reference={}-*", self.project),
+        ]);
         remove(&["rmi", "--no-prune"], images);
     }
 }
