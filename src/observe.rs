@@ -97,11 +97,10 @@ impl Gathering {
                 questions.push(*question);
             }
         }
-        if postgres {
-            questions.push(ledger::POSTGRES);
-        }
-        if mariadb {
-            questions.push(ledger::MARIADB);
+        for (speaks, ledger) in [(postgres, ledger::POSTGRES), (mariadb, ledger::MARIADB)] {
+            if speaks && !questions.contains(&ledger) {
+                questions.push(ledger);
+            }
         }
         Sheet {
             project: project.to_owned(),
