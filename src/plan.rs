@@ -1,5 +1,7 @@
 //! Judging answers: what is wanted, what was found, and so what would be done. Pure: a plan is a value.
 
+pub mod destruction;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::command::{Answer, Answers, Place, Rows};
