@@ -97,9 +97,9 @@ impl Gathering {
                 questions.push(*question);
             }
         }
-        for (speaks, ledger) in [(postgres, ledger::POSTGRES), (mariadb, ledger::MARIADB)] {
-            if speaks && !questions.contains(&ledger) {
-                questions.push(ledger);
+        for (spoken, question) in [(postgres, ledger::POSTGRES), (mariadb, ledger::MARIADB)] {
+            if spoken && !questions.contains(&question) {
+                questions.push(question);
             }
         }
         Sheet {
