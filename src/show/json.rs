@@ -247,6 +247,7 @@ fn exit_codes(plan: &Plan, detailed: bool) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
