@@ -23,6 +23,8 @@ pub(super) struct Checker<'a> {
     pub warnings: Vec<Problem>,
     /// Where each path of the user is named.
     pub paths: HashMap<PathBuf, Origin>,
+    /// The keys that lead to what is being checked.
+    pub path: Vec<String>,
     /// Inside an entry that is dropped, or that a later version carries out.
     pub dropped: usize,
     pub in_later: usize,
@@ -66,6 +68,11 @@ impl Checker<'_> {
         }
     }
 
+    /// The table that is being checked, as a user writes it.
+    fn here(&self) -> String {
+        format!("`[{}]`", dotted(self.path.iter().map(String::as_str)))
+    }
+
     fn entries(
         &mut self,
         raw: RawTable,
@@ -92,9 +99,9 @@ impl Checker<'_> {
                 );
             } else if key.required && self.complete && self.dropped == 0 {
                 let at = if at == At::NONE { ROOT_AT } else { at };
-                let table = shown(table.name);
+                let table = self.here();
                 self.book
-                    .error(at, format!("`{}` is missing in `{table}`", key.name))
+                    .error(at, format!("`{}` is missing in {table}", key.name))
                     .help = Some(key.doc.to_owned());
             }
         }
@@ -117,13 +124,14 @@ impl Checker<'_> {
         given.push(key.name);
         let later = key.later && self.in_later == 0;
         if later && self.dropped == 0 {
-            self.not_yet(key, &entry, table);
+            self.not_yet(key, &entry);
         }
         self.in_later += usize::from(key.later);
         let origin = self.book.origin(entry.key);
-        let node = self.value(entry.node, &key.of, &name, entry.key);
+        self.path.push(name);
+        let node = self.value(entry.node, &key.of, key.name, entry.key);
         self.in_later -= usize::from(key.later);
-        if let Some(node) = node {
+        if let (Some(name), Some(node)) = (self.path.pop(), node) {
             entries.0.insert(name, Entry { key: origin, node });
         }
     }
@@ -135,24 +143,23 @@ impl Checker<'_> {
             return known.clone();
         }
         let raw = default_value(text);
+        self.path.push(key.name.to_owned());
         let node = raw.and_then(|raw| self.value(raw, &key.of, key.name, At::NONE));
+        self.path.pop();
         self.defaults.insert(key, node.clone());
         node
     }
 
-    fn not_yet(&mut self, key: &Key, entry: &RawEntry, table: &Table) {
+    fn not_yet(&mut self, key: &Key, entry: &RawEntry) {
         let spots: Vec<(String, At)> = match (&key.of, &entry.node.value) {
             (Type::Named(_), RawValue::Table(inner)) => inner
                 .iter()
                 .filter(|(_, entry)| !is_off(&entry.node))
-                .map(|(name, inner)| (format!("[{}.{}]", key.name, shorten(name)), inner.key))
+                .map(|(name, inner)| (format!("[{}]", dotted([key.name, name])), inner.key))
                 .collect(),
             (Type::Many(_), RawValue::List(items)) => {
-                let path = if table.name.is_empty() {
-                    format!("[[{}]]", key.name)
-                } else {
-                    format!("[[{}.{}]]", table.name, key.name)
-                };
+                let path = dotted(self.path.iter().map(String::as_str).chain([key.name]));
+                let path = format!("[[{path}]]");
                 items.iter().map(|item| (path.clone(), item.at)).collect()
             }
             _ => vec![(key.name.to_owned(), entry.key)],
@@ -182,7 +189,7 @@ impl Checker<'_> {
         };
         let message = match table.name {
             "" => format!("unknown {what} `{}`", shorten(name)),
-            table => format!("unknown {what} `{}` in `{}`", shorten(name), shown(table)),
+            _ => format!("unknown {what} `{}` in {}", shorten(name), self.here()),
         };
         let help = close.map_or_else(
             || {
@@ -286,7 +293,7 @@ impl Checker<'_> {
                 self.book.error(entry.key, message).help = Some(rule);
             }
             if off {
-                self.switched_off(&name, &entry, table);
+                self.switched_off(&name, &entry);
             }
             let origin = self.book.origin(entry.key);
             let node_at = entry.node.at;
@@ -302,9 +309,10 @@ impl Checker<'_> {
                 continue;
             };
             self.dropped += usize::from(off);
+            self.path.push(name);
             let inner = self.keys(inner, table, entry.key);
             self.dropped -= usize::from(off);
-            if !off {
+            if let (Some(name), false) = (self.path.pop(), off) {
                 let node = Node {
                     value: Value::Table(inner),
                     origin: self.book.origin(node_at),
@@ -316,15 +324,15 @@ impl Checker<'_> {
     }
 
     /// An entry that is only a switch should switch something off.
-    fn switched_off(&mut self, name: &str, entry: &RawEntry, table: &Table) {
+    fn switched_off(&mut self, name: &str, entry: &RawEntry) {
         let RawValue::Table(inner) = &entry.node.value else {
             return;
         };
         if inner.len() == 1 && !entry.inherited && self.complete && self.dropped == 0 {
             let message = format!(
-                "`enabled = false` drops nothing: no `{}` of `{}` is inherited",
+                "`enabled = false` drops nothing: no `{}` is inherited in {}",
                 shorten(name),
-                shown(table.name)
+                self.here()
             );
             let problem = Problem::warning(message, &self.book.origin(entry.key));
             self.warnings.push(problem);
@@ -402,9 +410,16 @@ static ITEM: Table = Table {
     keys: &[],
 };
 
-/// A table's name as a user writes it.
-pub(super) fn shown(name: &str) -> String {
-    format!("[{name}]")
+/// Keys as a user writes them.
+fn dotted<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let keys = keys
+        .into_iter()
+        .map(|key| match !key.is_empty() && key.chars().all(bare) {
+            true => shorten(key),
+            false => format!("\"{}\"", shorten(key)),
+        });
+    keys.collect::<Vec<_>>().join(".")
 }
 
 /// `[environment] abstract = true`, before anything was checked.
@@ -506,6 +521,7 @@ pub(super) fn holds_secret(of: &Type) -> bool {
 pub(super) fn says(of: &Type) -> String {
     match of {
         Type::Bool => "`true` or `false`".to_owned(),
+        Type::Int(i64::MIN, i64::MAX) => "a whole number".to_owned(),
         Type::Int(low, high) => format!("a whole number from {low} to {high}"),
         Type::Text | Type::Template => "a string".to_owned(),
         Type::Name | Type::Identifier => "a name (a string)".to_owned(),
@@ -515,10 +531,7 @@ pub(super) fn says(of: &Type) -> String {
         Type::Service => "a service, as in `\"postgres.analytics\"`".to_owned(),
         Type::Secret => "a secret: a string, or a table such as `{ env = \"NAME\" }`".to_owned(),
         Type::Setting => "a string, a number, a boolean or a list of strings".to_owned(),
-        Type::List(of) => match of {
-            Type::Either(..) => format!("a list, each {}", says(of)),
-            of => format!("a list, each {}", says(of)),
-        },
+        Type::List(of) => format!("a list, each {}", says(of)),
         Type::Map(_) | Type::Table(_) | Type::Named(_) => "a table".to_owned(),
         Type::Many(_) => "a list of tables".to_owned(),
         Type::Either(one, other) => format!("{}, or {}", says(one), says(other)),
@@ -526,7 +539,7 @@ pub(super) fn says(of: &Type) -> String {
 }
 
 fn listed(words: &[&str]) -> String {
-    let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
     words.join(", ")
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::declaration::{Table, Type};
+use crate::environment::paths;
 use crate::environment::read::{self, At, Book, Parsed, Raw, RawEntry, RawTable, RawValue};
 use crate::error::Problem;
 use crate::services::ROOT;
@@ -134,6 +135,7 @@ impl Loader<'_> {
             Some(slash) => format!("{}{parent}", &child[..=slash]),
             None => parent.to_owned(),
         };
+        let shown = paths::clean(Path::new(&shown)).display().to_string();
         let bytes = match read::bytes(&path) {
             Ok(bytes) => bytes,
             Err(why) => {

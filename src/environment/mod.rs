@@ -110,6 +110,7 @@ fn build(
         later: Vec::new(),
         warnings: Vec::new(),
         paths: HashMap::new(),
+        path: Vec::new(),
         dropped: 0,
         in_later: 0,
         defaults: HashMap::new(),

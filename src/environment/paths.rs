@@ -110,16 +110,16 @@ impl Checker<'_> {
     }
 }
 
-/// A path without `.` and `..`, as the engine cleans it too.
+/// A path without `.` and without `..` behind a name, as the engine cleans it too.
 pub(super) fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::new();
     for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
+        match (part, cleaned.components().next_back()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
                 cleaned.pop();
             }
-            other => cleaned.push(other),
+            (other, _) => cleaned.push(other),
         }
     }
     cleaned

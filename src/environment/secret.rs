@@ -412,15 +412,15 @@ fn from_command(argv: &[String], folder: &Path) -> Had {
             by_hand,
         ));
     };
-    if !status.success() {
-        return Err(missing(format!("{shown} failed: {status}"), by_hand));
-    }
     if bytes.len() as u64 > LIMIT {
         let limit = LIMIT / 1024;
         return Err(missing(
             format!("{shown} prints more than {limit} KiB"),
             by_hand,
         ));
+    }
+    if !status.success() {
+        return Err(missing(format!("{shown} failed: {status}"), by_hand));
     }
     text(bytes, || shown.clone())
 }

@@ -32,7 +32,9 @@ impl Checker<'_> {
         match template::value(text, &self.names) {
             Ok(rendered) => Some(rendered.text.shown()),
             Err(mistake) => {
-                let help = self.known(text.get(mistake.range.clone()).unwrap_or_default());
+                let words = text.get(mistake.range.clone()).unwrap_or_default();
+                let unknown = mistake.message.ends_with("is not defined");
+                let help = unknown.then(|| self.known(words)).flatten();
                 let spot = self.inside(text, mistake.range, at);
                 let message = format!("`{}` cannot be rendered: {}", shorten(key), mistake.message);
                 self.book.error(spot, message).help = help;
@@ -99,7 +101,7 @@ impl Checker<'_> {
             let message = match of {
                 Type::Word(_) => {
                     let words = super::check::says(of);
-                    format!("`{key}` is `{}`, and has to be {words}", shorten(&text))
+                    format!("`{key}` is `\"{}\"`, and has to be {words}", shorten(&text))
                 }
                 Type::Text => format!("`{}` cannot be used", shorten(key)),
                 Type::Listen => format!("`{key}` is no address with a port: `{}`", shorten(&text)),

@@ -107,21 +107,19 @@ impl Kind for PostgresExtension {
 
     fn recipe(&self, found: &Self) -> Vec<String> {
         let name = ident(&self.name);
-        let version = found.version.as_deref().unwrap_or_default();
-        let schema = found.schema.as_deref().unwrap_or_default();
-        vec![
-            format!(
-                "an extension cannot go to an older version, and `{}` {}; declare what is there (version \"{version}\", schema \
-                 \"{schema}\"), or:",
-                self.name,
-                match found.relocatable {
-                    true => "can change its schema",
-                    false => "cannot change its schema",
-                }
-            ),
-            format!("see what uses it: `DROP EXTENSION {name};` fails and names it"),
-            "dump those tables, drop them and the extension, apply, and restore them".to_owned(),
-        ]
+        let mut recipe = Vec::new();
+        for field in self.fields(Some(found)) {
+            let (true, Some(from)) = (field.impact == Impact::DataRisk && field.differs(), &field.from) else {
+                continue;
+            };
+            recipe.push(match &*field.name {
+                "version" => format!("an extension cannot go to an older version: declare `version = \"{from}\"`, or none"),
+                _ => format!("`{}` cannot change its schema: declare `schema = \"{from}\"`, or none", self.name),
+            });
+        }
+        recipe.push(format!("or see what uses it (`DROP EXTENSION {name};` fails and names it), dump those tables, drop them and it"));
+        recipe.push("then apply, and restore them".to_owned());
+        recipe
     }
 }
 

@@ -230,7 +230,7 @@ impl Kind for PostgresGrant {
         if sql.is_empty() {
             return Vec::new();
         }
-        vec![Step::sql(says.join("; "), Text::plain(sql))]
+        vec![Step::sql(few(&says), Text::plain(sql))]
     }
 
     fn named(key: &str) -> Option<Self> {
@@ -433,6 +433,16 @@ impl PostgresGrant {
              LOOP IF x.grantor IS NOT NULL THEN EXECUTE 'SET LOCAL ROLE ' || x.grantor; END IF; EXECUTE x.statement; \
              SET LOCAL ROLE NONE; END LOOP; END"
         )
+    }
+}
+
+/// The first few of many sentences.
+fn few(says: &[String]) -> String {
+    match says {
+        [first, second, rest @ ..] if rest.len() > 1 => {
+            format!("{first}; {second}; and {} more", rest.len())
+        }
+        all => all.join("; "),
     }
 }
 

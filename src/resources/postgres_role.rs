@@ -45,14 +45,12 @@ pub struct PostgresRole {
     pub bypassrls: bool,
     /// CONNECTION LIMIT; -1 is none.
     pub connection_limit: i64,
-    /// VALID UNTIL, as declared; `infinity` is never. Of a found one: the moment in UTC.
+    /// VALID UNTIL, as declared; `infinity` is never, and a time without a zone is in UTC.
     pub valid_until: String,
     /// The roles it is a member of; exact.
     pub member_of: BTreeSet<String>,
     /// `ALTER ROLE ... SET`; exact once named, `None`: not managed.
     pub settings: Option<BTreeMap<String, String>>,
-    /// Of a found one: the end of its password in the server's own time zone, which is how a wanted one without a zone is read.
-    pub valid_until_local: String,
     /// Of a found one: the roles that it may also give to others.
     pub admin_of: BTreeSet<String>,
     /// Of a found one: whether it is the role we are logged in as.
@@ -63,7 +61,7 @@ const QUERY: &str = "SELECT r.rolname::text AS key, r.rolcanlogin AS login, r.ro
     r.rolcreaterole AS createrole, r.rolinherit AS inherit, r.rolreplication AS replication, r.rolbypassrls AS bypassrls, \
     r.rolconnlimit AS connection_limit, r.rolname = session_user AS current, r.rolpassword AS password, \
     CASE WHEN isfinite(r.rolvaliduntil) THEN to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') END \
-    AS until, CASE WHEN isfinite(r.rolvaliduntil) THEN to_char(r.rolvaliduntil, 'YYYY-MM-DD\"T\"HH24:MI:SS.US') END AS until_local, \
+     AS until, \
     CASE WHEN r.rolvaliduntil = '-infinity' THEN true ELSE false END AS ended, \
     (SELECT json_agg(json_build_object('role', g.rolname, 'admin', m.admin) ORDER BY g.rolname) FROM \
     (SELECT roleid, bool_or(admin_option) AS admin FROM pg_auth_members WHERE member = r.oid GROUP BY roleid) m \
@@ -96,7 +94,7 @@ impl Kind for PostgresRole {
         };
         let (member_of, admin_of) = memberships(row)?;
         let until = match maybe_text(row, "until") {
-            Some(until) => shown_moment(until)?,
+            Some(until) => shown_moment(until),
             None if boolean(row, "ended")? => "-infinity".to_owned(),
             None => NEVER.to_owned(),
         };
@@ -125,7 +123,6 @@ impl Kind for PostgresRole {
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect(),
             ),
-            valid_until_local: maybe_text(row, "until_local").unwrap_or_default().to_owned(),
             admin_of,
             current: boolean(row, "current")?,
         }))
@@ -183,8 +180,7 @@ impl Kind for PostgresRole {
             .map(|(_, _, sql)| sql)
             .collect();
         if differs("valid_until") {
-            let until = if is_never(&self.valid_until) { NEVER } else { &self.valid_until };
-            options.push(format!("VALID UNTIL {}", literal(until)));
+            options.push(format!("VALID UNTIL {}", literal(&self.until())));
         }
         if !options.is_empty() {
             sql.push_str(&format!("ALTER ROLE {} WITH {};\n", ident(&self.name), options.join(" ")));
@@ -250,13 +246,17 @@ impl PostgresRole {
         ]
     }
 
+    fn until(&self) -> String {
+        if is_never(&self.valid_until) {
+            return NEVER.to_owned();
+        }
+        moment(&self.valid_until).map_or_else(|| self.valid_until.clone(), |at| at.to_string())
+    }
+
     fn end(&self, found: Option<&Self>) -> Field {
         let to = if is_never(&self.valid_until) { NEVER } else { &self.valid_until };
-        let same = found.is_some_and(|found| match Moment::parse(to) {
-            Some(Moment::At(at)) => found.valid_until.parse::<Timestamp>().is_ok_and(|had| had == at),
-            Some(Moment::Local(at)) => {
-                found.valid_until_local.parse::<DateTime>().is_ok_and(|had| had == at)
-            },
+        let same = found.is_some_and(|found| match moment(to) {
+            Some(at) => found.valid_until.parse::<Timestamp>().is_ok_and(|had| had == at),
             None => found.valid_until == to,
         });
         let from = found.map(|found| match same {
@@ -372,37 +372,22 @@ fn memberships(row: &Row) -> Result<(BTreeSet<String>, BTreeSet<String>), String
     Ok((member, admin))
 }
 
-/// When a password ends, as far as it can be understood without the server.
-enum Moment {
-    /// With a zone.
-    At(Timestamp),
-    /// Without one: in the server's.
-    Local(DateTime),
-}
-
-impl Moment {
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        if let Ok(at) = text.parse() {
-            return Some(Moment::At(at));
-        }
-        // PostgreSQL takes a blank before the zone, and `UTC` for it.
-        let utc = text.strip_suffix("UTC").or_else(|| text.strip_suffix('Z'));
-        if let Some(local) = utc.and_then(|text| civil(text.trim_end())) {
-            return TimeZone::UTC.to_timestamp(local).ok().map(Moment::At);
-        }
-        civil(text).map(Moment::Local)
+/// When a password ends, as far as it can be understood without the server. Without a zone it is in UTC: it must not mean
+/// another moment because somebody changes the server's zone.
+fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(at) = text.parse() {
+        return Some(at);
     }
-}
-
-fn civil(text: &str) -> Option<DateTime> {
-    // A date alone is its first moment. `12:00+02` would otherwise be read without its zone.
-    let zoned = text.len() > 10 && text.get(10..).is_some_and(|time| time.contains(['+', '-', 'Z']));
-    if zoned {
+    let local = text.strip_suffix("UTC").or_else(|| text.strip_suffix('Z'));
+    let local = local.unwrap_or(text).trim_end();
+    // `12:00+02` is not read as a time without a zone.
+    if local.get(10..).is_some_and(|time| time.contains(['+', '-'])) {
         return None;
     }
-    let date = || text.parse::<Date>().ok().map(|date| date.at(0, 0, 0, 0));
-    text.parse::<DateTime>().ok().or_else(date)
+    let date = || Some(local.parse::<Date>().ok()?.at(0, 0, 0, 0));
+    let at = local.parse::<DateTime>().ok().or_else(date)?;
+    TimeZone::UTC.to_timestamp(at).ok()
 }
 
 fn is_never(until: &str) -> bool {
@@ -410,11 +395,8 @@ fn is_never(until: &str) -> bool {
     until.is_empty() || until.eq_ignore_ascii_case(NEVER) || until.eq_ignore_ascii_case("+infinity")
 }
 
-fn shown_moment(utc: &str) -> Result<String, String> {
-    utc.parse::<DateTime>()
-        .and_then(|at| TimeZone::UTC.to_timestamp(at))
-        .map(|at| at.to_string())
-        .map_err(|_| format!("the end of its password, `{utc}`, is beyond what can be compared"))
+fn shown_moment(utc: &str) -> String {
+    moment(utc).map_or_else(|| utc.to_owned(), |at| at.to_string())
 }
 
 fn lookup<'a>(settings: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {

@@ -101,8 +101,11 @@ impl Kind for PostgresSetting {
             Some(file) if !same && live.pending_restart => {
                 format!("{} ({file} after a restart)", live.shown)
             }
-            Some(file) if !same && live.pending_reload && !self.same_value(file, live) => {
+            Some(file) if !same && !self.holding(file).same_value(&live.running, live) => {
                 format!("{} ({file} after a reload)", live.shown)
+            }
+            None if !same && live.source == "configuration file" => {
+                format!("{} (until a restart)", live.shown)
             }
             _ if same => to.clone(),
             _ => live.shown.clone(),
@@ -119,7 +122,7 @@ impl Kind for PostgresSetting {
     fn steps(&self, found: Option<&Self>) -> Vec<Step> {
         let live = found.and_then(|found| found.live.as_ref());
         let Some(live) = live else {
-            return vec![self.set(self.name.contains('.')), reload()];
+            return vec![self.set(), reload()];
         };
         if self.is_same(live) {
             return Vec::new();
@@ -127,7 +130,7 @@ impl Kind for PostgresSetting {
         let mut steps = Vec::new();
         let in_file = live.file.as_ref().is_some_and(|file| self.same_value(file, live));
         if !in_file {
-            steps.push(self.set(live.context.is_empty()));
+            steps.push(self.set());
         }
         steps.push(match self.impact(live) {
             Impact::Restart => Step::restart("restart the server"),
@@ -145,10 +148,7 @@ impl Kind for PostgresSetting {
 
     fn remove(&self) -> Removal {
         let live = self.live.clone().unwrap_or_default();
-        let mut sql = String::new();
-        if live.context.is_empty() {
-            sql.push_str(&self.placeholder());
-        }
+        let mut sql = self.placeholder();
         sql.push_str(&format!("ALTER SYSTEM RESET {};\n", ident(&self.name)));
         let says = format!("reset `{}`", self.name);
         let last = match live.context == "postmaster" && live.source == "configuration file" {
@@ -168,14 +168,12 @@ fn reload() -> Step {
 }
 
 impl PostgresSetting {
-    fn set(&self, unknown: bool) -> Step {
+    fn set(&self) -> Step {
         let mut sql = String::new();
         if self.name.to_ascii_lowercase().ends_with("preload_libraries") {
             sql.push_str(&self.libraries_exist());
         }
-        if unknown {
-            sql.push_str(&self.placeholder());
-        }
+        sql.push_str(&self.placeholder());
         let name = ident(&self.name);
         let nothing = self.value.iter().all(|item| item.is_empty());
         if nothing && is_quoted_list(&self.name) && !self.name.eq_ignore_ascii_case("search_path") {
@@ -188,10 +186,16 @@ impl PostgresSetting {
         Step::sql_alone(format!("set `{}`", self.name), Text::plain(sql))
     }
 
-    /// `ALTER SYSTEM` refuses a name that no loaded library defines, unless the session has a value for it.
+    /// `ALTER SYSTEM` refuses a library's setting before the library is loaded, unless the session has a value for it.
     fn placeholder(&self) -> String {
-        let value = self.value.first().map_or("", String::as_str);
-        format!("SET {} = {};\n", ident(&self.name), literal(value))
+        if !self.name.contains('.') {
+            return String::new();
+        }
+        let (name, value) = (literal(&self.name), literal(&self.value.join(", ")));
+        block(&format!(
+            "BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_settings WHERE lower(name) = lower({name})) \
+             THEN PERFORM pg_catalog.set_config({name}, {value}, false); END IF; END"
+        ))
     }
 
     /// A library that is not there would keep the server from starting, or everybody from logging in.
@@ -249,6 +253,14 @@ impl PostgresSetting {
         None
     }
 
+    /// The same setting with another value.
+    fn holding(&self, value: &str) -> Self {
+        PostgresSetting {
+            value: vec![value.to_owned()],
+            ..self.clone()
+        }
+    }
+
     fn impact(&self, live: &Live) -> Impact {
         // What it runs with is right and only its files are not: writing them is enough.
         if live.context == "postmaster" && !self.same_value(&live.running, live) {
@@ -264,16 +276,22 @@ impl PostgresSetting {
         if live.context.is_empty() {
             return file == Some(true);
         }
-        if live.pending_restart || live.pending_reload {
-            return running && file.unwrap_or(true);
-        }
-        // The server may write what it read in its own way (`utc` as `UTC`, -1 as what it worked out).
-        let rewritten = matches!(live.vartype.as_str(), "string" | "enum") || live.context == "postmaster";
-        running || (rewritten && file == Some(true))
+        // What it runs with lasts only if the files say the same, or never said anything.
+        let lasts = match file {
+            Some(same) => same || live.source == "command line",
+            None => live.source != "configuration file",
+        };
+        // The server writes some texts in its own way (`iso,dmy` as `ISO, DMY`).
+        let rewritten = live.vartype == "string" && file == Some(true);
+        (running && lasts) || (rewritten && !live.pending_restart && !live.pending_reload)
     }
 
     fn same_value(&self, found: &str, live: &Live) -> bool {
         let wanted = self.value.join(", ");
+        // -1 is worked out at the start; only the files still say so.
+        if self.key() == "wal_buffers" && wanted.trim() == "-1" {
+            return live.file.as_ref().is_none_or(|file| file == "-1");
+        }
         match live.vartype.as_str() {
             "bool" => truth(&wanted).is_some() && truth(&wanted) == truth(found),
             "integer" => {
@@ -285,7 +303,7 @@ impl PostgresSetting {
                 (Some(a), Some(b)) => (a - b).abs() <= 1e-5 * a.abs().max(b.abs()),
                 _ => false,
             },
-            "enum" => wanted.eq_ignore_ascii_case(found),
+            "enum" => plain_word(&wanted) == plain_word(found),
             _ if is_quoted_list(&self.name) => {
                 let items: Vec<String> = match self.list {
                     true => self.value.clone(),
@@ -295,6 +313,9 @@ impl PostgresSetting {
                 items == split(found)
             }
             _ if self.list => split(&wanted) == split(found),
+            _ if self.name.to_ascii_lowercase().ends_with("timezone") => {
+                wanted.eq_ignore_ascii_case(found)
+            }
             _ => wanted == found,
         }
     }
@@ -338,6 +359,18 @@ fn in_unit(unit: &str) -> String {
     match unit {
         "" => String::new(),
         unit => format!(" (in {unit})"),
+    }
+}
+
+/// The name that the server itself uses for a word that has several.
+fn plain_word(word: &str) -> String {
+    let word = word.trim().to_ascii_lowercase();
+    match word.as_str() {
+        "true" | "yes" | "1" => "on".to_owned(),
+        "false" | "no" | "0" => "off".to_owned(),
+        "debug" => "debug2".to_owned(),
+        "archive" | "hot_standby" => "replica".to_owned(),
+        _ => word,
     }
 }
 
