@@ -280,7 +280,7 @@ mod tests {
                 "impact": "none", "origin": "default", "moved": "machine",
             })
         );
-        assert_eq!(json["summary"]["create"], 4);
+        assert_eq!(json["summary"]["create"], 5);
         assert_eq!(json["exit_codes"], serde_json::json!([4, 2]));
     }
 
