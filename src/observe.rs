@@ -97,11 +97,10 @@ impl Gathering {
                 questions.push(*question);
             }
         }
-        if postgres {
-            questions.push(ledger::POSTGRES);
-        }
-        if mariadb {
-            questions.push(ledger::MARIADB);
+        for (spoken, question) in [(postgres, ledger::POSTGRES), (mariadb, ledger::MARIADB)] {
+            if spoken && !questions.contains(&question) {
+                questions.push(question);
+            }
         }
         Sheet {
             project: project.to_owned(),

@@ -52,7 +52,7 @@ const DATABASES_NAME: &str = "provision databases";
 
 /// A sheet, and the line on which each question begins.
 pub(super) fn sheet(nonce: &str, questions: &[Question]) -> (String, Vec<usize>) {
-    let mut text = format!("SELECT CONCAT('{nonce} hello ', @@skip_networking);\n");
+    let mut text = format!("SELECT CONCAT('{nonce} hello ', @@GLOBAL.skip_networking + 0);\n");
     let mut lines = Vec::new();
     let mut ask = |name: &str, query: &str| {
         lines.push(text.matches('\n').count() + 1);

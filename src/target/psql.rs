@@ -18,7 +18,6 @@ pub(super) fn env(options: &str) -> Vec<String> {
     [
         "PGHOST=",
         "PGHOSTADDR=",
-        "PGSERVICE=",
         "PGCLIENTENCODING=UTF8",
         "PGAPPNAME=provision",
         "PGCONNECT_TIMEOUT=10",
