@@ -65,6 +65,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
             .data(&show::report::done(&report, began.elapsed())),
         false => context.output.say(&troubles),
     }
+    context.output.forgive();
     Ok(code(report.kinds()))
 }
 

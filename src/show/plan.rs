@@ -74,7 +74,7 @@ fn body(head: &Head<'_>, plan: &Plan) -> String {
     let (files, listed): (Vec<&Change>, Vec<&Change>) = listed
         .into_iter()
         .partition(|change| !head.verbose && is_new_file(change) && !refused.contains(&change.id));
-    let width = width(listed.iter().map(|change| change.id.as_str()), 44);
+    let width = width(listed.iter().map(|change| change.id.as_str()), 60);
     let mut out = String::new();
     if !files.is_empty() {
         let symbol = head.paint.green("+");
@@ -208,6 +208,11 @@ fn words(change: &Change) -> String {
                 false => format!("create: {highlights}"),
             }
         }
+        // What does not run has nobody to cut off: what is done says more than what it costs.
+        (Action::Update, _) if is_down(change) => {
+            let says = change.steps.first().map(|step| clean(&step.says));
+            format!("update: {}", says.unwrap_or_default())
+        }
         (Action::Update, Impact::None) => "update, no downtime".to_owned(),
         (Action::Update, Impact::Reload) => {
             "update, the server reads its settings again".to_owned()
@@ -225,6 +230,14 @@ fn words(change: &Change) -> String {
         words.push_str(&format!(", {reason}"));
     }
     words
+}
+
+fn is_down(change: &Change) -> bool {
+    !change.steps.is_empty()
+        && change
+            .fields
+            .iter()
+            .any(|difference| difference.field.name == "state")
 }
 
 /// What is worth saying of a thing that is made: how an image is had, which ports are opened.
