@@ -22,7 +22,11 @@ pub mod plan;
 // doing
 pub mod apply;
 pub mod environment;
+pub mod files;
 pub mod observe;
+pub mod saved;
 pub mod target;
 // telling
+pub mod cli;
+pub mod commands;
 pub mod show;

@@ -1,8 +1,10 @@
 //! Judging answers: what is wanted, what was found, and so what would be done. Pure: a plan is a value.
 
+pub mod destruction;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::command::{Answer, Answers, Do, Place, Rows};
+use crate::command::{Answer, Answers, Place, Rows};
 use crate::error;
 use crate::ledger;
 use crate::resource::{Field, Id, Impact, Probe, Removal, Resource, Same, Step, Thing};

@@ -1,6 +1,9 @@
 //! The kinds of things, one file each. A new kind is a file of pure functions and a row in the table below; nothing else
 //! lists them.
 
+mod mariadb;
+mod postgres;
+
 use std::borrow::Cow;
 
 use crate::command::{Question, Row};
@@ -114,7 +117,6 @@ impl Thing {
         }
     }
 }
-
 kinds! {
     image::Image,
     network::Network,

@@ -1,10 +1,22 @@
-//! Stub, replaced by its author.
+//! `postgres_role`: a role of a PostgreSQL server with all its attributes, memberships, settings and its password.
+//!
+//! A password is compared with the verifier that the server keeps, and set by sending a verifier of ours: in clear it never
+//! leaves this process.
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use crate::secret::Secret;
 
-use crate::command::{Ask, Question, Row};
-use crate::resource::{Field, Kind, Removal, Step};
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::command::{Ask, Question, Row, Text};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resources::postgres::{
+    array, assigned, block, boolean, ident, integer, is_quoted_list, literal, maybe_text, split,
+};
+use crate::secret::Secret;
 
 /// A role of a PostgreSQL server.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +27,7 @@ pub struct PostgresRole {
     pub password: Option<Secret>,
     /// What the salt of its verifier is derived from: `project/service/role`.
     pub seed: String,
-    /// Of a found one: the verifier the server keeps, if it shows it.
+    /// Of a found one: the verifier the server keeps, empty if the role has no password; `None` if it is not shown.
     pub stored: Option<Secret>,
     /// LOGIN.
     pub login: bool,
@@ -33,33 +45,372 @@ pub struct PostgresRole {
     pub bypassrls: bool,
     /// CONNECTION LIMIT; -1 is none.
     pub connection_limit: i64,
-    /// VALID UNTIL, as declared; `infinity` is never.
+    /// VALID UNTIL, as declared; `infinity` is never, and a time without a zone is in UTC.
     pub valid_until: String,
     /// The roles it is a member of; exact.
     pub member_of: BTreeSet<String>,
     /// `ALTER ROLE ... SET`; exact once named, `None`: not managed.
     pub settings: Option<BTreeMap<String, String>>,
+    /// Of a found one: the roles that it may also give to others.
+    pub admin_of: BTreeSet<String>,
+    /// Of a found one: whether it is the role we are logged in as.
+    pub current: bool,
 }
+
+const QUERY: &str = "SELECT r.rolname::text AS key, r.rolcanlogin AS login, r.rolsuper AS superuser, r.rolcreatedb AS createdb, \
+    r.rolcreaterole AS createrole, r.rolinherit AS inherit, r.rolreplication AS replication, r.rolbypassrls AS bypassrls, \
+    r.rolconnlimit AS connection_limit, r.rolname = session_user AS current, r.rolpassword AS password, \
+    CASE WHEN isfinite(r.rolvaliduntil) THEN to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') END \
+     AS until, \
+    CASE WHEN r.rolvaliduntil = '-infinity' THEN true ELSE false END AS ended, \
+    (SELECT json_agg(json_build_object('role', g.rolname, 'admin', m.admin) ORDER BY g.rolname) FROM \
+    (SELECT roleid, bool_or(admin_option) AS admin FROM pg_auth_members WHERE member = r.oid GROUP BY roleid) m \
+    JOIN pg_roles g ON g.oid = m.roleid) AS member_of, \
+    (SELECT s.setconfig FROM pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0) AS settings \
+    FROM pg_authid r WHERE r.rolname !~ '^pg_'";
+
+/// Never.
+const NEVER: &str = "infinity";
+
+/// What keeps a verifier out of the server's log, and out of the statements that an extension remembers.
+const QUIETLY: &str = "SET LOCAL log_statement = 'none';\nSET LOCAL log_min_error_statement = 'panic';\n\
+    SET LOCAL log_min_duration_statement = -1;\nSET LOCAL log_min_duration_sample = -1;\n\
+    SET LOCAL pg_stat_statements.track_utility = off;\n";
 
 impl Kind for PostgresRole {
     const NAME: &'static str = "postgres_role";
-    const QUESTION: Question = Question { name: "postgres_role", ask: Ask::Folder };
+    const QUESTION: Question = Question {
+        name: "postgres_role",
+        ask: Ask::PostgresServer(QUERY),
+    };
+
     fn key(&self) -> Cow<'_, str> {
-        Cow::Borrowed("")
+        Cow::Borrowed(&self.name)
     }
-    fn read(&self, _rows: &[Row]) -> Result<Option<Self>, String> {
-        Ok(None)
+
+    fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let (member_of, admin_of) = memberships(row)?;
+        let until = match maybe_text(row, "until") {
+            Some(until) => shown_moment(until),
+            None if boolean(row, "ended")? => "-infinity".to_owned(),
+            None => NEVER.to_owned(),
+        };
+        Ok(Some(PostgresRole {
+            name: self.name.clone(),
+            password: None,
+            seed: self.seed.clone(),
+            // Not shown is no column at all; shown as null is no password.
+            stored: row
+                .get("password")
+                .map(|stored| Secret::new(stored.as_str().unwrap_or_default())),
+            login: boolean(row, "login")?,
+            superuser: boolean(row, "superuser")?,
+            createdb: boolean(row, "createdb")?,
+            createrole: boolean(row, "createrole")?,
+            inherit: boolean(row, "inherit")?,
+            replication: boolean(row, "replication")?,
+            bypassrls: boolean(row, "bypassrls")?,
+            connection_limit: integer(row, "connection_limit")?,
+            valid_until: until,
+            member_of,
+            settings: Some(
+                array(row, "settings")
+                    .iter()
+                    .filter_map(|setting| setting.as_str()?.split_once('='))
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .collect(),
+            ),
+            admin_of,
+            current: boolean(row, "current")?,
+        }))
     }
-    fn fields(&self, _found: Option<&Self>) -> Vec<Field> {
-        Vec::new()
+
+    fn fields(&self, found: Option<&Self>) -> Vec<Field> {
+        let mut fields = Vec::new();
+        if let Some(password) = &self.password {
+            let same = found.map_or(Same::No, |found| compare(password, found.stored.as_ref()));
+            fields.push(Field::hidden("password", found.is_some(), same, Impact::None));
+        }
+        let had = found.map(PostgresRole::attributes);
+        let born = PostgresRole::born().attributes();
+        for (at, (name, wanted, _)) in self.attributes().into_iter().enumerate() {
+            // A new role is shown by what sets it apart from every other.
+            let plain = born[at].1 == wanted && name != "login";
+            if had.is_some() || !plain {
+                let from = had.as_ref().map(|had| had[at].1.clone());
+                fields.push(Field::new(name, from, wanted, Impact::None));
+            }
+        }
+        if found.is_some() || !is_never(&self.valid_until) {
+            fields.push(self.end(found));
+        }
+        fields.extend(self.memberships(found));
+        fields.extend(self.session_settings(found));
+        fields
     }
-    fn steps(&self, _found: Option<&Self>) -> Vec<Step> {
-        Vec::new()
+
+    fn steps(&self, found: Option<&Self>) -> Vec<Step> {
+        let differing: Vec<Field> = match found {
+            Some(_) => self.fields(found).into_iter().filter(Field::differs).collect(),
+            None => Vec::new(),
+        };
+        if found.is_some() && differing.is_empty() {
+            return Vec::new();
+        }
+        let differs = |name: &str| found.is_none() || differing.iter().any(|field| field.name == name);
+        let mut sql = Text::default();
+        let set_password = self.password.as_ref().filter(|_| differs("password"));
+        if set_password.is_some() {
+            sql.push_str(QUIETLY);
+        }
+        if found.is_none() {
+            // The superuser is there before the first start's SQL, and may be declared like any other.
+            sql.push_str(&block(&format!(
+                "BEGIN CREATE ROLE {}; EXCEPTION WHEN duplicate_object THEN NULL; END",
+                ident(&self.name)
+            )));
+        }
+        let mut options: Vec<String> = self
+            .attributes()
+            .into_iter()
+            .filter(|(name, ..)| differs(name))
+            .map(|(_, _, sql)| sql)
+            .collect();
+        if differs("valid_until") {
+            options.push(format!("VALID UNTIL {}", literal(&self.until())));
+        }
+        if !options.is_empty() {
+            sql.push_str(&format!("ALTER ROLE {} WITH {};\n", ident(&self.name), options.join(" ")));
+        }
+        if let Some(password) = set_password {
+            // A verifier is base64, `$` and `:` only, so a plain literal holds it.
+            sql.push_str(&format!("ALTER ROLE {} PASSWORD '", ident(&self.name)));
+            sql = sql.push_secret(password.scram_verifier(&self.seed)).push("';\n");
+        }
+        self.change_memberships(found, &mut sql);
+        self.change_settings(found, &mut sql);
+        let says = match found {
+            None => "create the role".to_owned(),
+            Some(_) => format!("alter {}", names(&differing)),
+        };
+        vec![Step::sql(says, sql)]
     }
-    fn named(_key: &str) -> Option<Self> {
-        None
+
+    fn named(key: &str) -> Option<Self> {
+        Some(PostgresRole {
+            name: key.to_owned(),
+            ..PostgresRole::default()
+        })
     }
+
     fn remove(&self) -> Removal {
-        Removal::Forget
+        // Without REASSIGN or DROP OWNED: where it owns something or has rights elsewhere, the server names them.
+        let drop = Text::plain(format!("DROP ROLE {};\n", ident(&self.name)));
+        Removal::Steps(vec![Step::sql("drop the role", drop)])
     }
+}
+
+impl PostgresRole {
+    /// What `CREATE ROLE` makes.
+    fn born() -> Self {
+        PostgresRole {
+            inherit: true,
+            connection_limit: -1,
+            valid_until: NEVER.to_owned(),
+            ..PostgresRole::default()
+        }
+    }
+
+    /// Name of the field, shown form, SQL.
+    fn attributes(&self) -> Vec<(&'static str, String, String)> {
+        let flag = |name: &'static str, on: bool| {
+            let no = if on { "" } else { "NO" };
+            (name, on.to_string(), format!("{no}{}", name.to_ascii_uppercase()))
+        };
+        vec![
+            flag("login", self.login),
+            flag("superuser", self.superuser),
+            flag("createdb", self.createdb),
+            flag("createrole", self.createrole),
+            flag("inherit", self.inherit),
+            flag("replication", self.replication),
+            flag("bypassrls", self.bypassrls),
+            (
+                "connection_limit",
+                self.connection_limit.to_string(),
+                format!("CONNECTION LIMIT {}", self.connection_limit),
+            ),
+        ]
+    }
+
+    fn until(&self) -> String {
+        if is_never(&self.valid_until) {
+            return NEVER.to_owned();
+        }
+        moment(&self.valid_until).map_or_else(|| self.valid_until.clone(), |at| at.to_string())
+    }
+
+    fn end(&self, found: Option<&Self>) -> Field {
+        let to = if is_never(&self.valid_until) { NEVER } else { &self.valid_until };
+        let same = found.is_some_and(|found| match moment(to) {
+            Some(at) => found.valid_until.parse::<Timestamp>().is_ok_and(|had| had == at),
+            None => found.valid_until == to,
+        });
+        let from = found.map(|found| match same {
+            true => to.to_owned(),
+            false => found.valid_until.clone(),
+        });
+        Field {
+            name: "valid_until".into(),
+            from,
+            to: Some(to.to_owned()),
+            same: if same { Same::Yes } else { Same::No },
+            impact: Impact::None,
+        }
+    }
+
+    fn memberships(&self, found: Option<&Self>) -> Vec<Field> {
+        let none = BTreeSet::new();
+        let (had, admin) = found.map_or((&none, &none), |found| (&found.member_of, &found.admin_of));
+        let shown = |role: &String| match (had.contains(role), admin.contains(role)) {
+            (false, _) => None,
+            (true, false) => Some("member".to_owned()),
+            (true, true) => Some("member with admin option".to_owned()),
+        };
+        self.member_of
+            .union(had)
+            .map(|role| Field {
+                to: self.member_of.contains(role).then(|| "member".to_owned()),
+                ..Field::new(format!("member_of {role}"), shown(role), "member", Impact::None)
+            })
+            .map(|field| match field.to {
+                None => Field { same: Same::No, ..field },
+                Some(_) => field,
+            })
+            .collect()
+    }
+
+    fn change_memberships(&self, found: Option<&Self>, sql: &mut Text) {
+        let none = BTreeSet::new();
+        let (had, admin) = found.map_or((&none, &none), |found| (&found.member_of, &found.admin_of));
+        let own = ident(&self.name);
+        for role in self.member_of.difference(had) {
+            sql.push_str(&format!("GRANT {} TO {own};\n", ident(role)));
+        }
+        for role in had.difference(&self.member_of) {
+            sql.push_str(&format!("REVOKE {} FROM {own};\n", ident(role)));
+        }
+        for role in self.member_of.intersection(admin) {
+            sql.push_str(&format!("REVOKE ADMIN OPTION FOR {} FROM {own};\n", ident(role)));
+        }
+    }
+
+    fn session_settings(&self, found: Option<&Self>) -> Vec<Field> {
+        let Some(wanted) = &self.settings else {
+            return Vec::new();
+        };
+        let had = found.and_then(|found| found.settings.as_ref());
+        let mut fields = Vec::new();
+        for (name, value) in wanted {
+            let from = had.and_then(|had| lookup(had, name)).cloned();
+            let same = match &from {
+                Some(from) if same_setting(name, from, value) => Same::Yes,
+                _ => Same::No,
+            };
+            fields.push(Field {
+                same,
+                ..Field::new(format!("settings {name}"), from, value, Impact::None)
+            });
+        }
+        for (name, value) in had.into_iter().flatten() {
+            if lookup(wanted, name).is_none() {
+                fields.push(Field::extra(format!("settings {name}"), value, Impact::None));
+            }
+        }
+        fields
+    }
+
+    fn change_settings(&self, found: Option<&Self>, sql: &mut Text) {
+        for field in self.session_settings(found).iter().filter(|field| field.differs()) {
+            let name = field.name.strip_prefix("settings ").unwrap_or(&field.name);
+            let change = match &field.to {
+                Some(value) => {
+                    let value = assigned(name, std::slice::from_ref(value), false);
+                    format!("SET {} = {value}", ident(name))
+                }
+                None => format!("RESET {}", ident(name)),
+            };
+            sql.push_str(&format!("ALTER ROLE {} {change};\n", ident(&self.name)));
+        }
+    }
+}
+
+/// One check against the stored verifier: 4096 rounds of HMAC, so only once a role.
+fn compare(password: &Secret, stored: Option<&Secret>) -> Same {
+    match stored {
+        None => Same::Unknown,
+        // No password, `md5...` and whatever else is not a verifier of ours differ from a SCRAM one.
+        Some(stored) if password.matches_scram(stored) == Some(true) => Same::Yes,
+        Some(_) => Same::No,
+    }
+}
+
+fn memberships(row: &Row) -> Result<(BTreeSet<String>, BTreeSet<String>), String> {
+    let (mut member, mut admin) = (BTreeSet::new(), BTreeSet::new());
+    for entry in array(row, "member_of") {
+        let role = entry["role"]
+            .as_str()
+            .ok_or("the server did not say which roles it is a member of")?;
+        member.insert(role.to_owned());
+        if entry["admin"] == Value::Bool(true) {
+            admin.insert(role.to_owned());
+        }
+    }
+    Ok((member, admin))
+}
+
+/// When a password ends, as far as it can be understood without the server. Without a zone it is in UTC: it must not mean
+/// another moment because somebody changes the server's zone.
+fn moment(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Ok(at) = text.parse() {
+        return Some(at);
+    }
+    let local = text.strip_suffix("UTC").or_else(|| text.strip_suffix('Z'));
+    let local = local.unwrap_or(text).trim_end();
+    // `12:00+02` is not read as a time without a zone.
+    if local.get(10..).is_some_and(|time| time.contains(['+', '-'])) {
+        return None;
+    }
+    let date = || Some(local.parse::<Date>().ok()?.at(0, 0, 0, 0));
+    let at = local.parse::<DateTime>().ok().or_else(date)?;
+    TimeZone::UTC.to_timestamp(at).ok()
+}
+
+fn is_never(until: &str) -> bool {
+    let until = until.trim();
+    until.is_empty() || until.eq_ignore_ascii_case(NEVER) || until.eq_ignore_ascii_case("+infinity")
+}
+
+fn shown_moment(utc: &str) -> String {
+    moment(utc).map_or_else(|| utc.to_owned(), |at| at.to_string())
+}
+
+fn lookup<'a>(settings: &'a BTreeMap<String, String>, name: &str) -> Option<&'a String> {
+    settings
+        .iter()
+        .find(|(other, _)| other.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+}
+
+fn same_setting(name: &str, a: &str, b: &str) -> bool {
+    a == b || (is_quoted_list(name) && split(a) == split(b))
+}
+
+fn names(fields: &[Field]) -> String {
+    let names: Vec<&str> = fields.iter().map(|field| &*field.name).collect();
+    names.join(", ")
 }

@@ -1,8 +1,12 @@
-//! Stub, replaced by its author.
-use std::borrow::Cow;
+//! `sql_script`: an SQL file of the user that runs once a content, remembered in the database itself.
 
-use crate::command::{Ask, Question, Row};
-use crate::resource::{Field, Kind, Removal, Step};
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::command::{Question, Row, Text};
+use crate::ledger;
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resources::postgres::text;
 
 /// An SQL file that runs once a content in a PostgreSQL database.
 #[derive(Clone, Debug, Default)]
@@ -15,25 +19,140 @@ pub struct SqlScript {
     pub text: String,
 }
 
+/// A script that says this in a comment before its first statement runs outside a transaction.
+pub const NO_TRANSACTION: &str = "provision: no-transaction";
+
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
 impl Kind for SqlScript {
     const NAME: &'static str = "sql_script";
-    const QUESTION: Question = Question { name: "sql_script", ask: Ask::Folder };
+    const QUESTION: Question = ledger::POSTGRES;
+
     fn key(&self) -> Cow<'_, str> {
-        Cow::Borrowed("")
+        Cow::Owned(ledger::id(Self::NAME, &self.name))
     }
-    fn read(&self, _rows: &[Row]) -> Result<Option<Self>, String> {
-        Ok(None)
+
+    fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        Ok(Some(SqlScript {
+            name: self.name.clone(),
+            digest: text(row, "digest")?.to_owned(),
+            text: String::new(),
+        }))
     }
-    fn fields(&self, _found: Option<&Self>) -> Vec<Field> {
-        Vec::new()
+
+    fn fields(&self, found: Option<&Self>) -> Vec<Field> {
+        let wanted = format!("runs once ({})", short(&self.digest));
+        let same = found.is_some_and(|found| found.digest == self.digest);
+        let from = found.map(|found| match same {
+            true => wanted.clone(),
+            false => format!("ran with another content ({})", short(&found.digest)),
+        });
+        vec![Field {
+            name: "content".into(),
+            from,
+            to: Some(wanted),
+            same: if same { Same::Yes } else { Same::No },
+            impact: Impact::None,
+        }]
     }
-    fn steps(&self, _found: Option<&Self>) -> Vec<Step> {
-        Vec::new()
+
+    fn steps(&self, found: Option<&Self>) -> Vec<Step> {
+        if found.is_some_and(|found| found.digest == self.digest) {
+            return Vec::new();
+        }
+        let says = format!("run `{}`", self.name);
+        let text = Text::plain(self.statements());
+        let step = if self.in_transaction() {
+            Step::sql(says, text)
+        } else {
+            Step::sql_alone(says, text)
+        };
+        vec![Step {
+            deadline: LONGEST,
+            ..step
+        }]
     }
-    fn named(_key: &str) -> Option<Self> {
-        None
+
+    fn named(key: &str) -> Option<Self> {
+        Some(SqlScript {
+            name: key.to_owned(),
+            ..SqlScript::default()
+        })
     }
+
     fn remove(&self) -> Removal {
         Removal::Forget
+    }
+}
+
+impl SqlScript {
+    fn in_transaction(&self) -> bool {
+        !self
+            .text
+            .lines()
+            .map(str::trim)
+            .take_while(|line| line.is_empty() || line.starts_with("--"))
+            .any(|line| line.contains(NO_TRANSACTION))
+    }
+
+    /// What follows must not become part of its last comment or of a statement that lacks its semicolon.
+    fn statements(&self) -> String {
+        let text = self.text.trim_start_matches('\u{feff}').trim_end();
+        let end = if text.ends_with(';') { "\n" } else { "\n;\n" };
+        format!("{text}{end}")
+    }
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..8).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Do;
+
+    fn script(text: &str) -> SqlScript {
+        SqlScript {
+            name: "sql/01.sql".to_owned(),
+            digest: crate::secret::sha256(text),
+            text: text.to_owned(),
+        }
+    }
+
+    fn sent(script: &SqlScript, found: Option<&SqlScript>) -> (String, bool) {
+        match &script.steps(found)[0].does {
+            Do::Sql { text, transaction } => (text.shown(), *transaction),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_script_runs_once_a_content() {
+        let wanted = script("SELECT 1;");
+        assert_eq!(wanted.key(), "sql_script:sql/01.sql");
+        let row = |digest: &str| -> Row {
+            let row = serde_json::json!({ "key": wanted.key(), "digest": digest });
+            row.as_object().cloned().unwrap()
+        };
+        let found = wanted.read(&[row(&wanted.digest)]).unwrap();
+        assert!(wanted.steps(found.as_ref()).is_empty());
+        assert!(wanted.fields(found.as_ref()).iter().all(|f| f.same == Same::Yes));
+        let found = wanted.read(&[row("0123456789")]).unwrap();
+        let fields = wanted.fields(found.as_ref());
+        assert_eq!(fields[0].from.as_deref(), Some("ran with another content (01234567)"));
+        assert_eq!(sent(&wanted, found.as_ref()), ("SELECT 1;\n".to_owned(), true));
+        assert!(wanted.read(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_script_may_ask_to_run_outside_a_transaction() {
+        let alone = script("-- first\n\n-- provision: no-transaction\nVACUUM");
+        assert_eq!(sent(&alone, None), (format!("{}\n;\n", alone.text), false));
+        let late = script("SELECT 1;\n-- provision: no-transaction\n");
+        assert!(sent(&late, None).1);
     }
 }

@@ -13,7 +13,7 @@ use crate::resource::{Id, Probe, Resource, Thing};
 use crate::resources::container::{Container, Health, Mount};
 use crate::resources::image::Build;
 use crate::resources::mariadb_database::MariadbDatabase;
-use crate::resources::mariadb_grant::MariadbGrant;
+use crate::resources::mariadb_grant::{self, MariadbGrant};
 use crate::resources::mariadb_script::MariadbScript;
 use crate::resources::mariadb_setting::MariadbSetting;
 use crate::resources::mariadb_user::MariadbUser;
@@ -172,6 +172,14 @@ pub(super) fn check(
             problems.push(Problem::error(message, &entry.key));
         }
         for (level, privileges) in entry.node.named("grants") {
+            if let (true, Value::List(items)) = (level.contains('.'), &privileges.node.value) {
+                for item in items {
+                    let word = item.as_text().unwrap_or_default().to_uppercase();
+                    if let Err(message) = mariadb_grant::check(level, &word) {
+                        problems.push(Problem::error(message, &item.origin));
+                    }
+                }
+            }
             let Some((database, table)) = level.split_once('.') else {
                 let message = format!("`{level}` says no level");
                 let problem = Problem::error(message, &privileges.key);
@@ -420,10 +428,11 @@ fn container(
         &node.origin("settings"),
     );
     let env = BTreeMap::from([
-        // A hash that no password matches: we come in as root over the socket.
+        // Empty for the moment of the first start, in which the server has no network and the first-start SQL locks root away:
+        // with `MARIADB_ROOT_PASSWORD_HASH` the image itself could not come in any more to end its start.
         (
-            "MARIADB_ROOT_PASSWORD_HASH".to_owned(),
-            Text::secret(Secret::new(locked)),
+            "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD".to_owned(),
+            Text::plain("1"),
         ),
         ("MARIADB_ROOT_HOST".to_owned(), Text::plain("localhost")),
     ]);

@@ -558,9 +558,18 @@ impl Inside<'_, '_> {
                     .get("role")
                     .is_some_and(|roles| roles.get(name).is_some())
             };
+            // Default privileges name the roles whose tables they are about.
+            let named: BTreeSet<&str> = makers
+                .get(database)
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .chain([role])
+                .filter(|name| declared(name))
+                .collect();
             resource
                 .needs
-                .extend(declared(role).then(|| self.id("postgres_role", role)));
+                .extend(named.iter().map(|name| self.id("postgres_role", name)));
             // Rights on all tables: those that the scripts make too.
             resource.needs.extend(
                 scripts
