@@ -416,6 +416,7 @@ fn names(fields: &[Field]) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::command::{Do, Part};

@@ -336,10 +336,8 @@ impl Live {
         let file = maybe_text(row, "file").map(str::to_owned);
         let range = maybe_text(row, "least").zip(maybe_text(row, "greatest"));
         // A session's own value hides the server's: then that is what its files say, or what it was built with.
-        let hidden = match maybe_text(row, "boot") {
-            Some(boot) => Some(file.clone().unwrap_or_else(|| boot.to_owned())),
-            None => None,
-        };
+        let hidden = maybe_text(row, "boot")
+            .map(|boot| file.clone().unwrap_or_else(|| boot.to_owned()));
         let running = match (&hidden, &file) {
             (Some(hidden), _) => hidden.clone(),
             (None, Some(file)) if maybe_text(row, "context").is_none() => file.clone(),
@@ -479,6 +477,7 @@ fn split_unit(unit: &str) -> Option<(f64, &str)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::command::Do;

@@ -111,6 +111,7 @@ fn short(digest: &str) -> &str {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::command::Do;
