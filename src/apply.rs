@@ -1,11 +1,28 @@
-//! Carrying out a plan: independent branches side by side, each change asked again afterwards. Decides nothing.
+//! Carrying out a plan: independent branches side by side, each change asked again afterwards. Decides nothing: what waits for
+//! something is judged again once that is there.
 
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use crate::error::Failure;
-use crate::plan::{Plan, Record};
-use crate::resource::{Id, Resource};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+
+use crate::command::{Do, Place, Server, Sheet, SqlStep};
+use crate::error::{Failure, Kind};
+use crate::plan::{self, Action, Change, Judging, Plan, Record};
+use crate::resource::{Id, Probe, Resource, Step};
 use crate::target::{Target, Trouble};
+
+/// How long a probe may go on failing before the thing is called unhealthy.
+const PROBE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Lines of a container's log shown where it fails.
+const LOG_LINES: usize = 20;
+
+/// Rounds of looking again for what waited. A thing waits for its server, a server for its engine: two would do.
+const ROUNDS: usize = 3;
 
 /// What happens while a plan is carried out.
 #[derive(Clone, Debug)]
@@ -22,6 +39,9 @@ pub enum Event {
     Probing(Id),
 }
 
+/// Hears what happens.
+pub type Tell<'a> = &'a (dyn Fn(Event) + Send + Sync);
+
 /// What came of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -33,25 +53,543 @@ pub struct Report {
     pub unknown: Vec<(Id, Trouble)>,
     /// Not begun, since something before it failed or the run was interrupted.
     pub not_done: Vec<Id>,
-    /// Done, but still differs when asked again: id and field.
+    /// Done, but still differs when asked again: id and the fields.
     pub unsettled: Vec<(Id, String)>,
     /// Applied, but a probe says it does not work.
     pub unhealthy: Vec<(Id, Trouble)>,
     /// Whether the user interrupted it.
     pub interrupted: bool,
-    /// What holds now, for the record.
-    pub record: Record,
+    /// What holds now, for the record; none if nobody could look again.
+    pub record: Option<Record>,
 }
 
-/// Carries out a plan.
+impl Report {
+    /// Every kind of bad end that holds; none if all is done and works.
+    pub fn kinds(&self) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = self
+            .failed
+            .iter()
+            .chain(&self.unknown)
+            .map(|(_, trouble)| trouble.kind)
+            .collect();
+        if self.interrupted {
+            kinds.push(Kind::Interrupted);
+        }
+        if !self.not_done.is_empty() || !self.unsettled.is_empty() {
+            kinds.push(Kind::Failed);
+        }
+        if !self.unhealthy.is_empty() {
+            kinds.push(Kind::Unhealthy);
+        }
+        kinds
+    }
+}
+
+/// All that carrying out needs beside the plan.
+pub struct Run<'a> {
+    /// The resources, in graph order.
+    pub resources: &'a [Resource],
+    /// What is asked about them.
+    pub sheet: &'a Sheet,
+    /// As for the plan.
+    pub judging: &'a Judging,
+    /// What it is applied to.
+    pub target: &'a Target,
+    /// Hears what happens.
+    pub tell: Tell<'a>,
+    /// Becomes true when the user wants it to stop: running steps end, no new one begins.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Carries out a plan, looks again, carries out what had waited, and probes what was touched.
 ///
 /// # Errors
-/// Only what keeps it from beginning at all.
-pub async fn carry_out(
-    _plan: &Plan,
-    _resources: &[Resource],
-    _target: &Target,
-    _tell: &(dyn Fn(Event) + Send + Sync),
-) -> Result<Report, Failure> {
-    Ok(Report::default())
+/// Where the target can no longer be looked at: what was done until then is lost to the report, not to the machine.
+pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    let mut touched: HashSet<Id> = HashSet::new();
+    let mut now = plan.clone();
+    let mut only: Option<HashSet<Id>> = None;
+    for _ in 0..ROUNDS {
+        let mine = |id: &Id| only.as_ref().is_none_or(|ids| ids.contains(id));
+        let changes: Vec<&Change> = now
+            .changes
+            .iter()
+            .filter(|change| mine(&change.id))
+            .collect();
+        let waiting: HashSet<Id> = changes
+            .iter()
+            .filter(|change| change.action == Action::Wait)
+            .map(|change| change.id.clone())
+            .collect();
+        round(run, &changes, &mut report).await;
+        touched.extend(changes.iter().map(|change| change.id.clone()));
+        let failed = !report.failed.is_empty() || !report.unknown.is_empty() || report.interrupted;
+        let answers = match run.target.look(run.sheet).await {
+            Ok(answers) => answers,
+            Err(failure) if failed => {
+                tracing::warn!("cannot look again: {failure}");
+                return Ok(report);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let after = plan::judge(run.resources, &answers, run.judging);
+        report.record = Some(after.settled.clone());
+        settle(&after, &mut report);
+        if failed || waiting.is_empty() {
+            report.not_done.extend(waiting);
+            break;
+        }
+        refuse(&after, &waiting, &mut report);
+        if !report.failed.is_empty() {
+            break;
+        }
+        only = Some(waiting);
+        now = after;
+    }
+    if report.failed.is_empty() && report.unknown.is_empty() && !report.interrupted {
+        probe(run, &touched, &mut report).await;
+    }
+    Ok(report)
+}
+
+/// Moves what still differs from *done* to *unsettled*.
+fn settle(after: &Plan, report: &mut Report) {
+    let left: HashMap<&Id, &Change> = after
+        .changes
+        .iter()
+        .map(|change| (&change.id, change))
+        .collect();
+    let (unsettled, done) = std::mem::take(&mut report.done)
+        .into_iter()
+        .partition(|id| left.contains_key(id));
+    report.done = done;
+    for id in unsettled {
+        let Some(change) = left.get(&id) else {
+            continue;
+        };
+        let fields: Vec<_> = change
+            .fields
+            .iter()
+            .map(|difference| difference.field.name.to_string())
+            .collect();
+        let what = if fields.is_empty() {
+            change.reason.clone()
+        } else {
+            fields.join(", ")
+        };
+        report.unsettled.push((id, what));
+    }
+}
+
+/// What had waited and now turns out to be refused, or still cannot be seen.
+fn refuse(after: &Plan, waiting: &HashSet<Id>, report: &mut Report) {
+    for refusal in after
+        .refusals
+        .iter()
+        .filter(|refusal| waiting.contains(&refusal.id))
+    {
+        let trouble = Trouble {
+            kind: refusal.kind,
+            message: refusal.message.clone(),
+            log: refusal.hints.clone(),
+            unknown: false,
+        };
+        report.failed.push((refusal.id.clone(), trouble));
+    }
+    for change in after
+        .changes
+        .iter()
+        .filter(|change| waiting.contains(&change.id))
+    {
+        if change.action == Action::Unknown {
+            report
+                .failed
+                .push((change.id.clone(), unseen(&change.reason)));
+        }
+    }
+}
+
+/// A thing that cannot be seen is not touched.
+fn unseen(why: &str) -> Trouble {
+    Trouble {
+        kind: Kind::Unreachable,
+        message: format!("it cannot be seen, so it is not touched: {why}"),
+        log: Vec::new(),
+        unknown: false,
+    }
+}
+
+/// What is carried out as one: a change of the engine, or all SQL of one server in one trip.
+struct Unit<'a> {
+    changes: Vec<&'a Change>,
+    server: Option<&'a Server>,
+    /// Units that have to be done before.
+    waits: HashSet<usize>,
+}
+
+/// Makes units of changes: first-start changes go with their container, what waits with nothing.
+fn units<'a>(changes: &[&'a Change]) -> Vec<Unit<'a>> {
+    let mut units: Vec<Unit<'a>> = Vec::new();
+    let mut of: HashMap<Id, usize> = HashMap::new();
+    let mut by_server: HashMap<&Server, usize> = HashMap::new();
+    for &change in changes {
+        if matches!(
+            change.action,
+            Action::Wait | Action::Unknown | Action::Replace
+        ) {
+            continue;
+        }
+        let container = || change.needs.iter().find_map(|need| of.get(need).copied());
+        let at = match &change.place {
+            Place::Sql(..) if change.first_start => container(),
+            Place::Sql(server, _) => by_server.get(&**server).copied(),
+            _ => None,
+        };
+        let at = at.unwrap_or_else(|| {
+            let server = match &change.place {
+                Place::Sql(server, _) => Some(&**server),
+                _ => None,
+            };
+            units.push(Unit {
+                changes: Vec::new(),
+                server,
+                waits: HashSet::new(),
+            });
+            if let Some(server) = server {
+                by_server.insert(server, units.len() - 1);
+            }
+            units.len() - 1
+        });
+        units[at].changes.push(change);
+        of.insert(change.id.clone(), at);
+    }
+    for &change in changes {
+        let Some(&at) = of.get(&change.id) else {
+            continue;
+        };
+        let needed: Vec<usize> = change
+            .needs
+            .iter()
+            .filter_map(|need| of.get(need).copied())
+            .collect();
+        units[at]
+            .waits
+            .extend(needed.into_iter().filter(|need| *need != at));
+    }
+    units
+}
+
+/// What a unit came to.
+enum End {
+    Done,
+    Failed(Vec<(Id, Trouble)>),
+}
+
+async fn round(run: &Run<'_>, changes: &[&Change], report: &mut Report) {
+    for change in changes
+        .iter()
+        .filter(|change| change.action == Action::Unknown)
+    {
+        report
+            .failed
+            .push((change.id.clone(), unseen(&change.reason)));
+    }
+    let mut units = units(changes);
+    let mut left: HashSet<usize> = (0..units.len()).collect();
+    let mut running = FuturesUnordered::new();
+    let mut stopped = false;
+    let mut watch = run.stop.clone();
+    loop {
+        stopped |= *watch.borrow_and_update();
+        let ready: Vec<usize> = left
+            .iter()
+            .copied()
+            .filter(|at| !stopped && units[*at].waits.is_empty())
+            .collect();
+        for at in ready {
+            left.remove(&at);
+            let changes = units[at].changes.clone();
+            let server = units[at].server;
+            running.push(async move { (at, unit(run, &changes, server).await) });
+        }
+        let Some((at, (done, end))) = running.next().await else {
+            break;
+        };
+        report.done.extend(done.iter().cloned());
+        match end {
+            End::Done => units.iter_mut().for_each(|unit| {
+                unit.waits.remove(&at);
+            }),
+            End::Failed(troubles) => {
+                let named: HashSet<&Id> = done
+                    .iter()
+                    .chain(troubles.iter().map(|(id, _)| id))
+                    .collect();
+                let rest = units[at]
+                    .changes
+                    .iter()
+                    .filter(|change| !named.contains(&change.id));
+                report.not_done.extend(rest.map(|change| change.id.clone()));
+                for (id, trouble) in troubles {
+                    if trouble.unknown {
+                        report.unknown.push((id, trouble));
+                    } else {
+                        report.failed.push((id, trouble));
+                    }
+                }
+            }
+        }
+    }
+    report.interrupted |= stopped;
+    for at in left {
+        report
+            .not_done
+            .extend(units[at].changes.iter().map(|change| change.id.clone()));
+    }
+    report.not_done.sort();
+}
+
+async fn unit(run: &Run<'_>, changes: &[&Change], server: Option<&Server>) -> (Vec<Id>, End) {
+    match server {
+        Some(server) => sql(run, changes, server).await,
+        None => steps(run, changes).await,
+    }
+}
+
+/// A change of the engine or of a file, with what its first start makes.
+async fn steps(run: &Run<'_>, changes: &[&Change]) -> (Vec<Id>, End) {
+    let Some((first, inside)) = changes.split_first() else {
+        return (Vec::new(), End::Done);
+    };
+    let begun = Instant::now();
+    for step in &first.steps {
+        (run.tell)(Event::Begin(first.id.clone(), step.says.clone()));
+        let talk = |line: &str| (run.tell)(Event::Talk(first.id.clone(), line.to_owned()));
+        if let Err(trouble) = run
+            .target
+            .act(&first.place, &step.does, step.deadline, &talk)
+            .await
+        {
+            (run.tell)(Event::Failed(first.id.clone(), trouble.message.clone()));
+            return (Vec::new(), End::Failed(vec![(first.id.clone(), trouble)]));
+        }
+    }
+    (run.tell)(Event::Done(first.id.clone(), begun.elapsed()));
+    let done = std::iter::once(first)
+        .chain(inside)
+        .map(|change| change.id.clone())
+        .collect();
+    (done, End::Done)
+}
+
+/// All SQL of a server in one trip; reloads and restarts once, at its end.
+async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, End) {
+    let begun = Instant::now();
+    let batch = Batch::new(changes);
+    let done = Mutex::new(0usize);
+    if let Some(first) = changes.first() {
+        let says = first.steps.first().map_or("", |step| step.says.as_str());
+        (run.tell)(Event::Begin(first.id.clone(), says.to_owned()));
+    }
+    let heard = |index: usize| {
+        let mut done = done
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *done = (*done).max(index + 1);
+        if let Some(&at) = batch.ends.get(&index) {
+            (run.tell)(Event::Done(changes[at].id.clone(), begun.elapsed()));
+            let next = changes
+                .get(at + 1)
+                .and_then(|next| Some((next, next.steps.first()?)));
+            if let Some((next, step)) = next {
+                (run.tell)(Event::Begin(next.id.clone(), step.says.clone()));
+            }
+        }
+    };
+    let result = match batch.steps.is_empty() {
+        true => Ok(()),
+        false => {
+            run.target
+                .sql(server, &batch.steps, batch.deadline, &heard)
+                .await
+        }
+    };
+    let finished = |upto: usize| -> Vec<Id> {
+        let whole = |at: &usize| {
+            batch
+                .ends
+                .iter()
+                .any(|(index, change)| change == at && *index < upto)
+        };
+        let restarts = |at: &usize| batch.restarts.contains(at);
+        (0..changes.len())
+            .filter(|at| whole(at) && !restarts(at))
+            .map(|at| changes[at].id.clone())
+            .collect()
+    };
+    if let Err((index, trouble)) = result {
+        let at = batch.owners.get(index).copied().unwrap_or(0);
+        let id = changes[at].id.clone();
+        (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
+        return (finished(index), End::Failed(vec![(id, trouble)]));
+    }
+    if let Some((at, step)) = batch.restart {
+        let id = changes[at].id.clone();
+        (run.tell)(Event::Begin(id.clone(), step.says.clone()));
+        let talk = |line: &str| (run.tell)(Event::Talk(id.clone(), line.to_owned()));
+        if let Err(trouble) = run
+            .target
+            .act(&changes[at].place, &Do::Restart, step.deadline, &talk)
+            .await
+        {
+            (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
+            return (
+                finished(batch.steps.len()),
+                End::Failed(vec![(id, trouble)]),
+            );
+        }
+        (run.tell)(Event::Done(id, begun.elapsed()));
+    }
+    (
+        changes.iter().map(|change| change.id.clone()).collect(),
+        End::Done,
+    )
+}
+
+/// The SQL of a server's changes as one stream.
+struct Batch<'a> {
+    steps: Vec<SqlStep>,
+    /// The change each step is of.
+    owners: Vec<usize>,
+    /// The last step of a change, and the change.
+    ends: HashMap<usize, usize>,
+    /// The changes that want a restart, and the one restart for all of them.
+    restarts: HashSet<usize>,
+    restart: Option<(usize, &'a Step)>,
+    deadline: Duration,
+}
+
+impl<'a> Batch<'a> {
+    fn new(changes: &[&'a Change]) -> Self {
+        let mut batch = Batch {
+            steps: Vec::new(),
+            owners: Vec::new(),
+            ends: HashMap::new(),
+            restarts: HashSet::new(),
+            restart: None,
+            deadline: Duration::from_secs(30),
+        };
+        let mut merged: Vec<(&'static str, usize, SqlStep)> = Vec::new();
+        for (at, change) in changes.iter().enumerate() {
+            let first = batch.steps.len();
+            for step in &change.steps {
+                batch.deadline += step.deadline;
+                match (&step.does, step.merge) {
+                    (Do::Restart, _) => {
+                        batch.restarts.insert(at);
+                        batch.restart.get_or_insert((at, step));
+                    }
+                    (Do::Sql { text, transaction }, merge) => {
+                        let one = SqlStep {
+                            database: change.place.database().cloned(),
+                            text: text.clone(),
+                            transaction: *transaction,
+                            remember: None,
+                            forget: None,
+                        };
+                        match merge {
+                            None => batch.push(at, one),
+                            Some(word) if merged.iter().any(|(other, ..)| *other == word) => {}
+                            Some(word) => merged.push((word, at, one)),
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            batch.note(at, change, first);
+        }
+        // A restart reads everything again: then no reload is needed.
+        if batch.restart.is_none() {
+            for (_, at, one) in merged {
+                batch.push(at, one);
+            }
+        }
+        batch
+    }
+
+    fn push(&mut self, at: usize, step: SqlStep) {
+        self.steps.push(step);
+        self.owners.push(at);
+    }
+
+    /// The ledger's entry of a change goes with its last step.
+    fn note(&mut self, at: usize, change: &Change, first: usize) {
+        if self.steps.len() == first && change.ledger.is_some() {
+            let empty = SqlStep {
+                database: change.place.database().cloned(),
+                text: crate::command::Text::default(),
+                transaction: true,
+                remember: None,
+                forget: None,
+            };
+            self.push(at, empty);
+        }
+        let end = self.steps.len().saturating_sub(1);
+        if self.steps.len() > first {
+            self.ends.insert(end, at);
+        }
+        let (Some((id, digest)), Some(last)) = (&change.ledger, self.steps.get_mut(end)) else {
+            return;
+        };
+        if change.action == Action::Remove {
+            last.forget = Some(id.clone());
+        } else {
+            last.remember = Some((id.clone(), digest.clone()));
+        }
+    }
+}
+
+/// Probes every container that was touched, or whose insides were, all at once.
+async fn probe(run: &Run<'_>, touched: &HashSet<Id>, report: &mut Report) {
+    let probes = plan::probes(run.resources, touched);
+    let mut running: FuturesUnordered<_> = probes
+        .into_iter()
+        .map(|(id, probe)| async move {
+            (run.tell)(Event::Probing(id.clone()));
+            (id, probe, patient(run, probe).await)
+        })
+        .collect();
+    while let Some((id, probe, result)) = running.next().await {
+        let Err(message) = result else { continue };
+        let log = run.target.log_tail(service(probe), LOG_LINES).await;
+        let trouble = Trouble {
+            kind: Kind::Unhealthy,
+            message,
+            log,
+            unknown: false,
+        };
+        report.unhealthy.push((id.clone(), trouble));
+    }
+}
+
+/// Probes until it works, patience ends, or the user does not want to wait.
+async fn patient(run: &Run<'_>, probe: &Probe) -> Result<(), String> {
+    let begun = Instant::now();
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let result = run.target.probe(probe).await;
+        if result.is_ok() || begun.elapsed() > PROBE_PATIENCE || *run.stop.borrow() {
+            return result;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+fn service(probe: &Probe) -> &str {
+    match probe {
+        Probe::Login { server, .. } => &server.service,
+        Probe::Http { service, .. } => service,
+    }
 }

@@ -122,6 +122,16 @@ pub enum Place {
     Sql(Arc<Server>, Option<String>),
 }
 
+impl Place {
+    /// The database, if it is inside one.
+    pub fn database(&self) -> Option<&String> {
+        match self {
+            Place::Sql(_, database) => database.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// What a kind asks. Constant: the names of what it looks for are never in it, so equal questions are asked once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Question {

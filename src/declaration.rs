@@ -142,21 +142,28 @@ struct Spot {
     source: Arc<Source>,
     span: Range<usize>,
     line: usize,
-    column: usize,
+    start: usize, // of the line, in bytes: the column is counted when somebody asks
+}
+
+impl Spot {
+    fn column(&self) -> usize {
+        let before = self.source.text.get(self.start..self.span.start);
+        before.map_or(1, |before| before.chars().count() + 1)
+    }
 }
 
 impl Origin {
     /// A default, or something that no file says.
     pub const NONE: Origin = Origin(None);
 
-    /// A byte range of a file. Line and column are counted here; for whole files use [`Lines`].
+    /// A byte range of a file.
     pub fn at(source: &Arc<Source>, span: Range<usize>, lines: &Lines) -> Self {
-        let (line, column) = lines.of(&source.text, span.start);
+        let (line, start) = lines.of(span.start);
         Origin(Some(Arc::new(Spot {
             source: Arc::clone(source),
             span,
             line,
-            column,
+            start,
         })))
     }
 
@@ -177,7 +184,7 @@ impl Origin {
 
     /// Column in characters, from 1.
     pub fn column(&self) -> Option<usize> {
-        self.0.as_ref().map(|spot| spot.column)
+        self.0.as_deref().map(Spot::column)
     }
 
     /// Whether this is a default or derived.
@@ -202,7 +209,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             None => f.write_str("default"),
-            Some(spot) => write!(f, "{}:{}:{}", spot.source.path, spot.line, spot.column),
+            Some(spot) => write!(f, "{}:{}:{}", spot.source.path, spot.line, spot.column()),
         }
     }
 }
@@ -220,13 +227,10 @@ impl Lines {
         )
     }
 
-    fn of(&self, text: &str, at: usize) -> (usize, usize) {
+    /// The line of a byte, from 1, and the byte at which it begins.
+    fn of(&self, at: usize) -> (usize, usize) {
         let line = self.0.partition_point(|start| *start <= at).max(1);
-        let start = self.0.get(line - 1).copied().unwrap_or(0);
-        let column = text
-            .get(start..at)
-            .map_or(1, |before| before.chars().count() + 1);
-        (line, column)
+        (line, self.0.get(line - 1).copied().unwrap_or(0))
     }
 }
 
@@ -414,8 +418,12 @@ pub struct Environment {
     pub project: String,
     /// What it is for.
     pub stage: Stage,
+    /// Only for others to extend: validated, never planned.
+    pub is_abstract: bool,
     /// The file it was loaded from, as shown to people.
     pub file: String,
+    /// The folder of environments; absolute.
+    pub dir: PathBuf,
     /// The folder of generated files, `.provision/ENV` beside the folder of environments; absolute.
     pub folder: PathBuf,
     /// The merged tree: types checked, defaults filled in, `enabled = false` dropped, paths absolute, globs expanded, `vars`

@@ -180,3 +180,24 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// A problem with the nearest of some words as something to try, where one is near: `` did you mean `owner`? ``.
+pub fn did_you_mean<S: AsRef<str>>(
+    problem: Problem,
+    word: &str,
+    candidates: impl IntoIterator<Item = S>,
+) -> Problem {
+    let reach = (word.chars().count() / 3).max(2);
+    let nearest = candidates
+        .into_iter()
+        .map(|candidate| {
+            let distance = strsim::damerau_levenshtein(word, candidate.as_ref());
+            (distance, candidate.as_ref().to_owned())
+        })
+        .filter(|(distance, _)| *distance <= reach)
+        .min();
+    match nearest {
+        Some((_, nearest)) => problem.help(format!("did you mean `{nearest}`?")),
+        None => problem,
+    }
+}

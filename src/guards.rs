@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::command::{Answer, Answers, Place};
+use crate::command::{Answer, Answers, Place, Row};
 use crate::error;
 use crate::plan::{Action, Change, Found, Plan, Refusal, find};
-use crate::resource::{Id, Resource, Thing};
+use crate::resource::{Id, Kind, Resource, Thing};
+use crate::resources::postgres_role::PostgresRole;
 
 type Rule = fn(&Look<'_>) -> Vec<Refusal>;
 
@@ -106,27 +107,65 @@ fn ports_are_free(look: &Look<'_>) -> Vec<Refusal> {
     refusals
 }
 
-/// The superuser we come in as keeps SUPERUSER and LOGIN: without them nobody could ever give them back.
+/// The superuser we come in as keeps SUPERUSER and LOGIN, and so does the last one: without them nobody could ever give them
+/// back.
 fn superuser_stays(look: &Look<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
+    let mut demoted: HashMap<&Place, Vec<(&Resource, &PostgresRole)>> = HashMap::new();
     for resource in look.resources {
-        let (Thing::PostgresRole(role), Place::Sql(server, _)) = (&resource.thing, &resource.place)
-        else {
+        if let Thing::PostgresRole(role) = &resource.thing
+            && !(role.superuser && role.login)
+        {
+            demoted
+                .entry(&resource.place)
+                .or_default()
+                .push((resource, role));
+        }
+    }
+    for (place, demoted) in demoted {
+        let Place::Sql(server, _) = place else {
             continue;
         };
-        if role.name != server.superuser || (role.superuser && role.login) {
-            continue;
+        let supers = superusers(look, place);
+        let left = supers
+            .iter()
+            .any(|(name, _)| !demoted.iter().any(|(_, role)| role.name == **name));
+        for (resource, role) in demoted {
+            let found = supers.get(role.name.as_str());
+            let ours = role.name == server.superuser || found == Some(&true);
+            let why = match found {
+                _ if ours => "is the superuser we come in as",
+                Some(_) if !left => "is the last superuser",
+                _ => continue,
+            };
+            let lost = if role.superuser { "LOGIN" } else { "SUPERUSER" };
+            refusals.push(Refusal {
+                kind: error::Kind::Data,
+                id: resource.id.clone(),
+                message: format!("`{}` {why}: taking {lost} from it would lock everybody out", resource.id),
+                hints: vec![format!(
+                    "say `superuser = true` and `login = true` for it ({}), or make another superuser first",
+                    resource.declared().short()
+                )],
+            });
         }
-        let lost = if role.superuser { "LOGIN" } else { "SUPERUSER" };
-        refusals.push(Refusal {
-            kind: error::Kind::Data,
-            id: resource.id.clone(),
-            message: format!("`{}` is the superuser we come in as; taking {lost} from it would lock everybody out", resource.id),
-            hints: vec![format!(
-                "say `superuser = true` and `login = true` for it ({}), or do not declare it",
-                resource.declared().short()
-            )],
-        });
     }
+    refusals.sort_by(|one, other| one.id.cmp(&other.id));
     refusals
+}
+
+/// Who can log in as superuser now, and whether it is who we came in as.
+fn superusers<'a>(look: &Look<'a>, place: &Place) -> HashMap<&'a str, bool> {
+    let question = <PostgresRole as Kind>::QUESTION.name;
+    let Some(Answer::Rows(rows)) = look.answers.get(place, question) else {
+        return HashMap::new();
+    };
+    let flag =
+        |row: &Row, name: &str| row.get(name).and_then(serde_json::Value::as_bool) == Some(true);
+    rows.keys()
+        .into_iter()
+        .filter_map(|name| Some((name, rows.of(name).first()?)))
+        .filter(|(_, row)| flag(row, "superuser") && flag(row, "login"))
+        .map(|(name, row)| (name, flag(row, "current")))
+        .collect()
 }

@@ -12,6 +12,7 @@ pub mod resource;
 pub mod secret;
 // kinds
 pub mod resources;
+pub mod template;
 // meaning
 pub mod graph;
 pub mod services;
@@ -21,5 +22,11 @@ pub mod plan;
 // doing
 pub mod apply;
 pub mod environment;
+pub mod files;
 pub mod observe;
+pub mod saved;
 pub mod target;
+// telling
+pub mod cli;
+pub mod commands;
+pub mod show;

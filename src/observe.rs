@@ -1,9 +1,195 @@
-//! One question sheet for all resources, and what it is answered.
+//! One question sheet for all resources: everything there is to ask, each question once. Pure.
 
-use crate::command::Sheet;
-use crate::resource::Resource;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::command::{Ask, Dialect, EngineQuestion, Place, Question, Server, Sheet};
+use crate::ledger;
+use crate::resource::{Resource, Thing};
+use crate::resources::QUESTIONS;
+use crate::resources::image::Pull;
 
 /// Everything there is to ask about some resources of a project, each question once.
-pub fn sheet(_project: &str, _resources: &[Resource]) -> Sheet {
-    Sheet::default()
+pub fn sheet(project: &str, resources: &[Resource]) -> Sheet {
+    let mut gathering = Gathering::default();
+    for resource in resources {
+        gathering.place(&resource.place);
+        gathering.thing(project, resource);
+    }
+    gathering.sheet(project)
+}
+
+#[derive(Default)]
+struct Gathering {
+    questions: BTreeSet<&'static str>,
+    containers: HashMap<String, String>,
+    images: BTreeMap<String, bool>,
+    ports: BTreeSet<(String, u16)>,
+    networks: BTreeSet<String>,
+    volumes: BTreeSet<String>,
+    files: BTreeSet<String>,
+    servers: BTreeMap<Arc<Server>, BTreeSet<String>>,
+}
+
+impl Gathering {
+    fn place(&mut self, place: &Place) {
+        if let Place::Sql(server, database) = place {
+            let databases = self.servers.entry(Arc::clone(server)).or_default();
+            databases.extend(database.clone());
+        }
+    }
+
+    fn thing(&mut self, project: &str, resource: &Resource) {
+        self.questions.insert(resource.thing.question());
+        match &resource.thing {
+            Thing::Image(image) => {
+                let ask = self.images.entry(image.tag.clone()).or_default();
+                *ask |= image.pull != Pull::Never;
+            }
+            Thing::Network(network) => {
+                self.networks.insert(network.name.clone());
+            }
+            Thing::Volume(volume) => {
+                self.volumes.insert(volume.name.clone());
+            }
+            Thing::RenderedFile(file) => {
+                self.files.insert(file.file.path.clone());
+            }
+            Thing::Container(container) => {
+                // The names that we, Compose v2 and Compose 1.29 give.
+                let service = &container.service;
+                let names = [
+                    container.name.clone(),
+                    format!("{project}-{service}-1"),
+                    format!("{project}_{service}_1"),
+                ];
+                self.containers
+                    .extend(names.map(|name| (name, service.clone())));
+                self.ports.extend(
+                    container
+                        .ports
+                        .iter()
+                        .map(|port| (port.address.clone(), port.outside)),
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn sheet(self, project: &str) -> Sheet {
+        let speaks = |dialect| self.servers.keys().any(|server| server.dialect == dialect);
+        let (postgres, mariadb) = (speaks(Dialect::Postgres), speaks(Dialect::MariaDb));
+        let mut questions: Vec<Question> = Vec::new();
+        for question in QUESTIONS {
+            // What is ours and no longer declared is found by these two, whatever is declared.
+            let always = matches!(
+                question.ask,
+                Ask::Engine(EngineQuestion::Containers | EngineQuestion::Volumes)
+            );
+            // Kinds that are gone from the file may have left entries in the ledger, and removing one asks what is there.
+            let of_server = match question.ask {
+                Ask::PostgresServer(_) | Ask::PostgresDatabase(_) => postgres,
+                Ask::MariaDb(_) => mariadb,
+                _ => false,
+            };
+            let wanted = always || of_server || self.questions.contains(question.name);
+            if wanted && !questions.contains(question) {
+                questions.push(*question);
+            }
+        }
+        for (spoken, question) in [(postgres, ledger::POSTGRES), (mariadb, ledger::MARIADB)] {
+            if spoken && !questions.contains(&question) {
+                questions.push(question);
+            }
+        }
+        Sheet {
+            project: project.to_owned(),
+            containers: self.containers,
+            images: self.images.into_iter().collect(),
+            ports: self.ports.into_iter().collect(),
+            networks: self.networks.into_iter().collect(),
+            volumes: self.volumes.into_iter().collect(),
+            files: self.files.into_iter().collect(),
+            servers: self
+                .servers
+                .into_iter()
+                .map(|(server, databases)| (server, databases.into_iter().collect()))
+                .collect(),
+            questions,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Id;
+    use crate::resources::container::{Container, Port};
+    use crate::resources::postgres_role::PostgresRole;
+
+    fn resource(place: Place, thing: impl Into<Thing>) -> Resource {
+        Resource {
+            id: Id::parse("x"),
+            place,
+            thing: thing.into(),
+            needs: Vec::new(),
+            origins: BTreeMap::new(),
+            probe: None,
+        }
+    }
+
+    #[test]
+    fn each_thing_is_asked_once() {
+        let server = Arc::new(Server {
+            service: "analytics".to_owned(),
+            dialect: Dialect::Postgres,
+            superuser: "postgres".to_owned(),
+        });
+        let container = Container {
+            service: "analytics".to_owned(),
+            name: "iact-analytics-1".to_owned(),
+            ports: [Port {
+                inside: 5432,
+                address: "127.0.0.1".to_owned(),
+                outside: 15432,
+            }]
+            .into(),
+            ..Container::default()
+        };
+        let at =
+            |database: Option<&str>| Place::Sql(Arc::clone(&server), database.map(str::to_owned));
+        let resources = [
+            resource(Place::Engine, container),
+            resource(at(None), PostgresRole::default()),
+            resource(at(Some("b")), PostgresRole::default()),
+            resource(at(Some("a")), PostgresRole::default()),
+            resource(at(Some("a")), PostgresRole::default()),
+        ];
+        let sheet = sheet("iact", &resources);
+        assert_eq!(
+            sheet.servers,
+            [(server, vec!["a".to_owned(), "b".to_owned()])]
+        );
+        assert_eq!(sheet.ports, [("127.0.0.1".to_owned(), 15432)]);
+        assert_eq!(
+            sheet.containers.get("iact_analytics_1").map(String::as_str),
+            Some("analytics")
+        );
+        assert_eq!(
+            sheet
+                .questions
+                .iter()
+                .filter(|q| q.name == "ledger")
+                .count(),
+            1
+        );
+        assert_eq!(
+            sheet
+                .questions
+                .iter()
+                .filter(|q| q.name == "containers")
+                .count(),
+            1
+        );
+    }
 }

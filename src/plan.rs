@@ -1,8 +1,10 @@
 //! Judging answers: what is wanted, what was found, and so what would be done. Pure: a plan is a value.
 
+pub mod destruction;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::command::{Answer, Answers, Do, Place, Rows};
+use crate::command::{Answer, Answers, Place, Rows};
 use crate::error;
 use crate::ledger;
 use crate::resource::{Field, Id, Impact, Probe, Removal, Resource, Same, Step, Thing};
@@ -385,7 +387,7 @@ impl Judge<'_> {
             needs: self.needs(resource),
             steps,
             first_start: false,
-            ledger: ledger_entry(resource),
+            ledger: resource.ledger_entry(),
         })
     }
 
@@ -395,7 +397,11 @@ impl Judge<'_> {
         let mut places = BTreeSet::new();
         for resource in resources {
             places.insert(resource.place.clone());
-            wanted.insert((resource.place.clone(), ledger_id(&resource.thing)));
+            wanted.insert((resource.place.clone(), resource.thing.ledger_id()));
+            // A server in which nothing is declared any more may still hold what we made.
+            if let Some(Probe::Login { server, .. }) = &resource.probe {
+                places.insert(Place::Sql(std::sync::Arc::clone(server), None));
+            }
         }
         let mut removals = Vec::new();
         for place in &places {
@@ -449,8 +455,15 @@ impl Judge<'_> {
                 Place::Folder => {}
             }
         }
-        // Against the order of the table of kinds: what lies inside goes before what holds it.
-        removals.reverse();
+        // What lies inside goes before what holds it: a database's rights before a role, rights before their user.
+        let rank = |kind: &str| {
+            crate::resources::NAMES
+                .iter()
+                .position(|name| *name == kind)
+        };
+        removals.sort_by_key(|(id, place, ..)| {
+            std::cmp::Reverse((place.database().is_some(), rank(id.kind())))
+        });
         for (id, place, thing, entry) in removals {
             self.removal(id, place, &thing, entry, plan);
         }
@@ -509,46 +522,18 @@ fn in_project(row: &crate::command::Row) -> bool {
         .unwrap_or(true)
 }
 
-/// The name of a thing in its server's ledger.
-pub fn ledger_id(thing: &Thing) -> String {
-    let key = thing.key();
-    if key.starts_with(&format!("{}:", thing.kind())) {
-        key.into_owned()
-    } else {
-        ledger::id(thing.kind(), &key)
-    }
-}
-
-/// What the ledger keeps of a resource: scripts with the digest of what ran.
-pub fn ledger_entry(resource: &Resource) -> Option<(String, String)> {
-    if !matches!(resource.place, Place::Sql(..)) {
-        return None;
-    }
-    let digest = match &resource.thing {
-        Thing::SqlScript(script) => script.digest.clone(),
-        Thing::MariadbScript(script) => script.digest.clone(),
-        _ => String::new(),
-    };
-    Some((ledger_id(&resource.thing), digest))
-}
-
-/// All probes of resources whose change (or whose insides' change) is in a plan.
+/// The probes of what is among the changed, or whose insides are.
 pub fn probes<'a>(resources: &'a [Resource], changed: &HashSet<Id>) -> Vec<(&'a Id, &'a Probe)> {
-    let touched = |resource: &Resource| {
-        changed.contains(&resource.id)
-            || resources
-                .iter()
-                .any(|other| other.needs.contains(&resource.id) && changed.contains(&other.id))
-    };
+    let mut touched: HashSet<&Id> = changed.iter().collect();
+    for resource in resources
+        .iter()
+        .filter(|resource| changed.contains(&resource.id))
+    {
+        touched.extend(&resource.needs);
+    }
     resources
         .iter()
-        .filter_map(|resource| Some((&resource.id, resource.probe.as_ref()?, resource)))
-        .filter(|(_, _, r)| touched(r))
-        .map(|(id, probe, _)| (id, probe))
+        .filter(|resource| touched.contains(&resource.id))
+        .filter_map(|resource| Some((&resource.id, resource.probe.as_ref()?)))
         .collect()
-}
-
-/// Whether a step asks for a restart of its server.
-pub fn is_restart(step: &Step) -> bool {
-    matches!(step.does, Do::Restart)
 }

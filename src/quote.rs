@@ -41,3 +41,12 @@ pub fn grant_pattern(database: &str) -> String {
     }
     identifier(Dialect::MariaDb, &pattern)
 }
+
+/// A word of a POSIX shell: bare where nothing in it means anything, else between single quotes.
+pub fn word(text: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(bare) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

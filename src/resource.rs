@@ -65,7 +65,7 @@ pub struct Resource {
     /// What has to be as wanted before it.
     pub needs: Vec<Id>,
     /// Where each field's value comes from; the empty name is the declaration itself.
-    pub origins: BTreeMap<&'static str, Origin>,
+    pub origins: BTreeMap<Cow<'static, str>, Origin>,
     /// How to see that it really works once it was changed.
     pub probe: Option<Probe>,
 }
@@ -79,6 +79,27 @@ impl Resource {
             .or_else(|| self.origins.get(word))
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// The same with the place where a field comes from; nowhere is not kept.
+    pub fn from(mut self, field: impl Into<Cow<'static, str>>, origin: Origin) -> Self {
+        if !origin.is_none() {
+            self.origins.insert(field.into(), origin);
+        }
+        self
+    }
+
+    /// Its name in the ledger of its server, and the digest kept with it; none where there is no ledger.
+    pub fn ledger_entry(&self) -> Option<(String, String)> {
+        if !matches!(self.place, Place::Sql(..)) {
+            return None;
+        }
+        let digest = match &self.thing {
+            Thing::SqlScript(script) => script.digest.clone(),
+            Thing::MariadbScript(script) => script.digest.clone(),
+            _ => String::new(),
+        };
+        Some((self.thing.ledger_id(), digest))
     }
 
     /// Where the thing as a whole is declared.

@@ -48,6 +48,14 @@ impl Secret {
         Some(own.as_bytes().ct_eq(stored.expose().as_bytes()).into())
     }
 
+    /// A digest that is slow to make and has its own salt, for a file that others may read: it says whether a secret is still
+    /// the same, and guessing costs as much as it can.
+    pub fn slow_digest(&self, salt: &[u8], iterations: u32) -> String {
+        let mut digest = [0u8; 32];
+        pbkdf2::pbkdf2_hmac::<Sha256>(self.expose().as_bytes(), salt, iterations, &mut digest);
+        hex(&digest)
+    }
+
     /// The form in which MariaDB's `mysql_native_password` keeps a password: `*` and the upper-case hex of SHA-1 twice.
     /// It is unsalted: also a secret.
     pub fn native_hash(&self) -> Secret {

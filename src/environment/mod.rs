@@ -1,33 +1,428 @@
 //! Environment files: read, merged and checked into an [`Environment`], every problem at once. The one place that reads the
 //! user's files.
 
-use std::path::Path;
+mod check;
+mod merge;
+mod names;
+mod paths;
+mod read;
+mod schema;
+mod secret;
+mod vars;
 
-use crate::declaration::Environment;
-use crate::error::{Failure, Kind};
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::declaration::{Entry, Environment, Node, Origin, SecretSource, Stage, Value};
+use crate::error::{Failure, Kind, Level, Problem};
+use crate::secret::Secret;
+use crate::services;
+
+pub use schema::{reference, schema};
+
+/// The most problems that are told at once.
+const TOLD: usize = 1000;
 
 /// The names of the environments of a folder, sorted: every `NAME.toml`.
-pub fn names(_dir: &Path) -> Vec<String> {
-    Vec::new()
+pub fn names(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".toml").map(str::to_owned))
+        .filter(|name| !name.is_empty() && !name.starts_with('.'))
+        .collect();
+    names.sort();
+    names
 }
 
 /// Loads an environment by its name in the folder, or by a path to its file. Offline: secrets are not had yet.
 ///
 /// # Errors
 /// Every mistake in every file, as problems.
-pub fn load(_dir: &Path, _name: &str) -> Result<Environment, Failure> {
-    Err(Failure::new(Kind::Usage, "not written yet"))
+pub fn load(dir: &Path, name: &str) -> Result<Environment, Failure> {
+    let path = if name.contains('/') || name.ends_with(".toml") {
+        PathBuf::from(name)
+    } else {
+        dir.join(format!("{name}.toml"))
+    };
+    let shown = path.display().to_string();
+    let bytes = read::bytes(&path).map_err(|why| unreadable(dir, name, &path, &why))?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let folder = folder
+        .canonicalize()
+        .map_err(|error| unreadable(dir, name, &path, &read::trouble(&error)))?;
+    let file = folder.join(path.file_name().unwrap_or_default());
+    let stem = file.file_stem().and_then(|stem| stem.to_str());
+    build(&file, &shown, stem.unwrap_or_default(), &folder, bytes)
+}
+
+fn unreadable(dir: &Path, name: &str, path: &Path, why: &str) -> Failure {
+    let shown = path.display();
+    if why != "does not exist" {
+        return Failure::new(Kind::Usage, format!("`{shown}` {why}"));
+    }
+    let names = names(dir);
+    let mut failure = Failure::new(
+        Kind::Usage,
+        format!("there is no environment `{name}`: `{shown}` does not exist"),
+    );
+    if let Some(close) = close(name, names.iter().map(String::as_str)) {
+        failure = failure.hint(format!("did you mean `{close}`?"));
+    } else if !names.is_empty() {
+        failure = failure.hint(format!("`{}` has {}", dir.display(), names.join(", ")));
+    }
+    failure
+        .hint(format!(
+            "`provision init {name}` writes a first environment file"
+        ))
+        .hint("`provision doctor` says what is missing on this machine")
+}
+
+fn build(
+    file: &Path,
+    shown: &str,
+    stem: &str,
+    folder: &Path,
+    bytes: Vec<u8>,
+) -> Result<Environment, Failure> {
+    let mut book = read::Book::default();
+    let merged = merge::load(&mut book, file, shown, bytes);
+    if merged.empty {
+        book.error(check::ROOT_AT, "the file is empty").help = Some(format!(
+            "`provision init {stem}` writes a first environment file"
+        ));
+        return Err(told(shown, book, Vec::new()));
+    }
+    let mut checker = check::Checker {
+        book: &mut book,
+        names: BTreeMap::new(),
+        stage: None,
+        complete: !merged.broken,
+        later: Vec::new(),
+        warnings: Vec::new(),
+        paths: HashMap::new(),
+        path: Vec::new(),
+        dropped: 0,
+        in_later: 0,
+        defaults: HashMap::new(),
+    };
+    let tree = checker.root(merged.table);
+    let (mut later, warnings) = (checker.later, checker.warnings);
+    let (stage, named) = (checker.stage, checker.paths);
+    let mut environment = Environment {
+        name: stem.to_owned(),
+        project: String::new(),
+        stage: stage.unwrap_or(Stage::Prod),
+        is_abstract: false,
+        file: shown.to_owned(),
+        dir: folder.to_owned(),
+        folder: PathBuf::new(),
+        tree,
+        texts: BTreeMap::new(),
+        folders: BTreeMap::new(),
+        templates: BTreeMap::new(),
+        warnings,
+        later: Vec::new(),
+    };
+    identify(&mut environment, &mut book, folder);
+    targets(&environment, &mut later);
+    sort(&mut later);
+    environment.later = later;
+    fetch(&mut environment, &mut book, folder, &named);
+    // An abstract one may name what only its children declare.
+    if !merged.broken && !environment.is_abstract {
+        let (errors, warnings): (Vec<_>, Vec<_>) = services::check(&environment)
+            .into_iter()
+            .partition(|problem| problem.level == Level::Error);
+        let told: Vec<Origin> = book.problems.iter().map(|one| one.origin.clone()).collect();
+        let fresh = |one: &Problem| one.origin.is_none() || !told.contains(&one.origin);
+        book.problems.extend(errors.into_iter().filter(fresh));
+        environment.warnings.extend(warnings);
+    }
+    if book.problems.is_empty() {
+        veil(&mut environment.warnings, &book);
+        veil(&mut environment.later, &book);
+        sort(&mut environment.warnings);
+        return Ok(environment);
+    }
+    Err(told(shown, book, environment.warnings))
+}
+
+/// Name, project and folder.
+fn identify(environment: &mut Environment, book: &mut read::Book, folder: &Path) {
+    let none = Node {
+        value: Value::Table(Default::default()),
+        origin: Origin::NONE,
+    };
+    let table = environment.tree.get("environment").unwrap_or(&none);
+    let own = table.text("name").map(str::to_owned);
+    let project = table.text("project").unwrap_or_default().to_owned();
+    environment.is_abstract = table.bool("abstract").unwrap_or(false);
+    if own.is_none()
+        && !environment.is_abstract
+        && let Err(rule) = names::name(&environment.name)
+    {
+        let name = read::shorten(&environment.name);
+        let message = format!("an environment cannot be called `{name}`, as its file is");
+        book.error(check::ROOT_AT, message).help =
+            Some(format!("{rule}; or say `name` in `[environment]`"));
+    }
+    environment.name = own.unwrap_or(std::mem::take(&mut environment.name));
+    environment.project = project;
+    let root = folder.parent().unwrap_or(folder);
+    environment.folder = root.join(".provision").join(&environment.name);
+}
+
+/// Values of `[target]` that a later version carries out.
+fn targets(environment: &Environment, later: &mut Vec<Problem>) {
+    let Some(target) = environment.tree.get("target") else {
+        return;
+    };
+    let driver = target.text("driver").unwrap_or("docker");
+    let origin = target.origin("driver");
+    if driver != "docker" && !origin.is_none() {
+        later.push(Problem::warning(
+            format!("`driver = \"{driver}\"` is not supported yet"),
+            &origin,
+        ));
+    }
+}
+
+/// What services want to know of the user's files.
+fn fetch(
+    environment: &mut Environment,
+    book: &mut read::Book,
+    folder: &Path,
+    named: &HashMap<PathBuf, Origin>,
+) {
+    let reads = services::reads(environment);
+    let mut problem = |path: &Path, why: String| {
+        let origin = named.get(path).cloned().unwrap_or_default();
+        let message = format!("`{}` {why}", path.display());
+        book.push(Problem::error(message, &origin));
+    };
+    for path in reads.texts {
+        match paths::text(&path) {
+            Ok(text) => drop(environment.texts.insert(path, text)),
+            Err(why) => problem(&path, why),
+        }
+    }
+    for path in reads.folders {
+        match paths::digest(&path) {
+            Ok(digest) => drop(environment.folders.insert(path, digest)),
+            Err(why) => problem(&path, why),
+        }
+    }
+    match paths::templates(&folder.join("templates")) {
+        Ok(templates) => environment.templates = templates,
+        Err(why) => {
+            book.push(Problem::error(why, &Origin::NONE));
+        }
+    }
+}
+
+/// A failure made of all problems of a book.
+fn told(shown: &str, mut book: read::Book, warnings: Vec<Problem>) -> Failure {
+    let mut problems = std::mem::take(&mut book.problems);
+    let count = problems.len();
+    problems.extend(warnings);
+    sort(&mut problems);
+    if problems.len() > TOLD {
+        let more = problems.len() - TOLD;
+        problems.truncate(TOLD);
+        problems.push(Problem::error(format!("and {more} more"), &Origin::NONE));
+    }
+    veil(&mut problems, &book);
+    let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+    Failure::problems(
+        format!("`{shown}` cannot be used: {count} {mistakes}"),
+        problems,
+    )
+}
+
+/// Marks problems whose line holds a secret, or a part of one.
+fn veil(problems: &mut [Problem], book: &read::Book) {
+    let mut secrets = book.secrets.clone();
+    secrets.sort_by_key(|at| (at.file, at.start));
+    for problem in problems {
+        let span = problem.origin.span();
+        let Some(file) = problem.origin.source().and_then(|source| {
+            let is = |page: &read::Page| {
+                std::ptr::eq::<crate::declaration::Source>(&*page.source, source)
+            };
+            book.pages.iter().position(is)
+        }) else {
+            continue;
+        };
+        let text = &book.pages[file].source.text;
+        let start = text
+            .get(..span.start)
+            .and_then(|text| text.rfind('\n'))
+            .map_or(0, |at| at + 1);
+        let end = text
+            .get(span.start..)
+            .and_then(|text| text.find('\n'))
+            .map_or(text.len(), |at| span.start + at);
+        // They may contain one another, so all that begin before the line's end are looked at, nearest first.
+        let file = read::narrow(file);
+        let first = secrets.partition_point(|at| at.file < file);
+        let last = secrets.partition_point(|at| (at.file, at.start) <= (file, read::narrow(end)));
+        problem.secret |= secrets[first..last]
+            .iter()
+            .rev()
+            .any(|at| at.end >= read::narrow(start));
+    }
+}
+
+/// By file and position; what has none comes last.
+fn sort(problems: &mut [Problem]) {
+    problems.sort_by(|one, other| place(one).cmp(&place(other)));
+}
+
+fn place(problem: &Problem) -> (bool, &str, usize) {
+    let path = problem.origin.source().map(|source| source.path.as_str());
+    (
+        path.is_none(),
+        path.unwrap_or_default(),
+        problem.origin.span().start,
+    )
 }
 
 /// The same environment with its secrets: read, run, or made once.
 ///
 /// # Errors
 /// [`Kind::Secret`], naming every secret that cannot be had and where it is declared.
-pub fn resolve(_environment: Environment) -> Result<Environment, Failure> {
-    Err(Failure::new(Kind::Secret, "not written yet"))
+pub fn resolve(mut environment: Environment) -> Result<Environment, Failure> {
+    let mut wanted = Vec::new();
+    let mut origins = Vec::new();
+    visit(&mut environment.tree, &mut Vec::new(), &mut |path, node| {
+        if let Value::Secret(source, _) = &node.value {
+            wanted.push(secret::Wanted {
+                source: source.clone(),
+                key: path.join("."),
+                folder: folder_of(&node.origin),
+            });
+            origins.push(node.origin.clone());
+        }
+    });
+    let answers = secret::have(&wanted, &environment.folder);
+    let mut had = Vec::new();
+    let mut problems = Vec::new();
+    let mut hints: Vec<String> = Vec::new();
+    for ((answer, wanted), origin) in answers.into_iter().zip(&wanted).zip(&origins) {
+        match answer {
+            Ok(secret) => had.push(secret),
+            Err(missing) => {
+                let message = format!("the secret `{}` cannot be had: {}", wanted.key, missing.why);
+                problems.push(
+                    Problem::error(message, origin)
+                        .help(missing.hint.clone())
+                        .secret(),
+                );
+                if !hints.contains(&missing.hint) {
+                    hints.push(missing.hint);
+                }
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(no_secrets(problems, hints));
+    }
+    environment.warnings.extend(open_files(&wanted, &origins));
+    let mut had = had.into_iter();
+    visit(&mut environment.tree, &mut Vec::new(), &mut |_, node| {
+        if let Value::Secret(_, slot) = &mut node.value {
+            *slot = had.next().unwrap_or_else(|| Secret::new(""));
+        }
+    });
+    Ok(environment)
 }
 
-/// The JSON Schema (draft 2020-12) of an environment file.
-pub fn schema() -> serde_json::Value {
-    serde_json::Value::Null
+fn no_secrets(problems: Vec<Problem>, hints: Vec<String>) -> Failure {
+    let message = match problems.as_slice() {
+        [one] => format!("{} ({})", one.message, one.origin.short()),
+        many => format!("{} secrets cannot be had", many.len()),
+    };
+    Failure {
+        problems,
+        hints,
+        ..Failure::new(Kind::Secret, message)
+    }
+}
+
+/// Files of secrets that everybody can read.
+fn open_files(wanted: &[secret::Wanted], origins: &[Origin]) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    for (wanted, origin) in wanted.iter().zip(origins) {
+        let (SecretSource::File(path) | SecretSource::Dotenv(path, _)) = &wanted.source else {
+            continue;
+        };
+        let open = fs::metadata(path).is_ok_and(|seen| seen.permissions().mode() & 0o004 != 0);
+        if open {
+            let path = path.display();
+            let message =
+                format!("`{path}` holds a secret, and every user of this machine can read it");
+            let warning = Problem::warning(message, origin).help(format!("`chmod 600 {path}`"));
+            warnings.push(warning.secret());
+        }
+    }
+    warnings
+}
+
+fn folder_of(origin: &Origin) -> PathBuf {
+    let path = origin.source().map(|source| Path::new(&source.path));
+    match path.and_then(Path::parent) {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Every node, with the keys that lead to it.
+fn visit(node: &mut Node, path: &mut Vec<String>, each: &mut impl FnMut(&[String], &mut Node)) {
+    each(path, node);
+    match &mut node.value {
+        Value::Table(entries) => {
+            for (key, Entry { node, .. }) in &mut entries.0 {
+                path.push(key.clone());
+                visit(node, path, each);
+                path.pop();
+            }
+        }
+        Value::List(items) => {
+            for (n, node) in items.iter_mut().enumerate() {
+                path.push(n.to_string());
+                visit(node, path, each);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The candidate that was probably meant.
+fn close<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let likeness = |candidate: &str| {
+        if candidate.eq_ignore_ascii_case(word) {
+            return 1.0;
+        }
+        strsim::jaro_winkler(word, candidate)
+    };
+    candidates
+        .into_iter()
+        .map(|candidate| (likeness(candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, candidate)| candidate)
 }

@@ -199,11 +199,11 @@ impl Container {
     }
 
     fn body(&self) -> Value {
-        let mut exposed = Vec::new();
+        let mut exposed = Map::new();
         let mut bindings = Map::new();
         for port in &self.ports {
             let key = format!("{}/tcp", port.inside);
-            exposed.push(key.clone());
+            exposed.insert(key.clone(), json!({}));
             let list = bindings.entry(key).or_insert_with(|| json!([]));
             if let Some(list) = list.as_array_mut() {
                 list.push(json!({ "HostIp": port.address, "HostPort": port.outside.to_string() }));

@@ -1,6 +1,9 @@
 //! The kinds of things, one file each. A new kind is a file of pure functions and a row in the table below; nothing else
 //! lists them.
 
+mod mariadb;
+mod postgres;
+
 use std::borrow::Cow;
 
 use crate::command::{Question, Row};
@@ -25,6 +28,9 @@ macro_rules! kinds {
 
         /// All questions, one a kind; equal ones are asked once.
         pub const QUESTIONS: &[Question] = &[$(<$module::$name as Kind>::QUESTION),*];
+
+        /// The nouns of all kinds, what holds others before what lies inside.
+        pub const NAMES: &[&str] = &[$(<$module::$name as Kind>::NAME),*];
 
         impl Thing {
             /// The kind's noun.
@@ -100,8 +106,17 @@ macro_rules! kinds {
     };
 }
 
-mod postgres;
-
+impl Thing {
+    /// Its name in a ledger: `kind:key`. A kind that asks the ledger itself has such a key already.
+    pub fn ledger_id(&self) -> String {
+        let key = self.key();
+        if key.starts_with(&format!("{}:", self.kind())) {
+            key.into_owned()
+        } else {
+            crate::ledger::id(self.kind(), &key)
+        }
+    }
+}
 kinds! {
     image::Image,
     network::Network,

@@ -8,7 +8,7 @@ use crate::command::{Ask, EngineAction, EngineQuestion, Question, Row};
 use crate::resource::{Field, Impact, Kind, Removal, Step};
 
 /// A named volume of a Compose project.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
     /// Its name in the engine, as in `iact_analytics_data`.
     pub name: String,
@@ -19,8 +19,16 @@ pub struct Volume {
     /// The family of the image that made it (libc, uid of the files, major version), as in `glibc/999/15`; empty if nobody
     /// wrote it down.
     pub family: String,
+    /// Of a found one: the major version that its data says of itself, where that could be read.
+    pub data: Option<String>,
     /// The project that asks: a found volume of another project is foreign.
     pub asked_by: String,
+}
+
+/// As much of a version as another one says: `10.11.19-MariaDB` is `10.11` beside `10.11`, and `10.6` beside it.
+fn major(data: &str, like: &str) -> String {
+    let parts = like.split('.').count();
+    data.trim().split('.').take(parts).collect::<Vec<_>>().join(".")
 }
 
 /// The label that remembers the family.
@@ -43,6 +51,7 @@ impl Kind for Volume {
             key: label("com.docker.compose.volume"),
             project: label("com.docker.compose.project"),
             family: label(FAMILY),
+            data: row.get("data").and_then(|value| value.as_str()).map(str::to_owned),
             asked_by: self.asked_by.clone(),
         }))
     }
@@ -52,6 +61,16 @@ impl Kind for Volume {
         // A volume without the label was made by other means: nobody can say, so nothing is claimed.
         if found.is_none_or(|f| !f.family.is_empty()) {
             fields.push(Field::new("family", found.map(|f| f.family.clone()), &self.family, Impact::DataRisk));
+        }
+        // What the data says of itself holds whatever a label says.
+        if let Some(data) = found.and_then(|f| f.data.as_deref()) {
+            let wanted = self.family.rsplit('/').next().unwrap_or_default();
+            fields.push(Field::new(
+                "data",
+                Some(format!("version {}", major(data, wanted))),
+                format!("version {wanted}"),
+                Impact::DataRisk,
+            ));
         }
         fields
     }
@@ -78,8 +97,7 @@ impl Kind for Volume {
             name: key.to_owned(),
             key: String::new(),
             project: String::new(),
-            family: String::new(),
-            asked_by: String::new(),
+            ..Volume::default()
         })
     }
 
@@ -93,8 +111,13 @@ impl Kind for Volume {
     }
 
     fn recipe(&self, found: &Self) -> Vec<String> {
+        let made_by = match (found.data.as_deref(), found.family.as_str()) {
+            (Some(data), "") => format!("of version {}", data.trim()),
+            (Some(data), family) => format!("of family `{family}`, its data of version {}", data.trim()),
+            (None, family) => format!("of family `{family}`"),
+        };
         vec![
-            format!("its data was made by an image of family `{}`, the image declared now is of family `{}`", found.family, self.family),
+            format!("it was made by an image {made_by}; the image declared now is of family `{}`", self.family),
             "declare an image of the old family, or dump with the old one, destroy the volume by name, apply, and restore".to_owned(),
         ]
     }

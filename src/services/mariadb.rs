@@ -1,6 +1,27 @@
 //! `[mariadb.NAME]`: a MariaDB server, its settings, databases, users with grants, and init scripts.
 
-use crate::declaration::{Key, Table, Type};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::command::{Dialect, Place, Server, Text};
+use crate::declaration::{Entry, Environment, Key, Node, Table, Type, Value};
+use crate::error::{Problem, did_you_mean};
+use crate::resource::{Id, Probe, Resource, Thing};
+use crate::resources::container::{Container, Health, Mount};
+use crate::resources::image::Build;
+use crate::resources::mariadb_database::MariadbDatabase;
+use crate::resources::mariadb_grant::{self, MariadbGrant};
+use crate::resources::mariadb_script::MariadbScript;
+use crate::resources::mariadb_setting::MariadbSetting;
+use crate::resources::mariadb_user::MariadbUser;
+use crate::secret::{Secret, locked_native_hash, sha256};
+use crate::services::postgres::{script_name, with_origins};
+use crate::services::project::{self, Project, View};
+use crate::services::{Reads, first_start, recipe};
+use crate::template::{self, Datum};
 
 /// `[mariadb.NAME]`.
 pub static TABLE: Table = Table {
@@ -88,3 +109,436 @@ pub static USER: Table = Table {
         Key::new("locked", Type::Bool, "May not log in.").default("false"),
     ],
 };
+
+/// The port inside the container.
+const PORT: u16 = 3306;
+
+/// The init scripts it wants read.
+pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
+    reads
+        .texts
+        .extend(entry.node.texts("init").into_iter().map(PathBuf::from));
+}
+
+/// Host, port, users and databases.
+pub(super) fn names(project: &Project<'_>, name: &str, entry: &Entry, view: View) -> Option<Datum> {
+    let (host, port) = project.seen("mariadb", name, PORT, view)?;
+    let users = entry.node.named("user").map(|(user, entry)| {
+        let mut known = vec![("name".to_owned(), Datum::Text(account(user).0.to_owned()))];
+        if let Some(password) = entry.node.secret("password") {
+            known.push(("password".to_owned(), Datum::Secret(password.clone())));
+        }
+        (user.to_owned(), Datum::map(known))
+    });
+    let databases = entry.node.named("database").map(|(database, _)| {
+        let known = [("name".to_owned(), Datum::Text(database.to_owned()))];
+        (database.to_owned(), Datum::map(known))
+    });
+    Some(Datum::map([
+        ("host".to_owned(), Datum::Text(host)),
+        ("port".to_owned(), Datum::Int(i64::from(port))),
+        ("user".to_owned(), Datum::map(users)),
+        ("database".to_owned(), Datum::map(databases)),
+    ]))
+}
+
+/// `NAME@HOST` as its two parts; without a host, `%`.
+fn account(user: &str) -> (&str, &str) {
+    user.rsplit_once('@').unwrap_or((user, "%"))
+}
+
+/// Names that nobody declares, users declared twice, and grants that cannot be meant.
+pub(super) fn check(
+    _environment: &Environment,
+    name: &str,
+    entry: &Entry,
+    problems: &mut Vec<Problem>,
+) {
+    let node = &entry.node;
+    let databases: BTreeSet<&str> = node
+        .named("database")
+        .map(|(database, _)| database)
+        .collect();
+    let mut accounts = BTreeMap::new();
+    for (user, entry) in node.named("user") {
+        if let Some(first) = accounts.insert(account(user), user) {
+            let message = format!("`{user}` and `{first}` are the same user");
+            problems.push(Problem::error(message, &entry.key));
+        }
+        if account(user).0 == "root" {
+            let message =
+                "`root` is how `provision` itself comes in, over the socket; it is not declared"
+                    .to_owned();
+            problems.push(Problem::error(message, &entry.key));
+        }
+        for (level, privileges) in entry.node.named("grants") {
+            if let (true, Value::List(items)) = (level.contains('.'), &privileges.node.value) {
+                for item in items {
+                    let word = item.as_text().unwrap_or_default().to_uppercase();
+                    if let Err(message) = mariadb_grant::check(level, &word) {
+                        problems.push(Problem::error(message, &item.origin));
+                    }
+                }
+            }
+            let Some((database, table)) = level.split_once('.') else {
+                let message = format!("`{level}` says no level");
+                let problem = Problem::error(message, &privileges.key);
+                problems.push(problem.help("as in `database.*`, `database.table` or `*.*`"));
+                continue;
+            };
+            if database == "*" && table != "*" {
+                let message = format!("`{level}` is no level: a table needs its database");
+                problems.push(Problem::error(message, &privileges.key));
+            } else if database != "*" && !databases.contains(database) {
+                let message =
+                    format!("the database `{database}` is not declared in `mariadb.{name}`");
+                let problem = Problem::error(message, &privileges.key);
+                problems.push(did_you_mean(problem, database, &databases));
+            }
+        }
+    }
+    let init = node.list("init");
+    if let Some(first) = init.first()
+        && node.get("init_database").is_none()
+        && databases.len() != 1
+    {
+        let message = format!(
+            "`mariadb.{name}` has {} databases, so `init` does not say where it runs",
+            databases.len()
+        );
+        problems.push(Problem::error(message, &first.origin).help("say `init_database = \"...\"`"));
+    }
+    if let Some(database) = node
+        .text("init_database")
+        .filter(|database| !databases.contains(database))
+    {
+        let message = format!("the database `{database}` is not declared in `mariadb.{name}`");
+        let problem = Problem::error(message, &node.origin("init_database"));
+        problems.push(did_you_mean(problem, database, &databases));
+    }
+}
+
+/// The server with everything in it.
+pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
+    let server = Arc::new(Server {
+        service: name.to_owned(),
+        dialect: Dialect::MariaDb,
+        superuser: "root".to_owned(),
+    });
+    let made = inside(project, name, &entry.node, &server);
+    let container_id = Id::short("container", name);
+    let ids: Vec<Id> = made
+        .iter()
+        .map(|resource| resource.id.clone())
+        .chain([container_id])
+        .collect();
+    container(project, name, entry, &server, &made);
+    for resource in made {
+        project.add(resource);
+    }
+    project.settled("mariadb", name, ids);
+}
+
+/// What lies inside the server.
+fn inside(project: &Project<'_>, name: &str, node: &Node, server: &Arc<Server>) -> Vec<Resource> {
+    let resource = |kind: &str, named: &str, thing: Thing| Resource {
+        id: Id::new(kind, name, named),
+        place: Place::Sql(Arc::clone(server), None),
+        thing,
+        needs: vec![Id::short("container", name)],
+        origins: BTreeMap::new(),
+        probe: None,
+    };
+    let mut made = Vec::new();
+    for (setting, entry) in node.named("settings") {
+        let value = project::setting(entry, "ON", "OFF").0.join(",");
+        let thing = MariadbSetting {
+            name: setting.replace('-', "_"),
+            value,
+            ..MariadbSetting::default()
+        };
+        let mut one = resource("mariadb_setting", setting, thing.into())
+            .from("", entry.key.clone())
+            .from("value", entry.node.origin.clone());
+        one.needs.push(Id::short("file", &settings_file(name)));
+        made.push(one);
+    }
+    for (database, entry) in node.named("database") {
+        let text = |key| entry.node.text(key).map(str::to_owned);
+        let thing = MariadbDatabase {
+            name: database.to_owned(),
+            charset: text("charset"),
+            collation: text("collation"),
+            ..MariadbDatabase::default()
+        };
+        made.push(with_origins(
+            resource("mariadb_database", database, thing.into()),
+            entry,
+        ));
+    }
+    let databases: Vec<Id> = made
+        .iter()
+        .filter(|one| one.id.kind() == "mariadb_database")
+        .map(|one| one.id.clone())
+        .collect();
+    let scripts = scripts(project, name, node, &resource, &databases);
+    for (declared, entry) in node.named("user") {
+        let (user, host) = account(declared);
+        let named = format!("{user}@{host}");
+        let thing = MariadbUser {
+            user: user.to_owned(),
+            host: host.to_owned(),
+            password: entry.node.secret("password").cloned(),
+            max_connections: entry.node.int("max_connections").unwrap_or(0),
+            locked: entry.node.bool("locked").unwrap_or(false),
+            ..MariadbUser::default()
+        };
+        made.push(with_origins(
+            resource("mariadb_user", &named, thing.into()),
+            entry,
+        ));
+        let on = entry.node.named("grants").map(|(level, privileges)| {
+            let words = match &privileges.node.value {
+                Value::List(items) => items
+                    .iter()
+                    .filter_map(Node::as_text)
+                    .map(str::to_uppercase)
+                    .collect(),
+                _ => BTreeSet::new(),
+            };
+            (level.to_owned(), words)
+        });
+        let thing = MariadbGrant {
+            user: user.to_owned(),
+            host: host.to_owned(),
+            on: on.collect(),
+            exact: entry.node.bool("exact").unwrap_or(true),
+            ..MariadbGrant::default()
+        };
+        let mut grant =
+            resource("mariadb_grant", &named, thing.into()).from("", entry.node.origin("grants"));
+        for (level, privileges) in entry.node.named("grants") {
+            grant = grant.from(level.to_owned(), privileges.node.origin.clone());
+        }
+        grant.needs.push(Id::new("mariadb_user", name, &named));
+        grant.needs.extend(databases.iter().cloned());
+        // A right on one table needs the table.
+        grant
+            .needs
+            .extend(scripts.iter().map(|script| script.id.clone()));
+        made.push(grant);
+    }
+    made.extend(scripts);
+    made
+}
+
+fn scripts(
+    project: &Project<'_>,
+    name: &str,
+    node: &Node,
+    resource: &dyn Fn(&str, &str, Thing) -> Resource,
+    databases: &[Id],
+) -> Vec<Resource> {
+    let only = || node.named("database").next().map(|(database, _)| database);
+    let Some(database) = node.text("init_database").or_else(only) else {
+        return Vec::new();
+    };
+    let mut before = databases.to_vec();
+    let mut made = Vec::new();
+    for item in node.list("init") {
+        let path = item.as_text().unwrap_or_default();
+        let Some(text) = project.environment.texts.get(Path::new(path)) else {
+            continue;
+        };
+        let script = script_name(project.environment, path);
+        let thing = MariadbScript {
+            name: script.clone(),
+            digest: sha256(text.as_bytes()),
+            text: text.to_string(),
+            database: database.to_owned(),
+            ..MariadbScript::default()
+        };
+        let mut one = resource("mariadb_script", &script, thing.into())
+            .from("", item.origin.clone())
+            .from("content", item.origin.clone());
+        one.needs.append(&mut before);
+        before.push(Id::new("mariadb_script", name, &script));
+        made.push(one);
+    }
+    made
+}
+
+fn settings_file(name: &str) -> String {
+    format!("{name}/provision.cnf")
+}
+
+#[derive(Serialize)]
+struct Settings<'a> {
+    source: &'a str,
+    settings: Vec<Setting>,
+}
+
+#[derive(Serialize)]
+struct Setting {
+    name: String,
+    value: String,
+}
+
+fn container(
+    project: &mut Project<'_>,
+    name: &str,
+    entry: &Entry,
+    server: &Arc<Server>,
+    inside: &[Resource],
+) {
+    let node = &entry.node;
+    let service = format!("mariadb.{name}");
+    let tag = node.text("image").unwrap_or_default();
+    let image = project.image(node, image_recipe(project.environment, tag));
+    let (volume, volume_name, volume_key) =
+        project.data_volume(name, family(tag, node), &node.origin("image"));
+    let locked = locked_native_hash(&format!("{}/{name}/root", project.environment.project));
+    let sql = first_start::mariadb(inside, &locked);
+    let (first_start, first_start_path) =
+        project.file(&format!("{name}/first-start.sql"), sql, 0o644, &entry.key);
+    let settings: Vec<Setting> = node
+        .named("settings")
+        .map(|(key, entry)| Setting {
+            name: key.replace('-', "_"),
+            value: project::setting(entry, "ON", "OFF").0.join(","),
+        })
+        .collect();
+    let model = Settings {
+        source: &project.environment.file,
+        settings,
+    };
+    let kept = match template::file("provision.cnf.j2", &project.environment.templates, &model) {
+        Ok(text) => text,
+        Err(message) => {
+            project
+                .problems
+                .push(Problem::error(message, &node.origin("settings")));
+            return;
+        }
+    };
+    let (kept, kept_path) = project.file(
+        &settings_file(name),
+        Text::plain(kept),
+        0o644,
+        &node.origin("settings"),
+    );
+    let env = BTreeMap::from([
+        // Empty for the moment of the first start, in which the server has no network and the first-start SQL locks root away:
+        // with `MARIADB_ROOT_PASSWORD_HASH` the image itself could not come in any more to end its start.
+        (
+            "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD".to_owned(),
+            Text::plain("1"),
+        ),
+        ("MARIADB_ROOT_HOST".to_owned(), Text::plain("localhost")),
+    ]);
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let thing = Container {
+        project: project.environment.project.clone(),
+        service: name.to_owned(),
+        name: project.container_name(name),
+        image: tag.to_owned(),
+        env,
+        ports: project.ports(&service, PORT),
+        mounts: BTreeMap::from([
+            (
+                "/var/lib/mysql".to_owned(),
+                Mount::Volume(volume_name, volume_key),
+            ),
+            (
+                "/docker-entrypoint-initdb.d/10-provision.sql".to_owned(),
+                Mount::Bind(first_start_path, true),
+            ),
+            (
+                "/etc/mysql/conf.d/provision.cnf".to_owned(),
+                Mount::Bind(kept_path, true),
+            ),
+        ]),
+        network: project.network_name(),
+        health: Some(Health {
+            test: words(&["CMD", "healthcheck.sh", "--connect", "--innodb_initialized"]),
+            interval: 2,
+            timeout: 5,
+            retries: 30,
+            start_period: 120,
+        }),
+        stop_seconds: 60,
+        folder: project.environment.folder.display().to_string(),
+        ..Container::default()
+    };
+    let mut resource = project::on_engine(Id::short("container", name), thing.into())
+        .from("", entry.key.clone())
+        .from("image", node.origin("image"));
+    for forward in project.forwards(&service) {
+        resource = resource.from(format!("port {PORT}"), forward.origin.clone());
+    }
+    resource.needs = vec![image, project.network_id(), volume, first_start, kept];
+    resource.probe = Some(Probe::Login {
+        server: Arc::clone(server),
+        published: project.published(&service),
+        users: logins(node),
+    });
+    project.add(resource);
+    let user = logins(node).into_iter().next();
+    project.endpoint(&service, |address, port| match &user {
+        Some((user, database, _)) => {
+            let database = database.as_deref().unwrap_or_default();
+            vec![
+                format!("mariadb -h {address} -P {port} -u {user} -p {database}")
+                    .trim_end()
+                    .to_owned(),
+            ]
+        }
+        None => vec![format!("mariadb -h {address} -P {port}")],
+    });
+}
+
+/// Every user from anywhere that can log in with a password we know, and a database it may enter.
+fn logins(node: &Node) -> Vec<(String, Option<String>, Secret)> {
+    let enters = |entry: &Entry| {
+        let mut levels = entry.node.named("grants").map(|(level, _)| level);
+        let (database, _) = levels
+            .find(|level| !level.starts_with('*'))?
+            .split_once('.')?;
+        Some(database.to_owned())
+    };
+    node.named("user")
+        .filter(|(user, entry)| account(user).1 == "%" && entry.node.bool("locked") != Some(true))
+        .filter_map(|(user, entry)| {
+            let password = entry.node.secret("password")?.clone();
+            Some((account(user).0.to_owned(), enters(entry), password))
+        })
+        .collect()
+}
+
+/// libc, uid of the data's owner and version: what a data folder cannot be moved across.
+fn family(tag: &str, node: &Node) -> String {
+    format!(
+        "{}/999/{}",
+        project::libc(tag),
+        node.text("version").unwrap_or("10.11")
+    )
+}
+
+/// How the default image is built where its registry does not answer.
+fn image_recipe(environment: &Environment, tag: &str) -> Option<Build> {
+    let plain = tag.strip_prefix("mariadb:")?;
+    plain.starts_with("10.11").then(|| Build {
+        says: "from Debian's packages".to_owned(),
+        bootstrap: Some("bookworm".to_owned()),
+        context: ["mariadb-entrypoint.sh", "mariadb-healthcheck.sh"]
+            .into_iter()
+            .map(|name| (name.to_owned(), recipe(environment, name)))
+            .chain([(
+                "Dockerfile".to_owned(),
+                recipe(environment, "mariadb.Dockerfile"),
+            )])
+            .collect(),
+        folder: None,
+        ca: false,
+    })
+}

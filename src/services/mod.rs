@@ -1,21 +1,88 @@
 //! Services: what a TOML table means as resources. One file a service table, one row in [`SERVICES`].
 
+mod compose;
 pub mod django;
+mod first_start;
+pub mod forward;
 pub mod mariadb;
 pub mod postgres;
+mod project;
+pub mod root;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::declaration::{Environment, Key, Table, Type};
+use crate::command::Text;
+use crate::declaration::{Entry, Environment, Key, Table, Type};
 use crate::error::Problem;
-use crate::resource::Resource;
+use crate::graph::{self, Disorder};
+use crate::resource::{Id, Resource};
+use crate::template::{self, Datum};
+
+pub use project::{Project, View};
+
+/// A sort of service: one TOML table and what it means.
+struct Service {
+    /// The first word of its tables, as in `postgres`.
+    word: &'static str,
+    /// The files it wants read before it is expanded.
+    reads: fn(&Entry, &mut Reads),
+    /// What strings of the environment may know of it.
+    names: fn(&Project<'_>, &str, &Entry, View) -> Option<Datum>,
+    /// Contradictions within it.
+    check: fn(&Environment, &str, &Entry, &mut Vec<Problem>),
+    /// Its resources.
+    expand: fn(&mut Project<'_>, &str, &Entry),
+}
+
+/// All sorts of services, each after those it may need.
+const SERVICES: &[Service] = &[
+    Service {
+        word: "postgres",
+        reads: postgres::reads,
+        names: postgres::names,
+        check: postgres::check,
+        expand: postgres::expand,
+    },
+    Service {
+        word: "mariadb",
+        reads: mariadb::reads,
+        names: mariadb::names,
+        check: mariadb::check,
+        expand: mariadb::expand,
+    },
+    Service {
+        word: "django",
+        reads: django::reads,
+        names: django::names,
+        check: django::check,
+        expand: django::expand,
+    },
+];
 
 /// The whole file.
 pub static ROOT: Table = Table {
     name: "",
     doc: "An environment.",
     keys: &[
+        root::EXTENDS,
+        Key::new(
+            "environment",
+            Type::Table(&root::ENVIRONMENT),
+            "What the environment is.",
+        )
+        .default("{}"),
+        Key::new(
+            "target",
+            Type::Table(&root::TARGET),
+            "What it is applied to.",
+        )
+        .default("{}"),
+        Key::new(
+            "vars",
+            root::VARS,
+            "Values that every string may use, as in `{{ vars.domain }}`; strings, numbers and booleans.",
+        ),
         Key::new(
             "postgres",
             Type::Named(&postgres::TABLE),
@@ -31,6 +98,96 @@ pub static ROOT: Table = Table {
             Type::Named(&django::TABLE),
             "Django applications by name.",
         ),
+        Key::new(
+            "forward",
+            Type::Named(&forward::TABLE),
+            "Ports of services on this machine, by name.",
+        ),
+        Key::new("host", Type::Named(&root::HOST), "Servers by name.").later(),
+        Key::new(
+            "user",
+            Type::Named(&root::USER),
+            "Users of servers by name.",
+        )
+        .later(),
+        Key::new(
+            "group",
+            Type::Named(&root::GROUP),
+            "Groups of users by name.",
+        )
+        .later(),
+        Key::new(
+            "packages",
+            Type::Named(&root::PACKAGES),
+            "Packages, in sets with a name.",
+        )
+        .later(),
+        Key::new(
+            "apt_repository",
+            Type::Named(&root::APT_REPOSITORY),
+            "Repositories of packages by name.",
+        )
+        .later(),
+        Key::new(
+            "file",
+            Type::Named(&root::FILE),
+            "Files of servers by absolute path.",
+        )
+        .later(),
+        Key::new(
+            "directory",
+            Type::Named(&root::DIRECTORY),
+            "Folders of servers by absolute path.",
+        )
+        .later(),
+        Key::new(
+            "link",
+            Type::Named(&root::LINK),
+            "Symbolic links of servers by absolute path.",
+        )
+        .later(),
+        Key::new(
+            "systemd_unit",
+            Type::Named(&root::SYSTEMD_UNIT),
+            "Units of systemd by name.",
+        )
+        .later(),
+        Key::new(
+            "timer",
+            Type::Named(&root::TIMER),
+            "Programs that are run at times, by name.",
+        )
+        .later(),
+        Key::new(
+            "sysctl",
+            Type::Named(&root::SYSCTL),
+            "Settings of servers' kernels by key.",
+        )
+        .later(),
+        Key::new(
+            "hosts_entry",
+            Type::Named(&root::HOSTS_ENTRY),
+            "Lines of `/etc/hosts` by host name.",
+        )
+        .later(),
+        Key::new(
+            "swap",
+            Type::Named(&root::SWAP),
+            "Swap files by absolute path.",
+        )
+        .later(),
+        Key::new(
+            "firewall",
+            Type::Named(&root::FIREWALL),
+            "What servers let in, in sets with a name.",
+        )
+        .later(),
+        Key::new(
+            "exception",
+            Type::Many(&root::EXCEPTION),
+            "Findings of `audit` that are accepted.",
+        )
+        .later(),
     ],
 };
 
@@ -41,16 +198,6 @@ pub struct Reads {
     pub texts: Vec<PathBuf>,
     /// Folders whose digest is wanted, absolute.
     pub folders: Vec<PathBuf>,
-}
-
-/// The files that the services of an environment name (its tree is merged and checked by type).
-pub fn reads(_environment: &Environment) -> Reads {
-    Reads::default()
-}
-
-/// Contradictions within an environment: what no single value shows. Pure; before any contact.
-pub fn check(_environment: &Environment) -> Vec<Problem> {
-    Vec::new()
 }
 
 /// What an environment means.
@@ -80,16 +227,142 @@ pub struct Endpoint {
 /// Ports taken in place of the declared ones, by name of forward (`auto_correct = true`).
 pub type Ports = BTreeMap<String, u16>;
 
-/// An environment as resources.
-pub fn expand(_environment: &Environment, _ports: &Ports) -> Expansion {
-    Expansion::default()
+/// The files that the services of an environment name (its tree is merged and checked by type).
+pub fn reads(environment: &Environment) -> Reads {
+    let mut reads = Reads::default();
+    for service in SERVICES {
+        for (_, entry) in environment.services(service.word) {
+            (service.reads)(entry, &mut reads);
+        }
+    }
+    reads
 }
 
-/// The variables with which a program on the operator's machine reaches the services, as name and value, of every Django
-/// service together.
+/// Contradictions within an environment: what no single value shows. Pure; before any contact.
+pub fn check(environment: &Environment) -> Vec<Problem> {
+    let mut problems = names_are_unique(environment);
+    problems.extend(forward::check(environment));
+    for service in SERVICES {
+        for (name, entry) in environment.services(service.word) {
+            (service.check)(environment, name, entry, &mut problems);
+        }
+    }
+    let mut expansion = expand(environment, &Ports::new());
+    problems.append(&mut expansion.problems);
+    if problems.is_empty()
+        && let Err(disorder) = graph::order(expansion.resources.clone())
+    {
+        problems.extend(
+            disorder
+                .iter()
+                .map(|one| disordered(one, &expansion.resources)),
+        );
+    }
+    problems
+}
+
+/// An environment as resources.
+pub fn expand(environment: &Environment, ports: &Ports) -> Expansion {
+    let mut project = Project::new(environment, ports);
+    project.names = names(&project, View::Container);
+    for service in SERVICES {
+        for (name, entry) in environment.services(service.word) {
+            (service.expand)(&mut project, name, entry);
+        }
+    }
+    compose::files(&mut project);
+    project.finish()
+}
+
+/// The variables with which a program on the operator's machine reaches the services: the environment of every Django service
+/// as it reads from there.
+///
+/// # Errors
+/// What cannot be rendered: a service that nothing forwards to.
 pub fn operator_variables(
-    _environment: &Environment,
-    _ports: &Ports,
-) -> Result<Vec<(String, crate::command::Text)>, Vec<Problem>> {
-    Ok(Vec::new())
+    environment: &Environment,
+    ports: &Ports,
+) -> Result<Vec<(String, Text)>, Vec<Problem>> {
+    let mut project = Project::new(environment, ports);
+    project.names = names(&project, View::Operator);
+    let mut variables = BTreeMap::new();
+    for (_, entry) in environment.services("django") {
+        variables.extend(django::variables(&mut project, entry).0);
+    }
+    if project.problems.is_empty() {
+        Ok(variables.into_iter().collect())
+    } else {
+        Err(project.problems)
+    }
+}
+
+/// What strings of the environment may name.
+fn names(project: &Project<'_>, view: View) -> BTreeMap<String, Datum> {
+    let mut names = BTreeMap::from([("vars".to_owned(), project::vars(project.environment))]);
+    for service in SERVICES {
+        let entries = project
+            .environment
+            .services(service.word)
+            .filter_map(|(name, entry)| {
+                Some((
+                    name.to_owned(),
+                    (service.names)(project, name, entry, view)?,
+                ))
+            });
+        names.insert(service.word.to_owned(), Datum::map(entries));
+    }
+    names
+}
+
+/// A Compose project knows a service by one name, whatever its sort.
+fn names_are_unique(environment: &Environment) -> Vec<Problem> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for service in SERVICES {
+        for (name, entry) in environment.services(service.word) {
+            if let Some(first) = seen.insert(name, service.word) {
+                let message = format!(
+                    "`{}.{name}` has the name of `{first}.{name}`: names of services are unique",
+                    service.word
+                );
+                problems.push(Problem::error(message, &entry.key).label("the second one"));
+            }
+        }
+    }
+    problems
+}
+
+fn disordered(disorder: &Disorder, resources: &[Resource]) -> Problem {
+    let declared = |id: &Id| {
+        resources
+            .iter()
+            .find(|resource| resource.id == *id)
+            .map(Resource::declared)
+            .unwrap_or_default()
+    };
+    match disorder {
+        Disorder::Missing(id, need) => Problem::error(
+            format!("`{id}` needs `{need}`, which is not declared"),
+            &declared(id),
+        ),
+        Disorder::Twice(id) => Problem::error(format!("`{id}` is declared twice"), &declared(id)),
+        Disorder::Circle(ids) => {
+            let chain: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
+            let origin = ids.first().map(declared).unwrap_or_default();
+            Problem::error(
+                format!(
+                    "these need each other in a circle: {}",
+                    chain.join(" needs ")
+                ),
+                &origin,
+            )
+        }
+    }
+}
+
+/// The text of one of our recipes for a build context, or the user's in its place.
+fn recipe(environment: &Environment, name: &str) -> Text {
+    Text::plain(
+        template::text(&format!("images/{name}"), &environment.templates).unwrap_or_default(),
+    )
 }

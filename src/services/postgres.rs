@@ -1,6 +1,27 @@
 //! `[postgres.NAME]`: a PostgreSQL server, its settings, roles, databases, grants and init scripts.
 
-use crate::declaration::{Key, Table, Type};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::command::{Dialect, Place, Server, Text};
+use crate::declaration::{Entry, Environment, Key, Node, Table, Type};
+use crate::error::{Problem, did_you_mean};
+use crate::quote::{self, identifier};
+use crate::resource::{Id, Probe, Resource, Thing};
+use crate::resources::container::{Container, Health, Mount};
+use crate::resources::image::Build;
+use crate::resources::postgres_database::PostgresDatabase;
+use crate::resources::postgres_extension::PostgresExtension;
+use crate::resources::postgres_grant::PostgresGrant;
+use crate::resources::postgres_role::PostgresRole;
+use crate::resources::postgres_setting::PostgresSetting;
+use crate::resources::sql_script::SqlScript;
+use crate::secret::{Secret, locked_verifier, sha256};
+use crate::services::project::{self, Project, View};
+use crate::services::{Reads, first_start, recipe};
+use crate::template::Datum;
 
 /// `[postgres.NAME]`.
 pub static TABLE: Table = Table {
@@ -20,6 +41,7 @@ pub static TABLE: Table = Table {
         Key::new("role", Type::Named(&ROLE), "Roles by name."),
         Key::new("database", Type::Named(&DATABASE), "Databases by name."),
         Key::new("grant", Type::Many(&GRANT), "What roles may do; exact for each role and database named."),
+        Key::new("hba", Type::Many(&super::root::HBA), "Who may connect from where, on a server; in the order of `pg_hba.conf`.").later(),
     ],
 };
 
@@ -139,3 +161,693 @@ pub static EXTERNAL: Table = Table {
         Key::new("password", Type::Secret, "Its password.").required(),
     ],
 };
+
+/// The port inside the container.
+const PORT: u16 = 5432;
+
+/// The init scripts it wants read.
+pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
+    reads
+        .texts
+        .extend(entry.node.texts("init").into_iter().map(PathBuf::from));
+}
+
+/// Host, port, roles and databases.
+pub(super) fn names(project: &Project<'_>, name: &str, entry: &Entry, view: View) -> Option<Datum> {
+    let (host, port) = project.seen("postgres", name, PORT, view)?;
+    let roles = entry.node.named("role").map(|(role, entry)| {
+        let mut known = vec![("name".to_owned(), Datum::Text(role.to_owned()))];
+        if let Some(password) = entry.node.secret("password") {
+            known.push(("password".to_owned(), Datum::Secret(password.clone())));
+        }
+        (role.to_owned(), Datum::map(known))
+    });
+    let databases = entry.node.named("database").map(|(database, _)| {
+        let known = [("name".to_owned(), Datum::Text(database.to_owned()))];
+        (database.to_owned(), Datum::map(known))
+    });
+    Some(Datum::map([
+        ("host".to_owned(), Datum::Text(host)),
+        ("port".to_owned(), Datum::Int(i64::from(port))),
+        ("role".to_owned(), Datum::map(roles)),
+        ("database".to_owned(), Datum::map(databases)),
+    ]))
+}
+
+/// Names that nobody declares, and scripts that cannot run.
+pub(super) fn check(
+    environment: &Environment,
+    name: &str,
+    entry: &Entry,
+    problems: &mut Vec<Problem>,
+) {
+    let node = &entry.node;
+    let superuser = node.text("superuser").unwrap_or_default();
+    let roles: BTreeSet<&str> = node
+        .named("role")
+        .map(|(role, _)| role)
+        .chain([superuser])
+        .collect();
+    let databases: BTreeSet<&str> = node
+        .named("database")
+        .map(|(database, _)| database)
+        .collect();
+    let mut known = |set: &BTreeSet<&str>, what: &str, owner: &Node, key: &str| {
+        let Some(word) = owner.text(key).filter(|word| !set.contains(word)) else {
+            return;
+        };
+        let message = format!("the {what} `{word}` is not declared in `postgres.{name}`");
+        let problem = Problem::error(message, &owner.origin(key));
+        problems.push(did_you_mean(problem, word, set));
+    };
+    for (_, database) in node.named("database") {
+        known(&roles, "role", &database.node, "owner");
+    }
+    let grantees: BTreeSet<&str> = roles.iter().copied().chain(["PUBLIC"]).collect();
+    for grant in node.list("grant") {
+        known(&grantees, "role", grant, "role");
+        known(&databases, "database", grant, "database");
+    }
+    known(&databases, "database", node, "init_database");
+    for (_, role) in node.named("role") {
+        for group in role.node.list("member_of") {
+            let Some(word) = group.as_text().filter(|word| !roles.contains(word)) else {
+                continue;
+            };
+            let message = format!("the role `{word}` is not declared in `postgres.{name}`");
+            problems.push(did_you_mean(
+                Problem::error(message, &group.origin),
+                word,
+                &roles,
+            ));
+        }
+    }
+    for (database, declared) in node.named("database") {
+        let mut seen = BTreeSet::new();
+        for extension in declared.node.list("extensions") {
+            let word = extension
+                .as_text()
+                .or_else(|| extension.text("name"))
+                .unwrap_or_default();
+            if !seen.insert(word) {
+                let message = format!("the extension `{word}` stands twice in `{database}`");
+                problems.push(Problem::error(message, &extension.origin));
+            }
+        }
+    }
+    let init = node.list("init");
+    if let Some(first) = init.first()
+        && node.get("init_database").is_none()
+        && databases.len() != 1
+    {
+        let message = format!(
+            "`postgres.{name}` has {} databases, so `init` does not say where it runs",
+            databases.len()
+        );
+        problems.push(Problem::error(message, &first.origin).help("say `init_database = \"...\"`"));
+    }
+    for script in init {
+        let text = script
+            .as_text()
+            .and_then(|path| environment.texts.get(Path::new(path)));
+        let meta = text.and_then(|text| {
+            text.lines()
+                .position(|line| line.trim_start().starts_with('\\'))
+        });
+        if let Some(line) = meta {
+            let message = format!(
+                "line {} of this script begins with `\\`: commands of psql are not SQL and are not run",
+                line + 1
+            );
+            problems.push(Problem::error(message, &script.origin));
+        }
+    }
+}
+
+/// The server with everything in it.
+pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
+    let server = Arc::new(Server {
+        service: name.to_owned(),
+        dialect: Dialect::Postgres,
+        superuser: entry
+            .node
+            .text("superuser")
+            .unwrap_or("postgres")
+            .to_owned(),
+    });
+    let container = Id::short("container", name);
+    let mut inside = Inside {
+        project,
+        server,
+        node: &entry.node,
+        container: container.clone(),
+        made: Vec::new(),
+    };
+    inside.settings();
+    inside.roles();
+    inside.databases();
+    inside.scripts();
+    inside.grants();
+    let made = inside.made;
+    let ids: Vec<Id> = made
+        .iter()
+        .map(|resource| resource.id.clone())
+        .chain([container])
+        .collect();
+    self::container(project, name, entry, &made);
+    for resource in made {
+        project.add(resource);
+    }
+    project.settled("postgres", name, ids);
+}
+
+/// What lies inside a server, while it is expanded.
+struct Inside<'p, 'a> {
+    project: &'p Project<'a>,
+    server: Arc<Server>,
+    node: &'p Node,
+    container: Id,
+    made: Vec<Resource>,
+}
+
+impl Inside<'_, '_> {
+    fn resource(&self, kind: &str, name: &str, database: Option<&str>, thing: Thing) -> Resource {
+        Resource {
+            id: Id::new(kind, &self.server.service, name),
+            place: Place::Sql(Arc::clone(&self.server), database.map(str::to_owned)),
+            thing,
+            needs: vec![self.container.clone()],
+            origins: BTreeMap::new(),
+            probe: None,
+        }
+    }
+
+    fn id(&self, kind: &str, name: &str) -> Id {
+        Id::new(kind, &self.server.service, name)
+    }
+
+    fn settings(&mut self) {
+        for (name, entry) in self.node.named("settings") {
+            let (value, list) = project::setting(entry, "on", "off");
+            let thing = PostgresSetting {
+                name: name.to_owned(),
+                value,
+                list,
+                ..PostgresSetting::default()
+            };
+            let resource = self
+                .resource("postgres_setting", name, None, thing.into())
+                .from("", entry.key.clone())
+                .from("value", entry.node.origin.clone());
+            self.made.push(resource);
+        }
+    }
+
+    fn roles(&mut self) {
+        let declared: BTreeSet<&str> = self.node.named("role").map(|(role, _)| role).collect();
+        for (name, entry) in self.node.named("role") {
+            let node = &entry.node;
+            let flag = |key| node.bool(key).unwrap_or(false);
+            let thing = PostgresRole {
+                name: name.to_owned(),
+                password: node.secret("password").cloned(),
+                seed: format!(
+                    "{}/{}/{name}",
+                    self.project.environment.project, self.server.service
+                ),
+                login: flag("login"),
+                superuser: flag("superuser"),
+                createdb: flag("createdb"),
+                createrole: flag("createrole"),
+                inherit: flag("inherit"),
+                replication: flag("replication"),
+                bypassrls: flag("bypassrls"),
+                connection_limit: node.int("connection_limit").unwrap_or(-1),
+                valid_until: node.text("valid_until").unwrap_or("infinity").to_owned(),
+                member_of: node.texts("member_of").into_iter().collect(),
+                settings: node.get("settings").map(|_| {
+                    let pairs = node.named("settings");
+                    pairs
+                        .map(|(key, entry)| {
+                            (
+                                key.to_owned(),
+                                project::setting(entry, "on", "off").0.join(", "),
+                            )
+                        })
+                        .collect()
+                }),
+                ..PostgresRole::default()
+            };
+            let groups: Vec<Id> = thing
+                .member_of
+                .iter()
+                .filter(|group| declared.contains(group.as_str()))
+                .map(|group| self.id("postgres_role", group))
+                .collect();
+            let mut resource = self.resource("postgres_role", name, None, thing.into());
+            resource.needs.extend(groups);
+            self.made.push(with_origins(resource, entry));
+        }
+    }
+
+    fn databases(&mut self) {
+        let declared: BTreeSet<&str> = self.node.named("role").map(|(role, _)| role).collect();
+        for (name, entry) in self.node.named("database") {
+            let node = &entry.node;
+            let text = |key| node.text(key).map(str::to_owned);
+            let thing = PostgresDatabase {
+                name: name.to_owned(),
+                owner: text("owner"),
+                encoding: text("encoding"),
+                locale: text("locale"),
+                connection_limit: node.int("connection_limit").unwrap_or(-1),
+                ..PostgresDatabase::default()
+            };
+            let owner = thing
+                .owner
+                .clone()
+                .filter(|owner| declared.contains(owner.as_str()));
+            let mut resource = self.resource("postgres_database", name, None, thing.into());
+            resource
+                .needs
+                .extend(owner.map(|owner| self.id("postgres_role", &owner)));
+            self.made.push(with_origins(resource, entry));
+            for extension in node.list("extensions") {
+                self.extension(name, extension);
+            }
+        }
+    }
+
+    fn extension(&mut self, database: &str, node: &Node) {
+        let name = node
+            .as_text()
+            .or_else(|| node.text("name"))
+            .unwrap_or_default();
+        let thing = PostgresExtension {
+            name: name.to_owned(),
+            version: node.text("version").map(str::to_owned),
+            schema: node.text("schema").map(str::to_owned),
+            ..PostgresExtension::default()
+        };
+        let mut resource = self
+            .resource(
+                "postgres_extension",
+                &format!("{database}/{name}"),
+                Some(database),
+                thing.into(),
+            )
+            .from("", node.origin.clone())
+            .from("version", node.origin("version"))
+            .from("schema", node.origin("schema"));
+        resource.needs.push(self.id("postgres_database", database));
+        self.made.push(resource);
+    }
+
+    /// The database that init scripts run in.
+    fn init_database(&self) -> Option<&str> {
+        let only = || self.node.named("database").next().map(|(name, _)| name);
+        self.node.text("init_database").or_else(only)
+    }
+
+    fn scripts(&mut self) {
+        let Some(database) = self.init_database().map(str::to_owned) else {
+            return;
+        };
+        let owner = self
+            .node
+            .get("database")
+            .and_then(|all| all.get(&database))
+            .and_then(|database| database.text("owner"));
+        let mut before: Vec<Id> = self
+            .made
+            .iter()
+            .filter(|made| match made.id.kind() {
+                "postgres_role" => true,
+                "postgres_extension" => made.place.database() == Some(&database),
+                _ => false,
+            })
+            .map(|made| made.id.clone())
+            .chain([self.id("postgres_database", &database)])
+            .collect();
+        for node in self.node.list("init") {
+            let path = node.as_text().unwrap_or_default();
+            let Some(text) = self.project.environment.texts.get(Path::new(path)) else {
+                continue;
+            };
+            let name = script_name(self.project.environment, path);
+            let mut run = String::new();
+            // What it makes belongs to the database's owner, as if the application had made it.
+            if let Some(owner) = owner {
+                let _ = writeln!(run, "SET ROLE {};", identifier(Dialect::Postgres, owner));
+            }
+            let _ = writeln!(run, "{}", text.trim_end());
+            if owner.is_some() {
+                run.push_str("RESET ROLE;\n");
+            }
+            let thing = SqlScript {
+                name: name.clone(),
+                digest: sha256(text.as_bytes()),
+                text: run,
+                ..SqlScript::default()
+            };
+            let mut resource = self
+                .resource(
+                    "sql_script",
+                    &format!("{database}/{name}"),
+                    Some(&database),
+                    thing.into(),
+                )
+                .from("", node.origin.clone())
+                .from("content", node.origin.clone());
+            resource.needs.append(&mut before);
+            before.push(resource.id.clone()); // one after the other, in the order of the list
+            self.made.push(resource);
+        }
+    }
+
+    fn grants(&mut self) {
+        let mut by_target: BTreeMap<(&str, &str), Vec<&Node>> = BTreeMap::new();
+        for grant in self.node.list("grant") {
+            if let (Some(role), Some(database)) = (grant.text("role"), grant.text("database")) {
+                by_target.entry((database, role)).or_default().push(grant);
+            }
+        }
+        let scripts: Vec<(Id, Option<String>)> = self
+            .made
+            .iter()
+            .filter(|made| made.id.kind() == "sql_script")
+            .map(|made| (made.id.clone(), made.place.database().cloned()))
+            .collect();
+        let makers = self.makers(&by_target);
+        for ((database, role), grants) in by_target {
+            let thing = rights(
+                role,
+                database,
+                &grants,
+                makers.get(database).cloned().unwrap_or_default(),
+            );
+            let mut resource = self.resource(
+                "postgres_grant",
+                &format!("{database}/{role}"),
+                Some(database),
+                thing.into(),
+            );
+            resource.needs.push(self.id("postgres_database", database));
+            let declared = |name: &str| {
+                self.node
+                    .get("role")
+                    .is_some_and(|roles| roles.get(name).is_some())
+            };
+            // Default privileges name the roles whose tables they are about.
+            let named: BTreeSet<&str> = makers
+                .get(database)
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .chain([role])
+                .filter(|name| declared(name))
+                .collect();
+            resource
+                .needs
+                .extend(named.iter().map(|name| self.id("postgres_role", name)));
+            // Rights on all tables: those that the scripts make too.
+            resource.needs.extend(
+                scripts
+                    .iter()
+                    .filter(|(_, at)| at.as_deref() == Some(database))
+                    .map(|(id, _)| id.clone()),
+            );
+            for grant in grants.iter().rev() {
+                resource = resource.from("", grant.origin.clone());
+                let schema = grant.text("schema").unwrap_or("public");
+                for (key, field) in [
+                    ("tables", "tables"),
+                    ("sequences", "sequences"),
+                    ("schema_privileges", "schema"),
+                    ("future", "future"),
+                ] {
+                    resource = resource
+                        .from(field, grant.origin(key))
+                        .from(format!("{field} {schema}"), grant.origin(key));
+                }
+                resource = resource.from("database", grant.origin("privileges"));
+            }
+            self.made.push(resource);
+        }
+    }
+
+    /// Who makes tables tomorrow, by database: its owner and every declared role that may create in one of its schemas.
+    fn makers<'n>(
+        &self,
+        grants: &BTreeMap<(&'n str, &'n str), Vec<&'n Node>>,
+    ) -> BTreeMap<String, BTreeSet<String>> {
+        let mut makers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (name, entry) in self.node.named("database") {
+            let owner = entry.node.text("owner").unwrap_or(&self.server.superuser);
+            makers
+                .entry(name.to_owned())
+                .or_default()
+                .insert(owner.to_owned());
+        }
+        for ((database, role), grants) in grants {
+            let creates = |grant: &&Node| {
+                grant
+                    .texts("schema_privileges")
+                    .iter()
+                    .any(|word| word == "CREATE")
+            };
+            if *role != "PUBLIC" && grants.iter().any(creates) {
+                makers
+                    .entry((*database).to_owned())
+                    .or_default()
+                    .insert((*role).to_owned());
+            }
+        }
+        makers
+    }
+}
+
+/// All entries of one role and database together.
+fn rights(role: &str, database: &str, grants: &[&Node], owners: BTreeSet<String>) -> PostgresGrant {
+    const TABLE: [&str; 7] = [
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "TRUNCATE",
+        "REFERENCES",
+        "TRIGGER",
+    ];
+    const SEQUENCE: [&str; 3] = ["USAGE", "SELECT", "UPDATE"];
+    let spelled = |words: Vec<String>, all: &[&str]| -> BTreeSet<String> {
+        if words.iter().any(|word| word == "ALL") {
+            return all.iter().map(|word| (*word).to_owned()).collect();
+        }
+        words.into_iter().collect()
+    };
+    let mut thing = PostgresGrant {
+        role: role.to_owned(),
+        database: database.to_owned(),
+        owners,
+        exact: true,
+        ..PostgresGrant::default()
+    };
+    for grant in grants {
+        thing.exact &= grant.bool("exact").unwrap_or(true);
+        thing.database_privileges.extend(grant.texts("privileges"));
+        if grant.bool("connect").unwrap_or(true) {
+            thing.database_privileges.insert("CONNECT".to_owned());
+        }
+        let tables = spelled(grant.texts("tables"), &TABLE);
+        let sequences = spelled(grant.texts("sequences"), &SEQUENCE);
+        let on_schema = grant.texts("schema_privileges");
+        if tables.is_empty() && sequences.is_empty() && on_schema.is_empty() {
+            continue;
+        }
+        let schema = grant.text("schema").unwrap_or("public");
+        let rights = thing.schemas.entry(schema.to_owned()).or_default();
+        rights.schema.extend(on_schema);
+        if !tables.is_empty() || !sequences.is_empty() {
+            rights.schema.insert("USAGE".to_owned());
+        }
+        if grant.bool("future") == Some(true) {
+            rights.future_tables.extend(tables.iter().cloned());
+            rights.future_sequences.extend(sequences.iter().cloned());
+        }
+        rights.tables.extend(tables);
+        rights.sequences.extend(sequences);
+    }
+    thing
+}
+
+/// Where each key of a table stands.
+pub(super) fn with_origins(mut resource: Resource, entry: &Entry) -> Resource {
+    resource = resource.from("", entry.key.clone());
+    for (key, value) in entry.node.entries() {
+        resource = resource.from(key.to_owned(), value.node.origin.clone());
+    }
+    resource
+}
+
+/// A script's name in the ledger: its path seen from the folder of environments, the same on every machine.
+pub(super) fn script_name(environment: &Environment, path: &str) -> String {
+    Path::new(path)
+        .strip_prefix(&environment.dir)
+        .map_or_else(|_| path.to_owned(), |short| short.display().to_string())
+}
+
+fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Resource]) {
+    let node = &entry.node;
+    let service = format!("postgres.{name}");
+    let tag = node.text("image").unwrap_or_default();
+    let superuser = node.text("superuser").unwrap_or("postgres");
+    let image = project.image(node, image_recipe(project.environment, tag));
+    let (volume, volume_name, volume_key) =
+        project.data_volume(name, family(tag, node), &node.origin("image"));
+    let sql = first_start::postgres(inside);
+    let (first_start, first_start_path) =
+        project.file(&format!("{name}/first-start.sql"), sql, 0o644, &entry.key);
+    let locked = locked_verifier(&format!(
+        "{}/{name}/{superuser}",
+        project.environment.project
+    ));
+    let env = BTreeMap::from([
+        ("POSTGRES_USER".to_owned(), Text::plain(superuser)),
+        // A verifier that no password matches: we come in by the local socket.
+        (
+            "POSTGRES_PASSWORD".to_owned(),
+            Text::secret(Secret::new(locked)),
+        ),
+        ("POSTGRES_DB".to_owned(), Text::plain("postgres")),
+        // Without this the image lets everybody in over the container's loopback.
+        (
+            "POSTGRES_INITDB_ARGS".to_owned(),
+            Text::plain("--auth-host=scram-sha-256"),
+        ),
+    ]);
+    let thing = Container {
+        project: project.environment.project.clone(),
+        service: name.to_owned(),
+        name: project.container_name(name),
+        image: tag.to_owned(),
+        env,
+        ports: project.ports(&service, PORT),
+        mounts: BTreeMap::from([
+            (
+                "/var/lib/postgresql/data".to_owned(),
+                Mount::Volume(volume_name, volume_key),
+            ),
+            (
+                "/docker-entrypoint-initdb.d/10-provision.sql".to_owned(),
+                Mount::Bind(first_start_path, true),
+            ),
+        ]),
+        network: project.network_name(),
+        health: Some(Health {
+            // Over TCP: during its first start the server answers on its socket only.
+            test: vec![
+                "CMD-SHELL".to_owned(),
+                format!(
+                    "pg_isready -q -h 127.0.0.1 -U {} -d postgres",
+                    quote::word(superuser)
+                ),
+            ],
+            interval: 2,
+            timeout: 5,
+            retries: 30,
+            start_period: 120,
+        }),
+        stop_seconds: 60,
+        folder: project.environment.folder.display().to_string(),
+        ..Container::default()
+    };
+    let mut resource = project::on_engine(Id::short("container", name), thing.into())
+        .from("", entry.key.clone())
+        .from("image", node.origin("image"));
+    for forward in project.forwards(&service) {
+        resource = resource.from(format!("port {PORT}"), forward.origin.clone());
+    }
+    resource.needs = vec![image, project.network_id(), volume, first_start];
+    let server = Server {
+        service: name.to_owned(),
+        dialect: Dialect::Postgres,
+        superuser: superuser.to_owned(),
+    };
+    resource.probe = Some(Probe::Login {
+        server: Arc::new(server),
+        published: project.published(&service),
+        users: logins(node),
+    });
+    project.add(resource);
+    let user = logins(node).into_iter().next();
+    project.endpoint(&service, |address, port| match &user {
+        Some((user, database, _)) => {
+            vec![format!(
+                "psql -h {address} -p {port} -U {user} {}",
+                database.as_deref().unwrap_or("postgres")
+            )]
+        }
+        None => vec![format!("psql -h {address} -p {port} postgres")],
+    });
+}
+
+/// Every role that can log in with a password we know, and a database it may enter.
+fn logins(node: &Node) -> Vec<(String, Option<String>, Secret)> {
+    let enters = |role: &str| {
+        let owned = node
+            .named("database")
+            .find(|(_, entry)| entry.node.text("owner") == Some(role));
+        let granted = || {
+            let mut grants = node.list("grant").iter();
+            let grant = grants.find(|grant| {
+                grant.text("role") == Some(role) && grant.bool("connect") != Some(false)
+            })?;
+            grant.text("database")
+        };
+        owned
+            .map(|(name, _)| name)
+            .or_else(granted)
+            .map(str::to_owned)
+    };
+    node.named("role")
+        .filter(|(_, entry)| entry.node.bool("login") == Some(true))
+        .filter_map(|(role, entry)| {
+            Some((
+                role.to_owned(),
+                enters(role),
+                entry.node.secret("password")?.clone(),
+            ))
+        })
+        .collect()
+}
+
+/// libc, uid of the data's owner and major version: what a data folder cannot be moved across.
+fn family(tag: &str, node: &Node) -> String {
+    let version = node.text("version").unwrap_or("15");
+    match project::libc(tag) {
+        "musl" => format!("musl/70/{version}"),
+        libc => format!("{libc}/999/{version}"),
+    }
+}
+
+/// How the default image is built where its registry does not answer.
+fn image_recipe(environment: &Environment, tag: &str) -> Option<Build> {
+    let plain = tag.strip_prefix("postgres:")?;
+    let ours = plain.starts_with("15") && project::libc(tag) == "glibc";
+    ours.then(|| Build {
+        says: "from Debian's packages".to_owned(),
+        bootstrap: Some("bookworm".to_owned()),
+        context: vec![
+            (
+                "Dockerfile".to_owned(),
+                recipe(environment, "postgres.Dockerfile"),
+            ),
+            (
+                "postgres-entrypoint.sh".to_owned(),
+                recipe(environment, "postgres-entrypoint.sh"),
+            ),
+        ],
+        folder: None,
+        ca: false,
+    })
+}

@@ -1,5 +1,23 @@
 //! The one place that reaches a machine: its Docker engine, the databases inside its containers, and the folder of generated
 //! files.
+//!
+//! [`engine`] speaks to the engine (bollard lives there only); [`psql`] and [`mariadb`] write what their clients are fed and
+//! read what comes back; [`folder`] and [`ports`] are the machine itself; [`probe`] and [`login`] see whether a thing works.
+
+mod compose;
+mod context;
+mod databases;
+mod engine;
+mod folder;
+mod frames;
+mod lexer;
+pub mod login;
+mod mariadb;
+mod ports;
+mod probe;
+mod psql;
+mod say;
+mod sql;
 
 use std::time::Duration;
 
@@ -8,8 +26,16 @@ use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
 use crate::resource::Probe;
 
+pub use engine::ContainerRow;
+
 /// What an environment is applied to.
-pub struct Target {}
+pub struct Target {
+    engine: engine::Engine,
+    project: String,
+    folder: std::path::PathBuf,
+    logins: databases::Logins,
+    hashes: compose::Hashes,
+}
 
 /// Why an effect did not happen, or cannot be told to have happened.
 #[derive(Clone, Debug)]
@@ -24,18 +50,56 @@ pub struct Trouble {
     pub unknown: bool,
 }
 
+impl Trouble {
+    /// It did not happen.
+    fn failed(message: impl Into<String>) -> Self {
+        Trouble {
+            kind: Kind::Failed,
+            message: message.into(),
+            log: Vec::new(),
+            unknown: false,
+        }
+    }
+
+    /// Nobody can say whether it happened.
+    fn unknown(message: impl Into<String>) -> Self {
+        Trouble {
+            unknown: true,
+            ..Trouble::failed(message)
+        }
+    }
+
+    /// The same, of another kind.
+    fn kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// The same with the last lines of a log.
+    fn log(mut self, log: Vec<String>) -> Self {
+        self.log = log;
+        self
+    }
+}
+
 impl Target {
     /// Connects to the engine of an environment.
     ///
     /// # Errors
     /// [`Kind::Unreachable`]: no engine, or no permission, with what to start.
-    pub async fn connect(_environment: &Environment) -> Result<Self, Failure> {
-        Err(Failure::new(Kind::Unreachable, "not written yet"))
+    pub async fn connect(environment: &Environment) -> Result<Self, Failure> {
+        Ok(Target {
+            engine: engine::Engine::connect().await?,
+            project: environment.project.clone(),
+            folder: environment.folder.clone(),
+            logins: databases::Logins::default(),
+            hashes: compose::Hashes::default(),
+        })
     }
 
     /// Where it is, for people: `Docker engine at /var/run/docker.sock`.
     pub fn says(&self) -> String {
-        String::new()
+        format!("Docker engine at {}", self.engine.address())
     }
 
     /// Asks everything of a sheet: the engine and the folder in one go, then every database server, side by side. Failures are
@@ -43,8 +107,22 @@ impl Target {
     ///
     /// # Errors
     /// [`Kind::Unreachable`] where the engine itself does not answer.
-    pub async fn look(&self, _sheet: &Sheet) -> Result<Answers, Failure> {
-        Ok(Answers::default())
+    pub async fn look(&self, sheet: &Sheet) -> Result<Answers, Failure> {
+        let files = folder::look(&self.folder, sheet);
+        let engine = async {
+            let containers = self.engine.containers().await?;
+            let (databases, rest) = tokio::join!(
+                databases::look(&self.engine, &self.logins, sheet, &containers),
+                self.engine.look(sheet, &containers)
+            );
+            let mut answers = databases;
+            answers.extend(rest);
+            Ok::<_, Failure>(answers)
+        };
+        let (files, answers) = tokio::join!(files, engine);
+        let mut answers = answers?;
+        answers.extend(files);
+        Ok(answers)
     }
 
     /// Carries out one effect that is not SQL. `talk` hears a line now and then (a pull's progress).
@@ -53,12 +131,39 @@ impl Target {
     /// Why not.
     pub async fn act(
         &self,
-        _place: &Place,
-        _what: &Do,
-        _deadline: Duration,
-        _talk: &(dyn Fn(&str) + Send + Sync),
+        place: &Place,
+        what: &Do,
+        deadline: Duration,
+        talk: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(), Trouble> {
-        Ok(())
+        let effect = async {
+            match (what, place) {
+                (Do::Write(file), _) => folder::write(&self.folder, file).await,
+                (Do::Unlink(path), _) => folder::unlink(&self.folder, path).await,
+                (Do::Engine(action), _) => self.engine_action(action, talk).await,
+                (Do::Restart, Place::Sql(server, _)) => self.restart(server).await,
+                (Do::Restart, _) => Err(Trouble::failed("there is no server to restart")),
+                (Do::Sql { text, transaction }, Place::Sql(server, database)) => {
+                    let step = SqlStep {
+                        database: database.clone(),
+                        text: text.clone(),
+                        transaction: *transaction,
+                        remember: None,
+                        forget: None,
+                    };
+                    let ran = self.sql(server, &[step], deadline, &|_| ()).await;
+                    ran.map_err(|(_, trouble)| trouble)
+                }
+                (Do::Sql { .. }, _) => Err(Trouble::failed("there is no server to tell")),
+            }
+        };
+        match tokio::time::timeout(deadline, effect).await {
+            Ok(done) => done,
+            Err(_) => Err(Trouble::unknown(format!(
+                "it took longer than {} s",
+                deadline.as_secs()
+            ))),
+        }
     }
 
     /// Runs SQL steps of one server in one trip, in order, stopping at the first that fails. `done` hears the index of each that
@@ -68,24 +173,89 @@ impl Target {
     /// The index of the step that failed, and why.
     pub async fn sql(
         &self,
-        _server: &Server,
-        _steps: &[SqlStep],
-        _deadline: Duration,
-        _done: &(dyn Fn(usize) + Send + Sync),
+        server: &Server,
+        steps: &[SqlStep],
+        deadline: Duration,
+        done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
-        Ok(())
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let container = self.running(&server.service).await.map_err(|t| (0, t))?;
+        let login = self.logins.of(server);
+        sql::run(
+            &self.engine,
+            &container,
+            server,
+            &login,
+            steps,
+            deadline,
+            done,
+        )
+        .await
     }
 
     /// Whether a thing really works: once, without waiting.
     ///
     /// # Errors
     /// What it said instead.
-    pub async fn probe(&self, _probe: &Probe) -> Result<(), String> {
-        Ok(())
+    pub async fn probe(&self, probe: &Probe) -> Result<(), String> {
+        probe::probe(&self.engine, &self.project, probe).await
     }
 
     /// The last lines of a service's container, control characters escaped.
-    pub async fn log_tail(&self, _service: &str, _lines: usize) -> Vec<String> {
-        Vec::new()
+    pub async fn log_tail(&self, service: &str, lines: usize) -> Vec<String> {
+        match self.engine.find(&self.project, service).await {
+            Ok(Some(container)) => self.engine.log_tail(&container.id, lines).await,
+            _ => Vec::new(),
+        }
+    }
+
+    /// The containers of a project, for `ps`, by service.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`] where the engine does not answer.
+    pub async fn containers(&self, project: &str) -> Result<Vec<ContainerRow>, Failure> {
+        self.engine.rows(project).await
+    }
+
+    /// Gives the log of a container line by line, control characters escaped: its last `tail` lines (all for `None`), and with
+    /// `follow` what comes after, until it stops.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub async fn logs(
+        &self,
+        container: &str,
+        follow: bool,
+        tail: Option<usize>,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), Trouble> {
+        self.engine.logs(container, follow, tail, on_line).await
+    }
+
+    /// Runs a command in a container with our own stdin, stdout and stderr, and returns its exit code. `tty`: with a terminal,
+    /// where `docker` is there to lend one.
+    ///
+    /// # Errors
+    /// Why it could not be run.
+    pub async fn exec(&self, container: &str, argv: &[String], tty: bool) -> Result<i32, Trouble> {
+        self.engine.pass_through(container, argv, tty).await
+    }
+
+    /// The running container of a service.
+    async fn running(&self, service: &str) -> Result<String, Trouble> {
+        match self.engine.find(&self.project, service).await {
+            Err(failure) => Err(Trouble::failed(failure.message).kind(failure.kind)),
+            Ok(Some(container)) if container.state == "running" => Ok(container.id),
+            Ok(_) => Err(Trouble::failed(format!("`{service}` is not running"))),
+        }
+    }
+
+    async fn restart(&self, server: &Server) -> Result<(), Trouble> {
+        let container = self.running(&server.service).await?;
+        self.engine.restart(&container).await?;
+        self.engine.wait_healthy(&container).await?;
+        databases::wait_until_it_answers(&self.engine, &self.logins, server, &container).await
     }
 }

@@ -4,7 +4,7 @@
 # MARIADB_ROOT_PASSWORD_HASH, MARIADB_ROOT_HOST, MARIADB_DATABASE, MARIADB_USER, MARIADB_PASSWORD, MARIADB_PASSWORD_HASH (each also
 # as NAME_FILE), MARIADB_ALLOW_EMPTY_ROOT_PASSWORD, MARIADB_RANDOM_ROOT_PASSWORD, MARIADB_INITDB_SKIP_TZINFO, their MYSQL_ names, and
 # files in /docker-entrypoint-initdb.d. Scripts that are sourced there may use `file_env`, `docker_process_sql` and "${mysql[@]}".
-# Not here: replication, restore of a backup and MARIADB_AUTO_UPGRADE.
+# Not here: replication, restore of a backup, MARIADB_AUTO_UPGRADE, MARIADB_MYSQL_LOCALHOST_USER and MARIADB_HEALTHCHECK_GRANTS.
 set -eo pipefail
 shopt -s nullglob
 
@@ -163,8 +163,13 @@ first_start() {
     check_passwords
     ls /docker-entrypoint-initdb.d/ > /dev/null # not readable: say so before there are half the tables
     note 'Initializing database files'
-    mariadb-install-db --datadir="$DATADIR" --rpm --auth-root-authentication-method=normal --skip-test-db "${@:2}" \
-        --default-time-zone=SYSTEM --enforce-storage-engine= --skip-log-bin --expire-logs-days=0 \
+    # mariadb-install-db falls over an argument with a space in it.
+    local argument arguments=()
+    for argument in "${@:2}"; do
+        [[ "$argument" =~ [[:space:]] ]] || arguments+=("$argument")
+    done
+    mariadb-install-db --datadir="$DATADIR" --rpm --auth-root-authentication-method=normal --skip-test-db "${arguments[@]}" \
+        --old-mode=UTF8_IS_UTF8MB3 --default-time-zone=SYSTEM --enforce-storage-engine= --skip-log-bin --expire-logs-days=0 \
         --loose-innodb_buffer_pool_load_at_startup=0 --loose-innodb_buffer_pool_dump_at_shutdown=0 > /dev/null
 
     note 'Starting temporary server'

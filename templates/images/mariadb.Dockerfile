@@ -1,15 +1,24 @@
 # MariaDB 10.11 from Debian's packages, for where no registry answers. It answers to the variables, the first-start folder and
 # the paths of the official image `mariadb:10.11`. Context: this file, mariadb-entrypoint.sh and mariadb-healthcheck.sh.
+# What makes no files comes first: some engines walk the whole image for every step.
 FROM provision/debian:bookworm
+
+ENV LANG=C.UTF-8
+LABEL provision.family="glibc/999/10.11" \
+      provision.recipe="debian-packages"
+EXPOSE 3306
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["mariadbd"]
+
+COPY mariadb-entrypoint.sh mariadb-healthcheck.sh /usr/local/bin/
 
 # The owner of the data has the official image's numbers, so that a volume can change hands: made before the package makes its own.
 RUN set -eu; \
+    mv /usr/local/bin/mariadb-entrypoint.sh /usr/local/bin/docker-entrypoint.sh; \
+    mv /usr/local/bin/mariadb-healthcheck.sh /usr/local/bin/healthcheck.sh; \
+    chmod 0755 /usr/local/bin/docker-entrypoint.sh /usr/local/bin/healthcheck.sh; \
     groupadd --system --gid 999 mysql; \
-    useradd --system --gid mysql --uid 999 --home-dir /var/lib/mysql mysql
-
-ENV LANG=C.UTF-8
-
-RUN set -eu; \
+    useradd --system --gid mysql --uid 999 --home-dir /var/lib/mysql mysql; \
     export DEBIAN_FRONTEND=noninteractive; \
     printf '%s\n' force-unsafe-io 'path-exclude=/usr/share/doc/*' 'path-exclude=/usr/share/man/*' 'path-exclude=/usr/share/locale/*' \
         'path-include=/usr/share/doc/*/copyright' > /etc/dpkg/dpkg.cfg.d/image-build; \
@@ -26,13 +35,4 @@ RUN set -eu; \
     printf '!includedir /etc/mysql/mariadb.conf.d/\n!includedir /etc/mysql/conf.d/\n' >> /etc/mysql/mariadb.cnf; \
     mariadbd --version
 
-COPY mariadb-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
-COPY mariadb-healthcheck.sh /usr/local/bin/healthcheck.sh
-RUN chmod 0755 /usr/local/bin/docker-entrypoint.sh /usr/local/bin/healthcheck.sh
-
-LABEL provision.family="glibc/999/10.11" \
-      provision.recipe="debian-packages"
 VOLUME /var/lib/mysql
-EXPOSE 3306
-ENTRYPOINT ["docker-entrypoint.sh"]
-CMD ["mariadbd"]

@@ -3,6 +3,9 @@
 FROM provision/debian:bookworm
 
 ENV LANG=C.UTF-8
+LABEL provision.family="glibc/0/3.11" \
+      provision.recipe="debian-packages"
+CMD ["python3"]
 
 RUN set -eu; \
     export DEBIAN_FRONTEND=noninteractive; \
@@ -14,7 +17,3 @@ RUN set -eu; \
     rm -rf /var/lib/apt/lists/* /etc/dpkg/dpkg.cfg.d/image-build /usr/lib/python3.11/EXTERNALLY-MANAGED; \
     python --version; \
     pip --version
-
-LABEL provision.family="glibc/0/3.11" \
-      provision.recipe="debian-packages"
-CMD ["python3"]

@@ -1,1 +1,278 @@
-fn main() {}
+//! The figures that the README holds, measured with one command: `cargo bench`. Ratios are of medians in one run.
+//! `cargo bench -- pure` leaves out what needs a Docker engine.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    dead_code,
+    unused_imports,
+    reason = "a bench prints its figures, stops where it cannot measure, and shares the tests' lab"
+)]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use provision::command::{Answer, Answers, Place, Rows};
+use provision::plan::{Judging, judge};
+use provision::resource::{Resource, Thing};
+use provision::{environment, graph, observe, services};
+use serde_json::{Map, Value, json};
+
+use lab::compose::{compose2, v2};
+use lab::{Lab, docker};
+
+fn main() {
+    let pure = std::env::args().any(|word| word == "pure");
+    version();
+    size();
+    let small = deciding(1_000);
+    let large = deciding(10_000);
+    row(
+        "growth from 10,000 to 100,000 resources",
+        &format!("{:.1} times", large / small),
+        "about 10",
+    );
+    if pure || !lab::engine() {
+        println!("left out: what needs a Docker engine");
+        return;
+    }
+    local();
+}
+
+fn row(what: &str, figure: &str, wanted: &str) {
+    println!("| {what} | {figure} | {wanted} |");
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn timed(runs: usize, mut run: impl FnMut()) -> Duration {
+    let times = (0..runs).map(|_| {
+        let begun = Instant::now();
+        run();
+        begun.elapsed()
+    });
+    median(times.collect())
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn quiet(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    if !output.status.success() {
+        panic!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+fn version() {
+    let time = timed(21, || {
+        quiet(Command::new(env!("CARGO_BIN_EXE_provision")).arg("--version"))
+    });
+    row("`provision --version`", &ms(time), "at most 10 ms");
+}
+
+fn size() {
+    let bytes = std::fs::metadata(env!("CARGO_BIN_EXE_provision"))
+        .unwrap()
+        .len();
+    row(
+        "stripped release binary",
+        &format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        "at most 20 MiB",
+    );
+}
+
+/// Loads, expands, orders and judges ten resources for each of many servers, from canned answers. Seconds.
+fn deciding(servers: usize) -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("environments");
+    write(&dir, servers);
+    let canned = {
+        let environment = load(&dir);
+        let resources = services::expand(&environment, &services::Ports::new()).resources;
+        answers(&resources)
+    };
+    let mut count = 0;
+    let time = timed(5, || {
+        let environment = load(&dir);
+        let resources = services::expand(&environment, &services::Ports::new()).resources;
+        let resources = graph::order(resources).unwrap();
+        let sheet = observe::sheet(&environment.project, &resources);
+        assert_eq!(sheet.servers.len(), servers);
+        let plan = judge(&resources, &canned, &Judging::default());
+        assert!(plan.as_wanted > servers, "{} as wanted", plan.as_wanted);
+        count = resources.len();
+    });
+    let wanted = if servers <= 1_000 {
+        "at most 100 ms"
+    } else {
+        "linear"
+    };
+    row(
+        &format!("load, expand, order and judge {count} resources"),
+        &ms(time),
+        wanted,
+    );
+    time.as_secs_f64()
+}
+
+fn load(dir: &Path) -> provision::declaration::Environment {
+    let environment = environment::load(dir, "local")
+        .unwrap_or_else(|failure| panic!("{failure}: {:?}", failure.problems.first()));
+    environment::resolve(environment).unwrap()
+}
+
+/// An environment file for every thousand servers, and one that extends them all.
+fn write(dir: &Path, servers: usize) {
+    std::fs::create_dir_all(dir).unwrap();
+    let mut parents = Vec::new();
+    for part in 0..servers.div_ceil(1_000) {
+        let mut text = String::new();
+        for server in part * 1_000..((part + 1) * 1_000).min(servers) {
+            let password = if server < 20 {
+                "password = \"a password\"\n"
+            } else {
+                ""
+            };
+            write!(
+                text,
+                "[postgres.s{server}]\nsettings = {{ max_connections = 50, work_mem = \"8MB\" }}\n\
+                 [postgres.s{server}.role.app]\n{password}[postgres.s{server}.role.reader]\n\
+                 [postgres.s{server}.database.app]\nowner = \"app\"\nextensions = [\"citext\"]\n\
+                 [[postgres.s{server}.grant]]\nrole = \"reader\"\ndatabase = \"app\"\n"
+            )
+            .unwrap();
+        }
+        std::fs::write(dir.join(format!("part{part}.toml")), text).unwrap();
+        parents.push(format!("\"part{part}.toml\""));
+    }
+    let text = format!(
+        "extends = [{}]\n[environment]\nproject = \"many\"\n",
+        parents.join(", ")
+    );
+    std::fs::write(dir.join("local.toml"), text).unwrap();
+}
+
+/// Answers in which every role and database is as wanted and the engine has nothing.
+fn answers(resources: &[Resource]) -> Answers {
+    let mut answers = Answers::default();
+    let mut rows: std::collections::HashMap<(Place, &'static str), Vec<Map<String, Value>>> =
+        Default::default();
+    for resource in resources {
+        let row = match &resource.thing {
+            Thing::PostgresRole(role) => {
+                let verifier = role
+                    .password
+                    .as_ref()
+                    .map(|password| password.scram_verifier(&role.seed).expose().to_owned());
+                json!({
+                    "key": role.name, "login": role.login, "superuser": role.superuser, "createdb": role.createdb,
+                    "createrole": role.createrole, "inherit": role.inherit, "replication": role.replication,
+                    "bypassrls": role.bypassrls, "connection_limit": role.connection_limit, "current": false,
+                    "password": verifier, "until": null, "until_local": null, "ended": false, "member_of": null, "settings": null,
+                })
+            }
+            _ => Value::Null,
+        };
+        let rows = rows
+            .entry((resource.place.clone(), resource.thing.question()))
+            .or_default();
+        if let Value::Object(row) = row {
+            rows.push(row);
+        }
+    }
+    for ((place, question), rows) in rows {
+        answers.put(place, question, Answer::Rows(Rows::new(rows)));
+    }
+    answers
+}
+
+/// What happens on a real engine.
+fn local() {
+    let lab = Lab::new("bench");
+    let compose = Lab::new("benchcompose");
+    for one in [&lab, &compose] {
+        quiet(&mut one.command(&["render", "local", "--images"]));
+    }
+    let first = timed(1, || {
+        quiet(
+            lab.command(&["apply", "local", "--yes"])
+                .env("DOCKER_CONFIG", v2()),
+        )
+    });
+    let cold = timed(1, || {
+        compose2(&compose.generated(), &["up", "-d", "--wait"]).ends(0);
+    });
+    let up = |folder: &Path| {
+        compose2(folder, &["up", "-d"]).ends(0);
+    };
+    let plan = || quiet(&mut lab.command(&["plan", "local"]));
+    plan();
+    let mut plans = Vec::new();
+    let mut applies = Vec::new();
+    let mut ups = Vec::new();
+    for _ in 0..11 {
+        plans.push(timed(1, plan));
+        applies.push(timed(1, || {
+            quiet(&mut lab.command(&["apply", "local", "--yes"]))
+        }));
+        ups.push(timed(1, || up(&compose.generated())));
+    }
+    let (plan, apply, up) = (median(plans), median(applies), median(ups));
+    let ratio =
+        |one: Duration, other: Duration| format!("{:.2}", one.as_secs_f64() / other.as_secs_f64());
+    row("no-op `docker compose up -d` (2.26)", &ms(up), "");
+    row(
+        "no-op `plan local`",
+        &format!("{}, {} of compose", ms(plan), ratio(plan, up)),
+        "at most 0.25",
+    );
+    row(
+        "no-op `apply local --yes`",
+        &format!("{}, {} of the plan", ms(apply), ratio(apply, plan)),
+        "at most 1.2",
+    );
+    row("first `apply local --yes`", &ms(first), "");
+    row(
+        "cold `docker compose up -d --wait` with the first-start SQL",
+        &format!("{}, apply is {} of it", ms(cold), ratio(first, cold)),
+        "at most 1.1",
+    );
+    row(
+        "peak memory of `plan local`",
+        &format!("{:.1} MiB", peak(&lab)),
+        "at most 50 MiB",
+    );
+}
+
+/// Peak resident memory of a plan, from the kernel's own count while it runs.
+fn peak(lab: &Lab) -> f64 {
+    let mut child = lab
+        .command(&["plan", "local"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0.0f64;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib: f64 = line
+            .and_then(|line| line.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0.0);
+        most = most.max(kib / 1024.0);
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    most
+}

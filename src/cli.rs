@@ -1,0 +1,516 @@
+//! What can be typed. The one place that knows clap.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::commands::output::{Colour, Output};
+use crate::commands::{
+    self, Context, apply, destroy, doctor, env, explain, init, plan, render, schema, service,
+    validate,
+};
+use crate::error::Kind;
+
+/// One TOML file an environment says what should exist; provision plans and applies the difference.
+#[derive(Debug, Parser)]
+#[command(
+    name = "provision",
+    version,
+    about,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 differs, 3 wrong file or usage, 4 unreachable, 5 locked, 6 stale plan, \
+                        7 no secret, 8 would destroy data, 9 unhealthy, 130 interrupted."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The folder of environments
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "environments"
+    )]
+    dir: PathBuf,
+    /// Say more: -v, -vv, -vvv
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// How logs (-v) are written
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// When to use colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    color: When,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum EnvFormat {
+    /// `export NAME='value'`, for eval
+    #[default]
+    Shell,
+    /// NAME=value, for a .env file
+    Dotenv,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a first environment file from a few answers
+    Init(InitArgs),
+    /// Say what is missing on this machine and how to mend it
+    Doctor,
+    /// Check environment files, offline
+    Validate {
+        /// Names in the folder of environments, or paths
+        #[arg(
+            value_name = "ENV",
+            required_unless_present = "all",
+            conflicts_with = "all"
+        )]
+        environments: Vec<String>,
+        /// Every environment of the folder
+        #[arg(long)]
+        all: bool,
+    },
+    /// Say what would change and why
+    Plan(PlanArgs),
+    /// Plan, ask, apply, look again
+    Apply(ApplyArgs),
+    /// Write every generated file, for Compose alone
+    Render {
+        #[command(flatten)]
+        on: On,
+        /// The folder; without it `.provision/ENV` beside the folder of environments
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Put the images into the engine too
+        #[arg(long)]
+        images: bool,
+    },
+    /// Print the variables with which a program on this machine reaches the services
+    Env {
+        #[command(flatten)]
+        on: On,
+        /// How they are written
+        #[arg(long, value_enum, default_value_t = EnvFormat::Shell)]
+        format: EnvFormat,
+        /// The same as --format dotenv
+        #[arg(long, conflicts_with = "format")]
+        dotenv: bool,
+    },
+    /// Say where each value of a resource comes from, what is live, and what the next step is
+    Explain {
+        #[command(flatten)]
+        on: On,
+        /// As in `container.analytics`
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Remove what was made; data only where it is named
+    Destroy {
+        #[command(flatten)]
+        on: On,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        /// Destroy this too, by exact id
+        #[arg(long, value_name = "ID")]
+        destroy_data: Vec<String>,
+    },
+    /// List the containers
+    Ps {
+        #[command(flatten)]
+        on: On,
+    },
+    /// Show the log of a service
+    Logs {
+        #[command(flatten)]
+        on: On,
+        /// As in `analytics`
+        service: String,
+        /// Go on as it grows
+        #[arg(short, long)]
+        follow: bool,
+        /// The last lines only
+        #[arg(short = 'n', long, value_name = "LINES")]
+        tail: Option<usize>,
+    },
+    /// Run a program in a service
+    Exec {
+        #[command(flatten)]
+        on: On,
+        /// As in `analytics`
+        service: String,
+        /// The program and its arguments
+        #[arg(last = true, required = true, value_name = "CMD")]
+        argv: Vec<String>,
+    },
+    /// Open the client of a database as its superuser, or a shell
+    Shell {
+        #[command(flatten)]
+        on: On,
+        /// As in `analytics`
+        service: String,
+    },
+    /// Print the JSON Schema of an environment file
+    Schema,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+struct On {
+    /// A name in the folder of environments, or a path
+    #[arg(value_name = "ENV")]
+    environment: String,
+}
+
+#[derive(Debug, Args)]
+struct InitArgs {
+    /// The environment's name
+    #[arg(value_name = "ENV", default_value = "local")]
+    environment: String,
+    /// Do not ask: options and defaults
+    #[arg(short, long)]
+    yes: bool,
+    /// The project's name
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+    /// A PostgreSQL server of this name; `-` for none
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    postgres: Option<String>,
+    /// A MariaDB server of this name; `-` for none
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    mariadb: Option<String>,
+    /// The folder that holds `manage.py`; `-` for none
+    #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
+    django: Option<PathBuf>,
+    /// Its settings module
+    #[arg(long, value_name = "MODULE")]
+    settings: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Limits {
+    /// Only these resources and what they need
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    only: Vec<String>,
+    /// Destroy this too, which holds data and is no longer declared, by exact id
+    #[arg(long, value_name = "ID")]
+    destroy_data: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct PlanArgs {
+    #[command(flatten)]
+    on: On,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// Save the plan, for `apply --plan FILE`
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Exit with 2 where something would change
+    #[arg(long)]
+    detailed_exitcode: bool,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+#[derive(Debug, Args)]
+struct ApplyArgs {
+    #[command(flatten)]
+    on: On,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Apply this saved plan, if it still holds
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "destroy_data"])]
+    plan: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// The whole life of the program.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => {
+            log(&cli.global);
+            let context = Context {
+                dir: cli.global.dir,
+                verbose: cli.global.verbose,
+                output: Output::new(colour(cli.global.color)),
+            };
+            commands::finish(&context, run(&context, cli.command))
+        }
+        Err(error) => usage(&error),
+    }
+}
+
+/// Help goes to stdout and is a success; a mistake goes to stderr and is ours to number.
+fn usage(error: &clap::Error) -> ExitCode {
+    let output = Output::new(Colour::Auto);
+    let rendered = error.render();
+    let text = |colour: bool| match colour {
+        true => rendered.ansi().to_string(),
+        false => rendered.to_string(),
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            output.data(&text(output.paint().colour));
+            let code = output.lost().map_or(0, |failure| failure.kind.code());
+            ExitCode::from(code)
+        }
+        _ => {
+            output.say(&text(output.talk_paint().colour));
+            ExitCode::from(Kind::Usage.code())
+        }
+    }
+}
+
+fn colour(when: When) -> Colour {
+    match when {
+        When::Auto => Colour::Auto,
+        When::Always => Colour::Always,
+        When::Never => Colour::Never,
+    }
+}
+
+/// A stderr that takes what it can: a log line that is lost stops nothing.
+struct Quiet;
+
+impl Write for Quiet {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Only our own spans and lines: what the crates below would say could hold what they were given.
+fn log(global: &Global) {
+    let level = match global.verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let ours = Targets::new().with_target("provision", level);
+    let registry = tracing_subscriber::registry().with(ours);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(|| Quiet)
+        .log_internal_errors(false)
+        .with_ansi(false);
+    let set = match global.log_format {
+        LogFormat::Json => registry.with(layer.json()).try_init(),
+        LogFormat::Text => registry.with(layer.with_target(false)).try_init(),
+    };
+    // One was set already: then that one listens.
+    drop(set);
+}
+
+async fn run(context: &Context, command: Command) -> commands::End {
+    match command {
+        Command::Init(args) => init::run(context, &args.into()).await,
+        Command::Doctor => doctor::run(context).await,
+        Command::Validate { environments, all } => {
+            validate::run(context, &validate::Options { environments, all }).await
+        }
+        Command::Plan(args) => plan::run(context, &args.into()).await,
+        Command::Apply(args) => apply::run(context, &args.into()).await,
+        Command::Render { on, out, images } => {
+            let environment = on.environment;
+            render::run(
+                context,
+                &render::Options {
+                    environment,
+                    out,
+                    images,
+                },
+            )
+            .await
+        }
+        Command::Env { on, format, dotenv } => {
+            let dotenv = dotenv || format == EnvFormat::Dotenv;
+            env::run(
+                context,
+                &env::Options {
+                    environment: on.environment,
+                    dotenv,
+                },
+            )
+            .await
+        }
+        Command::Explain { on, id } => {
+            explain::run(
+                context,
+                &explain::Options {
+                    environment: on.environment,
+                    id,
+                },
+            )
+            .await
+        }
+        Command::Destroy {
+            on,
+            yes,
+            destroy_data,
+        } => {
+            let environment = on.environment;
+            destroy::run(
+                context,
+                &destroy::Options {
+                    environment,
+                    yes,
+                    destroy_data,
+                },
+            )
+            .await
+        }
+        Command::Ps { on } => service::ps(context, &on.environment).await,
+        Command::Logs {
+            on,
+            service,
+            follow,
+            tail,
+        } => service::logs(context, &on.environment, &service, follow, tail).await,
+        Command::Exec { on, service, argv } => {
+            service::exec(context, &on.environment, &service, &argv).await
+        }
+        Command::Shell { on, service } => service::shell(context, &on.environment, &service).await,
+        Command::Schema => schema::run(context).await,
+        Command::Completions { shell } => completions(context, shell),
+        Command::Man => man(context),
+    }
+}
+
+fn completions(context: &Context, shell: Shell) -> commands::End {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "provision", &mut script);
+    context.output.bytes(&script);
+    Ok(0)
+}
+
+/// The page of the program, and after it one of each command.
+fn man(context: &Context) -> commands::End {
+    let mut command = Cli::command();
+    command.build();
+    let mut pages = Vec::new();
+    let subcommands = command
+        .get_subcommands()
+        .filter(|sub| sub.get_name() != "help")
+        .cloned();
+    for page in std::iter::once(command.clone()).chain(subcommands) {
+        // Writing into memory does not fail.
+        let _ = clap_mangen::Man::new(page).render(&mut pages);
+    }
+    context.output.bytes(&pages);
+    Ok(0)
+}
+
+impl From<InitArgs> for init::Options {
+    fn from(args: InitArgs) -> Self {
+        init::Options {
+            environment: args.environment,
+            yes: args.yes,
+            project: args.project,
+            postgres: args.postgres,
+            mariadb: args.mariadb,
+            django: args.django,
+            settings: args.settings,
+        }
+    }
+}
+
+impl From<PlanArgs> for plan::Options {
+    fn from(args: PlanArgs) -> Self {
+        plan::Options {
+            environment: args.on.environment,
+            json: args.json,
+            out: args.out,
+            detailed: args.detailed_exitcode,
+            only: args.limits.only,
+            destroy_data: args.limits.destroy_data,
+        }
+    }
+}
+
+impl From<ApplyArgs> for apply::Options {
+    fn from(args: ApplyArgs) -> Self {
+        apply::Options {
+            environment: args.on.environment,
+            yes: args.yes,
+            plan: args.plan,
+            only: args.limits.only,
+            destroy_data: args.limits.destroy_data,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_typed_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn ids_and_flags_are_understood() {
+        let line = [
+            "provision",
+            "plan",
+            "local",
+            "--only",
+            "container.iact",
+            "image.x",
+            "-vv",
+            "--destroy-data=volume.x",
+        ];
+        let cli = Cli::try_parse_from(line).unwrap();
+        assert_eq!(cli.global.verbose, 2);
+        let Command::Plan(args) = cli.command else {
+            panic!("no plan");
+        };
+        assert_eq!(args.limits.only, ["container.iact", "image.x"]);
+        assert_eq!(args.limits.destroy_data, ["volume.x"]);
+    }
+}

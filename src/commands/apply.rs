@@ -1,0 +1,177 @@
+//! `apply`: plan, ask, carry out, look again, and say where everything is.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::apply::{self, Event, Report, Run};
+use crate::commands::interrupt::Interrupt;
+use crate::commands::look::{self, Look, Wishes};
+use crate::commands::progress::Progress;
+use crate::commands::{Context, End, code, plan as planning};
+use crate::declaration::Environment;
+use crate::error::{Failure, Kind};
+use crate::files::{self, Lock};
+use crate::plan::Plan;
+use crate::saved::Saved;
+use crate::show;
+
+/// What `apply` is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The environment.
+    pub environment: String,
+    /// Without asking.
+    pub yes: bool,
+    /// A saved plan, which is the consent.
+    pub plan: Option<PathBuf>,
+    /// Only these and what they need.
+    pub only: Vec<String>,
+    /// Things holding data that may be destroyed.
+    pub destroy_data: Vec<String>,
+}
+
+/// Plans, asks, applies.
+///
+/// # Errors
+/// Whatever keeps it from beginning.
+pub async fn run(context: &Context, options: &Options) -> End {
+    let saved = options
+        .plan
+        .as_deref()
+        .map(|path| Saved::read(&files::read_plan(path)?))
+        .transpose()?;
+    let environment = opened(context, options, saved.as_ref())?;
+    let wishes = wishes(options, saved.as_ref());
+    let _lock = Lock::take(
+        &environment.project,
+        &format!("`apply {}`", environment.name),
+    )?;
+    let look = look::look(environment, &wishes).await?;
+    if let Some(saved) = &saved {
+        let target = look.target.says();
+        saved.holds(&planning::basis(&look, &target, &wishes), &look.plan)?;
+    }
+    context.output.data(&planning::text(context, &look, None));
+    context.output.say(&show::plan::refusals(
+        &look.plan,
+        context.output.talk_paint(),
+    ));
+    if !look.plan.refusals.is_empty() {
+        return Ok(code(show::plan::verdicts(&look.plan)));
+    }
+    if !show::plan::acts(&look.plan) {
+        look.keep(&look.plan.settled)?;
+        endpoints(context, &look);
+        // What waits or cannot be seen is not as wanted, so this is no success.
+        let left = look.plan.changes.first().map(|_| Kind::Failed);
+        return Ok(code(
+            show::plan::verdicts(&look.plan).into_iter().chain(left),
+        ));
+    }
+    if !options.yes && saved.is_none() {
+        let question = format!("Apply {}?", these(look.plan.changes.len()));
+        consent(context, &question)?;
+    }
+    // Where the folder cannot be written, this is the time to know.
+    files::write_record(&look.environment.folder, &look.record(&look.plan.settled))?;
+    let began = Instant::now();
+    let report = carry_out(context, &look, &look.plan).await?;
+    if let Some(record) = &report.record {
+        look.keep(record)?;
+    }
+    tell(context, &look, &report, began);
+    Ok(code(report.kinds()))
+}
+
+fn opened(
+    context: &Context,
+    options: &Options,
+    saved: Option<&Saved>,
+) -> Result<Environment, Failure> {
+    let environment = look::ready(context, &options.environment)?;
+    if let Some(saved) = saved {
+        saved.is_of(&environment.name, &environment.project)?;
+    }
+    Ok(environment)
+}
+
+fn wishes(options: &Options, saved: Option<&Saved>) -> Wishes {
+    match saved {
+        Some(saved) => Wishes {
+            only: saved.only.clone(),
+            destroy_data: saved.destroy_data.clone(),
+        },
+        None => Wishes {
+            only: options.only.clone(),
+            destroy_data: options.destroy_data.clone(),
+        },
+    }
+}
+
+fn these(changes: usize) -> String {
+    match changes {
+        1 => "this change".to_owned(),
+        number => format!("these {number} changes"),
+    }
+}
+
+/// Asks whether to go on; silence is no consent.
+pub fn consent(context: &Context, question: &str) -> Result<(), Failure> {
+    if !context.output.can_ask() {
+        return Err(Failure::new(
+            Kind::Usage,
+            "nobody is there to ask: standard input is no terminal",
+        )
+        .hint("`--yes` goes on without asking"));
+    }
+    let answer = context
+        .output
+        .ask(&format!("{question} [y/N] "))
+        .unwrap_or_default();
+    match answer.to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::new(Kind::Failed, "declined, nothing was changed")),
+    }
+}
+
+/// Carries a plan out, with progress, until it ends or is stopped twice.
+pub async fn carry_out(context: &Context, look: &Look, plan: &Plan) -> Result<Report, Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let progress = Progress::new(&context.output);
+    let run = Run {
+        resources: &look.resources,
+        sheet: &look.sheet,
+        judging: &look.judging,
+        target: &look.target,
+        tell: &|event: Event| progress.hear(&event),
+        stop: interrupt.watch(),
+    };
+    tokio::select! {
+        report = apply::carry_out(&run, plan) => report,
+        () = interrupt.second(&context.output) => Err(Failure::new(
+            Kind::Interrupted,
+            "stopped at once: what was running may or may not have happened",
+        )
+        .hint(format!("`provision plan {}` says what is left", look.environment.name))),
+    }
+}
+
+fn tell(context: &Context, look: &Look, report: &Report, began: Instant) {
+    let next = format!("provision apply {}", look.environment.name);
+    let troubles = show::report::troubles(report, &next, context.output.talk_paint());
+    if troubles.is_empty() {
+        context
+            .output
+            .data(&show::report::done(report, began.elapsed()));
+        endpoints(context, look);
+    } else {
+        context.output.say(&troubles);
+    }
+}
+
+fn endpoints(context: &Context, look: &Look) {
+    let paint = context.output.paint();
+    context
+        .output
+        .data(&show::report::endpoints(&look.endpoints, paint));
+}

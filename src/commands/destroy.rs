@@ -1,0 +1,193 @@
+//! `destroy`: removes what was made. Data only where it is named.
+
+use std::time::Instant;
+
+use crate::apply::Report;
+use crate::commands::look::{self, Look, Wishes, unknown_id};
+use crate::commands::{Context, End, apply, code};
+use crate::error::{Failure, Kind};
+use crate::files::{self, Lock};
+use crate::plan::destruction::{holds_data, judge_destruction};
+use crate::plan::{self, Found, Judging, Plan};
+use crate::resource::Id;
+use crate::show;
+
+/// What `destroy` is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The environment.
+    pub environment: String,
+    /// Without asking.
+    pub yes: bool,
+    /// Things holding data that go too, by exact id.
+    pub destroy_data: Vec<String>,
+}
+
+/// Looks, says what goes and what stays, asks, removes.
+///
+/// # Errors
+/// Whatever keeps it from beginning.
+pub async fn run(context: &Context, options: &Options) -> End {
+    let environment = look::supported(context, &options.environment)?;
+    let _lock = Lock::take(
+        &environment.project,
+        &format!("`destroy {}`", environment.name),
+    )?;
+    let mut look = look::look(environment, &Wishes::default()).await?;
+    look.judging.destroy_data = options
+        .destroy_data
+        .iter()
+        .map(|id| Id::parse(id))
+        .collect();
+    let mut plan = judge_destruction(&look.resources, &look.answers, &look.judging);
+    check_named(options, &look, &plan)?;
+    keep(&mut look, &mut plan);
+    look.plan = plan;
+    context.output.data(&text(context, &look));
+    if !show::plan::acts(&look.plan) {
+        return Ok(code(show::plan::verdicts(&look.plan)));
+    }
+    if !options.yes {
+        apply::consent(
+            context,
+            &format!("Destroy this of `{}`?", look.environment.name),
+        )?;
+    }
+    let began = Instant::now();
+    let mut report = carry_out(context, &mut look).await?;
+    see(&look, &mut report).await?;
+    forget(&look, &report)?;
+    let next = format!("provision destroy {}", look.environment.name);
+    let troubles = show::report::troubles(&report, &next, context.output.talk_paint());
+    match troubles.is_empty() {
+        true => context
+            .output
+            .data(&show::report::done(&report, began.elapsed())),
+        false => context.output.say(&troubles),
+    }
+    Ok(code(report.kinds()))
+}
+
+/// Each id of `--destroy-data` names one thing that holds data, exactly: nothing is guessed here.
+fn check_named(options: &Options, look: &Look, plan: &Plan) -> Result<(), Failure> {
+    let data: Vec<&str> = look
+        .resources
+        .iter()
+        .filter(|resource| holds_data(&resource.thing))
+        .map(|resource| resource.id.as_str())
+        .chain(plan.orphans.iter().map(Id::as_str))
+        .chain(
+            plan.changes
+                .iter()
+                .map(|change| change.id.as_str())
+                .filter(|id| id.starts_with("volume.")),
+        )
+        .collect();
+    for id in options
+        .destroy_data
+        .iter()
+        .filter(|id| !data.contains(&id.as_str()))
+    {
+        let tail = id.trim_start_matches(['*', '.']);
+        let meant: Vec<&str> = data
+            .iter()
+            .copied()
+            .filter(|one| {
+                id.contains('*') || id == "all" || one.split(['.', ':']).any(|part| part == tail)
+            })
+            .collect();
+        if !meant.is_empty() {
+            let message = format!(
+                "`--destroy-data={id}` is no exact id, and data is destroyed by exact id only"
+            );
+            return Err(Failure::new(Kind::Data, message)
+                .hint(format!("what it could mean: {}", meant.join(", "))));
+        }
+        if look
+            .resources
+            .iter()
+            .any(|resource| resource.id.as_str() == id)
+        {
+            let message = format!("`{id}` holds no data: `destroy` removes it without being told");
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        return Err(unknown_id(id, &data));
+    }
+    Ok(())
+}
+
+/// What stays is said, not done.
+fn keep(look: &mut Look, plan: &mut Plan) {
+    look.notes = plan
+        .orphans
+        .drain(..)
+        .map(|id| format!("`{id}` holds data and is kept; `--destroy-data={id}` removes it too"))
+        .collect();
+}
+
+fn text(context: &Context, look: &Look) -> String {
+    let head = show::plan::Head {
+        environment: &look.environment.name,
+        project: &look.environment.project,
+        target: &look.target.says(),
+        notes: &look.notes,
+        next: None,
+        verbose: context.verbose > 0,
+        paint: context.output.paint(),
+    };
+    show::plan::render(&head, &look.plan)
+}
+
+/// Nothing is wanted any more, so nothing is judged against.
+async fn carry_out(context: &Context, look: &mut Look) -> Result<Report, Failure> {
+    let resources = std::mem::take(&mut look.resources);
+    look.judging = Judging {
+        environment: look.environment.name.clone(),
+        record: look.judging.record.clone(),
+        ..Judging::default()
+    };
+    let report = apply::carry_out(context, look, &look.plan).await;
+    look.resources = resources;
+    report
+}
+
+/// Asks again: what is still there was not removed.
+async fn see(look: &Look, report: &mut Report) -> Result<(), Failure> {
+    if report.interrupted || report.done.is_empty() {
+        return Ok(());
+    }
+    let answers = look.target.look(&look.sheet).await?;
+    for resource in look
+        .resources
+        .iter()
+        .filter(|resource| report.done.contains(&resource.id))
+    {
+        // A server whose container is gone is down, and what was in it with it.
+        if let Found::There(_) = plan::find(&resource.thing, &resource.place, &answers) {
+            report
+                .unsettled
+                .push((resource.id.clone(), "existence".to_owned()));
+        }
+    }
+    let unsettled: Vec<&Id> = report.unsettled.iter().map(|(id, _)| id).collect();
+    report.done.retain(|id| !unsettled.contains(&id));
+    Ok(())
+}
+
+/// What is gone was applied no longer.
+fn forget(look: &Look, report: &Report) -> Result<(), Failure> {
+    let mut record = look.judging.record.clone();
+    record.retain(|id, _| !report.done.iter().any(|done| done.as_str() == id));
+    // What lay inside a container or volume that went is nobody's business any more.
+    if report.done.iter().any(|id| id.kind() == "volume") {
+        record.retain(|id, _| {
+            look.resources
+                .iter()
+                .any(|r| r.id.as_str() == id && r.place == crate::command::Place::Engine)
+        });
+    }
+    if record == look.judging.record {
+        return Ok(());
+    }
+    files::write_record(&look.environment.folder, &record)
+}

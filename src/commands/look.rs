@@ -1,0 +1,503 @@
+//! Load, expand, look and judge: what every command that speaks of an environment begins with.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use crate::command::{Answer, Answers, Place, Row, Sheet};
+use crate::commands::Context;
+use crate::declaration::Environment;
+use crate::environment;
+use crate::error::{Failure, Kind, Level, Problem};
+use crate::files;
+use crate::graph::{self, Disorder};
+use crate::observe;
+use crate::plan::{self, Judging, Plan, Record};
+use crate::resource::{Id, Resource, Thing};
+use crate::services::{self, Endpoint, Ports, forward};
+use crate::show;
+use crate::target::Target;
+
+/// What a command wants besides the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Only these and what they need; all where it is empty.
+    pub only: Vec<String>,
+    /// Things holding data that may be destroyed, by exact id.
+    pub destroy_data: Vec<String>,
+}
+
+/// An environment, what it means, what was found, and what would be done.
+pub struct Look {
+    /// The environment with its secrets.
+    pub environment: Environment,
+    /// Its resources, in graph order.
+    pub resources: Vec<Resource>,
+    /// Where things can be reached from this machine.
+    pub endpoints: Vec<Endpoint>,
+    /// Ports taken in place of the declared ones.
+    pub ports: Ports,
+    /// What was decided on the way: a port that moved.
+    pub notes: Vec<String>,
+    /// What it is applied to.
+    pub target: Target,
+    /// What was asked.
+    pub sheet: Sheet,
+    /// What was answered.
+    pub answers: Answers,
+    /// What judging went by.
+    pub judging: Judging,
+    /// What would be done.
+    pub plan: Plan,
+}
+
+/// Loads an environment that can be planned. Its warnings are said.
+pub fn open(context: &Context, name: &str) -> Result<Environment, Failure> {
+    let began = Instant::now();
+    let environment = environment::load(&context.dir, name)?;
+    tracing::info!(ms = ms(began), "loaded `{}`", environment.file);
+    if environment.is_abstract {
+        return Err(Failure::new(
+            Kind::Usage,
+            format!(
+                "`{}` is abstract: it is there for others to extend",
+                environment.file
+            ),
+        )
+        .hint(offer(context)));
+    }
+    context.output.warn(&environment.warnings);
+    Ok(environment)
+}
+
+/// The same, and everything declared in it can be carried out.
+pub fn supported(context: &Context, name: &str) -> Result<Environment, Failure> {
+    let environment = open(context, name)?;
+    if !environment.later.is_empty() {
+        let message = format!("`{}` declares what is not supported yet", environment.file);
+        return Err(Failure::problems(message, environment.later));
+    }
+    Ok(environment)
+}
+
+/// The same with its secrets.
+pub fn ready(context: &Context, name: &str) -> Result<Environment, Failure> {
+    let environment = supported(context, name)?;
+    let began = Instant::now();
+    let environment = environment::resolve(environment)?;
+    tracing::info!(ms = ms(began), "secrets are had");
+    Ok(environment)
+}
+
+fn offer(context: &Context) -> String {
+    let names = environment::names(&context.dir);
+    format!("`{}` has {}", context.dir.display(), names.join(", "))
+}
+
+/// What an environment means, in order.
+pub fn meaning(
+    environment: &Environment,
+    ports: &Ports,
+) -> Result<(Vec<Resource>, Vec<Endpoint>), Failure> {
+    let expansion = services::expand(environment, ports);
+    let (errors, _): (Vec<Problem>, Vec<Problem>) = expansion
+        .problems
+        .into_iter()
+        .partition(|problem| problem.level == Level::Error);
+    if !errors.is_empty() {
+        let message = format!("`{}` cannot be meant like this", environment.file);
+        return Err(Failure::problems(message, errors));
+    }
+    let resources =
+        graph::order(expansion.resources).map_err(|disorder| disordered(environment, &disorder))?;
+    Ok((resources, expansion.endpoints))
+}
+
+fn disordered(environment: &Environment, disorder: &[Disorder]) -> Failure {
+    let message = format!("the resources of `{}` have no order", environment.file);
+    let mut failure = Failure::new(Kind::Usage, message);
+    for one in disorder {
+        failure = failure.hint(match one {
+            Disorder::Missing(id, need) => format!("`{id}` needs `{need}`, which nobody declares"),
+            Disorder::Twice(id) => format!("`{id}` is declared twice"),
+            Disorder::Circle(ids) => {
+                let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
+                format!("{} need each other in a circle", ids.join(" -> "))
+            }
+        });
+    }
+    failure
+}
+
+/// Connects, asks everything, and judges the answers.
+pub async fn look(environment: Environment, wishes: &Wishes) -> Result<Look, Failure> {
+    let began = Instant::now();
+    let (mut resources, mut endpoints) = meaning(&environment, &Ports::new())?;
+    tracing::info!(
+        ms = ms(began),
+        resources = resources.len(),
+        "expanded and ordered"
+    );
+    let began = Instant::now();
+    let target = Target::connect(&environment).await?;
+    tracing::info!(ms = ms(began), "connected to {}", target.says());
+    let began = Instant::now();
+    let mut sheet = observe::sheet(&environment.project, &resources);
+    let answers = target.look(&sheet).await?;
+    tracing::info!(ms = ms(began), "looked");
+    let began = Instant::now();
+    let (ports, notes) = corrected(&environment, &resources, &answers);
+    if !ports.is_empty() {
+        (resources, endpoints) = meaning(&environment, &ports)?;
+        sheet = observe::sheet(&environment.project, &resources);
+    }
+    let judging = Judging {
+        record: files::read_record(&environment.folder),
+        destroy_data: wishes.destroy_data.iter().map(|id| Id::parse(id)).collect(),
+        environment: environment.name.clone(),
+    };
+    let mut plan = plan::judge(&resources, &answers, &judging);
+    check_destroy_data(wishes, &resources, &plan)?;
+    if !wishes.only.is_empty() {
+        let only = named(&wishes.only, &resources, &plan)?;
+        plan = plan.only(&only);
+    }
+    tracing::info!(ms = ms(began), changes = plan.changes.len(), "judged");
+    Ok(Look {
+        environment,
+        resources,
+        endpoints,
+        ports,
+        notes,
+        target,
+        sheet,
+        answers,
+        judging,
+        plan,
+    })
+}
+
+fn ms(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Look {
+    /// What was last applied, brought up to date: what is no longer declared is forgotten, what holds now is added.
+    pub fn record(&self, settled: &Record) -> Record {
+        let declared: HashSet<&str> = self
+            .resources
+            .iter()
+            .map(|resource| resource.id.as_str())
+            .collect();
+        let mut record = self.judging.record.clone();
+        record.retain(|id, _| declared.contains(id.as_str()));
+        record.extend(
+            settled
+                .iter()
+                .map(|(id, fields)| (id.clone(), fields.clone())),
+        );
+        record
+    }
+
+    /// Keeps the record, where it says something new.
+    pub fn keep(&self, settled: &Record) -> Result<(), Failure> {
+        let record = self.record(settled);
+        if record == self.judging.record {
+            return Ok(());
+        }
+        files::write_record(&self.environment.folder, &record)
+    }
+}
+
+/// The ids of `--only`, each of them of a resource or a change.
+fn named(only: &[String], resources: &[Resource], plan: &Plan) -> Result<Vec<Id>, Failure> {
+    let known: Vec<&str> = resources
+        .iter()
+        .map(|resource| resource.id.as_str())
+        .chain(plan.changes.iter().map(|change| change.id.as_str()))
+        .collect();
+    for id in only {
+        if !known.contains(&id.as_str()) {
+            return Err(unknown_id(id, &known));
+        }
+    }
+    Ok(only.iter().map(|id| Id::parse(id)).collect())
+}
+
+/// An id that nothing has.
+pub fn unknown_id(id: &str, known: &[&str]) -> Failure {
+    let failure = Failure::new(Kind::Usage, format!("there is no resource `{id}`"));
+    let tail =
+        |known: &&&str| known.ends_with(&format!(".{id}")) || known.ends_with(&format!(":{id}"));
+    match show::nearest(id, known.iter().copied()).or_else(|| known.iter().find(tail).copied()) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint(
+            "`provision plan ENV --json` names what would change; an id is `kind.place:name`",
+        ),
+    }
+}
+
+/// `--destroy-data` names exactly what holds data and is no longer declared.
+fn check_destroy_data(wishes: &Wishes, resources: &[Resource], plan: &Plan) -> Result<(), Failure> {
+    for id in &wishes.destroy_data {
+        let goes = plan
+            .changes
+            .iter()
+            .any(|change| change.id.as_str() == id && change.action == plan::Action::Remove);
+        if goes {
+            continue;
+        }
+        let kept: Vec<&str> = plan.orphans.iter().map(Id::as_str).collect();
+        if resources.iter().any(|resource| resource.id.as_str() == id) {
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("`{id}` is declared, so it is not removed"),
+            )
+            .hint("take it out of the file first, or use `provision destroy`"));
+        }
+        let failure = Failure::new(
+            Kind::Usage,
+            format!(
+                "`--destroy-data={id}` names nothing that holds data and is no longer declared"
+            ),
+        );
+        return Err(match kept.is_empty() {
+            true => failure,
+            false => failure.hint(format!("what could be named: {}", kept.join(", "))),
+        });
+    }
+    Ok(())
+}
+
+/// The ports that forwards with `auto_correct` take in place of the declared ones: what our own container has already, else the
+/// next free one where somebody else holds the declared one.
+fn corrected(
+    environment: &Environment,
+    resources: &[Resource],
+    answers: &Answers,
+) -> (Ports, Vec<String>) {
+    let mut ports = Ports::new();
+    let mut notes = Vec::new();
+    let mut taken = HashSet::new();
+    let containers: HashMap<&str, &Resource> = resources
+        .iter()
+        .filter(|resource| resource.id.kind() == "container")
+        .map(|resource| (resource.id.as_str(), resource))
+        .collect();
+    let forwards = forward::all(environment, &Ports::new());
+    taken.extend(
+        forwards
+            .iter()
+            .filter(|f| !f.auto_correct)
+            .map(|f| f.declared),
+    );
+    for forward in forwards.iter().filter(|forward| forward.auto_correct) {
+        let service = forward.to.rsplit('.').next().unwrap_or_default();
+        let container = containers.get(format!("container.{service}").as_str());
+        let busy = busy(answers, &forward.address, forward.declared);
+        let port = match container.map_or(Published::Nothing, |c| published(c, forward, answers)) {
+            Published::Declared => continue,
+            Published::Other(port) => port,
+            Published::Nothing => match busy.and_then(|row| free(row, forward, &taken)) {
+                Some(port) => port,
+                None => continue,
+            },
+        };
+        taken.insert(port);
+        if port != forward.declared {
+            let holder = busy
+                .and_then(|row| row.get("holder")?.as_str())
+                .unwrap_or("another program");
+            let why = match busy {
+                Some(_) => format!("is held by {holder}"),
+                None => "was, when this one was made".to_owned(),
+            };
+            notes.push(format!(
+                "`forward.{}` takes port {port}: {}:{} {why}",
+                forward.name, forward.address, forward.declared
+            ));
+            ports.insert(forward.name.clone(), port);
+        }
+    }
+    (ports, notes)
+}
+
+/// What our own container publishes for a forward.
+enum Published {
+    Nothing,
+    Declared,
+    Other(u16),
+}
+
+fn published(resource: &Resource, forward: &forward::Forward, answers: &Answers) -> Published {
+    let Thing::Container(wanted) = &resource.thing else {
+        return Published::Nothing;
+    };
+    let found = match plan::find(&resource.thing, &resource.place, answers) {
+        plan::Found::There(Thing::Container(found)) if found.runs() => found,
+        _ => return Published::Nothing,
+    };
+    let last = forward.declared.saturating_add(forward::RANGE);
+    let own = |port: u16| port == forward.declared;
+    let Some(inside) = wanted
+        .ports
+        .iter()
+        .find(|p| own(p.outside) && p.address == forward.address)
+    else {
+        return Published::Nothing;
+    };
+    let mut there = found
+        .ports
+        .iter()
+        .filter(|port| port.inside == inside.inside && port.address == forward.address)
+        .map(|port| port.outside)
+        .filter(|port| (forward.declared..=last).contains(port));
+    match there.next() {
+        Some(port) if own(port) => Published::Declared,
+        Some(port) => Published::Other(port),
+        None => Published::Nothing,
+    }
+}
+
+fn busy<'a>(answers: &'a Answers, address: &str, port: u16) -> Option<&'a Row> {
+    match answers.get(&Place::Engine, "busy")? {
+        Answer::Rows(rows) => rows.of(&format!("{address}:{port}")).first(),
+        _ => None,
+    }
+}
+
+/// The free port that the answer offers, if it is near enough and not taken by another forward of ours.
+fn free(row: &Row, forward: &forward::Forward, taken: &HashSet<u16>) -> Option<u16> {
+    let offered = match row.get("free")? {
+        serde_json::Value::Array(ports) => {
+            ports.iter().filter_map(serde_json::Value::as_u64).collect()
+        }
+        one => vec![one.as_u64()?],
+    };
+    let last = forward.declared.saturating_add(forward::RANGE);
+    offered
+        .into_iter()
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| (forward.declared..=last).contains(port) && !taken.contains(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::command::Rows;
+    use crate::declaration::{Entries, Entry, Node, Origin, Stage, Value as Held};
+    use crate::resources::container::{Container, Port};
+
+    fn node(value: Held) -> Node {
+        Node {
+            value,
+            origin: Origin::NONE,
+        }
+    }
+
+    fn table(entries: Vec<(&str, Node)>) -> Node {
+        let entries = entries.into_iter().map(|(key, node)| {
+            let entry = Entry {
+                key: Origin::NONE,
+                node,
+            };
+            (key.to_owned(), entry)
+        });
+        node(Held::Table(Entries(entries.collect())))
+    }
+
+    fn environment() -> Environment {
+        let text = |text: &str| node(Held::Text(text.to_owned()));
+        let forward = table(vec![
+            ("to", text("django.iact")),
+            ("listen", text("127.0.0.1:8000")),
+            ("auto_correct", node(Held::Bool(true))),
+        ]);
+        Environment {
+            name: "local".to_owned(),
+            project: "iact".to_owned(),
+            is_abstract: false,
+            stage: Stage::Dev,
+            file: "environments/local.toml".to_owned(),
+            dir: "/nowhere".into(),
+            folder: "/nowhere/.provision/local".into(),
+            tree: table(vec![("forward", table(vec![("web", forward)]))]),
+            texts: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            warnings: Vec::new(),
+            later: Vec::new(),
+        }
+    }
+
+    fn resources() -> Vec<Resource> {
+        let port = Port {
+            inside: 8000,
+            address: "127.0.0.1".to_owned(),
+            outside: 8000,
+        };
+        let container = Container {
+            service: "iact".to_owned(),
+            ports: [port].into(),
+            ..Container::default()
+        };
+        vec![Resource {
+            id: Id::short("container", "iact"),
+            place: Place::Engine,
+            thing: container.into(),
+            needs: Vec::new(),
+            origins: BTreeMap::new(),
+            probe: None,
+        }]
+    }
+
+    fn answers(busy: Option<Value>, published: Option<u16>) -> Answers {
+        let rows = |value: Option<Value>| {
+            let row = value.and_then(|value| value.as_object().cloned());
+            Answer::Rows(Rows::new(row))
+        };
+        let container = published.map(|port| {
+            json!({ "key": "iact", "inspect": {
+                "Id": "1", "Name": "/iact-iact-1", "State": { "Status": "running" },
+                "HostConfig": { "PortBindings": { "8000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": port.to_string() }] } },
+            }})
+        });
+        let mut answers = Answers::default();
+        answers.put(Place::Engine, "busy", rows(busy));
+        answers.put(Place::Engine, "containers", rows(container));
+        answers
+    }
+
+    fn held() -> Option<Value> {
+        Some(json!({ "key": "127.0.0.1:8000", "holder": "`python3`, process 7", "free": 8001 }))
+    }
+
+    #[test]
+    fn a_held_port_moves_where_it_may() {
+        let (ports, notes) = corrected(&environment(), &resources(), &answers(held(), None));
+        assert_eq!(ports, Ports::from([("web".to_owned(), 8001)]));
+        assert_eq!(
+            notes,
+            ["`forward.web` takes port 8001: 127.0.0.1:8000 is held by `python3`, process 7"]
+        );
+    }
+
+    #[test]
+    fn a_port_that_moved_once_stays_where_it_is() {
+        let (ports, _) = corrected(&environment(), &resources(), &answers(None, Some(8003)));
+        assert_eq!(ports, Ports::from([("web".to_owned(), 8003)]));
+        let (ports, notes) = corrected(&environment(), &resources(), &answers(held(), Some(8000)));
+        assert!(ports.is_empty() && notes.is_empty());
+        let (ports, _) = corrected(&environment(), &resources(), &answers(None, Some(9000)));
+        assert!(ports.is_empty(), "a port out of reach is a drift");
+    }
+
+    #[test]
+    fn a_free_port_is_taken_as_declared() {
+        let (ports, notes) = corrected(&environment(), &resources(), &answers(None, None));
+        assert!(ports.is_empty() && notes.is_empty());
+    }
+}

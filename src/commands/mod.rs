@@ -1,0 +1,75 @@
+//! One file a subcommand, each a straight line of calls. Commands decide nothing about resources; they load, look, show, act.
+
+pub mod apply;
+pub mod destroy;
+pub mod doctor;
+pub mod env;
+pub mod explain;
+pub mod init;
+mod interrupt;
+mod look;
+pub mod output;
+pub mod plan;
+mod progress;
+pub mod render;
+pub mod schema;
+pub mod service;
+pub mod validate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::error::{Failure, Kind};
+use output::Output;
+
+/// What every command has.
+#[derive(Debug)]
+pub struct Context {
+    /// The folder of environments.
+    pub dir: PathBuf,
+    /// How much is told, from 0.
+    pub verbose: u8,
+    /// The one voice.
+    pub output: Output,
+}
+
+/// How a command ends: an exit code, or what went wrong.
+pub type End = Result<u8, Failure>;
+
+/// The exit code of the strongest of some bad ends; 0 if there is none.
+fn code(kinds: impl IntoIterator<Item = Kind>) -> u8 {
+    Kind::strongest(kinds).map_or(0, Kind::code)
+}
+
+/// Runs a command to its end and makes the process's exit code of it.
+pub fn finish(context: &Context, command: impl Future<Output = End>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let end = match runtime {
+        Ok(runtime) => {
+            let end = runtime.block_on(command);
+            // A thread that still reads stdin or a file must not keep the process.
+            runtime.shutdown_background();
+            end
+        }
+        Err(error) => Err(Failure::new(Kind::Failed, format!("cannot start: {error}"))),
+    };
+    let code = match end {
+        Ok(code) => code,
+        Err(failure) => {
+            context.output.fail(&failure);
+            failure.kind.code()
+        }
+    };
+    // What was asked for could not be delivered: no success.
+    let code = match context.output.lost() {
+        Some(failure) => {
+            context.output.fail(&failure);
+            if code == 0 { failure.kind.code() } else { code }
+        }
+        None => code,
+    };
+    ExitCode::from(code)
+}

@@ -1,0 +1,149 @@
+//! `plan`: what would change and why. Only asks.
+
+use std::path::PathBuf;
+
+use crate::commands::look::{self, Look, Wishes};
+use crate::commands::{Context, End, code};
+use crate::error::{Failure, Kind};
+use crate::files;
+use crate::saved::{self, Basis};
+use crate::show;
+
+/// What `plan` is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The environment.
+    pub environment: String,
+    /// As JSON.
+    pub json: bool,
+    /// Saved into this file.
+    pub out: Option<PathBuf>,
+    /// Exit 2 where something differs.
+    pub detailed: bool,
+    /// Only these and what they need.
+    pub only: Vec<String>,
+    /// Things holding data that may be destroyed.
+    pub destroy_data: Vec<String>,
+}
+
+/// Looks, judges, shows.
+///
+/// # Errors
+/// Whatever keeps it from looking.
+pub async fn run(context: &Context, options: &Options) -> End {
+    let wishes = Wishes {
+        only: options.only.clone(),
+        destroy_data: options.destroy_data.clone(),
+    };
+    let environment = look::ready(context, &options.environment)?;
+    let look = look::look(environment, &wishes).await?;
+    show(context, options, &look);
+    save(context, options, &look)?;
+    let differs = (options.detailed && !look.plan.is_empty()).then_some(Kind::Differs);
+    Ok(code(
+        show::plan::verdicts(&look.plan).into_iter().chain(differs),
+    ))
+}
+
+fn show(context: &Context, options: &Options, look: &Look) {
+    if options.json {
+        let around = show::json::Around {
+            environment: &look.environment.name,
+            project: &look.environment.project,
+            target: &look.target.says(),
+            notes: &look.notes,
+            warnings: &look.environment.warnings,
+        };
+        context
+            .output
+            .data(&show::json::render(&around, &look.plan, options.detailed));
+    } else {
+        let next = next(options);
+        context.output.data(&text(context, look, Some(&next)));
+    }
+    let paint = context.output.talk_paint();
+    context.output.say(&show::plan::refusals(&look.plan, paint));
+}
+
+/// The plan of a look as text.
+pub fn text(context: &Context, look: &Look, next: Option<&str>) -> String {
+    let head = show::plan::Head {
+        environment: &look.environment.name,
+        project: &look.environment.project,
+        target: &look.target.says(),
+        notes: &look.notes,
+        next,
+        verbose: context.verbose > 0,
+        paint: context.output.paint(),
+    };
+    show::plan::render(&head, &look.plan)
+}
+
+/// The command that carries this plan out.
+fn next(options: &Options) -> String {
+    let name = &options.environment;
+    if let Some(file) = &options.out {
+        return format!("provision apply {name} --plan {}", file.display());
+    }
+    let mut command = format!("provision apply {name}");
+    for id in &options.only {
+        command.push_str(&format!(" --only {id}"));
+    }
+    for id in &options.destroy_data {
+        command.push_str(&format!(" --destroy-data={id}"));
+    }
+    command
+}
+
+/// What a saved plan is made of and checked against.
+pub fn basis<'a>(look: &'a Look, target: &'a str, wishes: &'a Wishes) -> Basis<'a> {
+    Basis {
+        environment: &look.environment.name,
+        project: &look.environment.project,
+        target,
+        tree: &look.environment.tree,
+        resources: &look.resources,
+        answers: &look.answers,
+        only: &wishes.only,
+        destroy_data: &wishes.destroy_data,
+    }
+}
+
+fn save(context: &Context, options: &Options, look: &Look) -> Result<(), Failure> {
+    let Some(path) = &options.out else {
+        return Ok(());
+    };
+    if !look.plan.refusals.is_empty() {
+        let warning = format!(
+            "`{}` is not written, since the plan is refused",
+            path.display()
+        );
+        context.output.say(&show::failure::warning(
+            &warning,
+            context.output.talk_paint(),
+        ));
+        return Ok(());
+    }
+    let wishes = Wishes {
+        only: options.only.clone(),
+        destroy_data: options.destroy_data.clone(),
+    };
+    let target = look.target.says();
+    let created = jiff::Timestamp::now().to_string();
+    let text = saved::save(
+        &basis(look, &target, &wishes),
+        &look.plan,
+        &salt()?,
+        &created,
+    );
+    files::write_plan(path, &text)
+}
+
+/// Sixteen random bytes, as hex.
+fn salt() -> Result<String, Failure> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::new(Kind::Failed, format!("no randomness can be had: {error}"))
+    })?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,426 @@
+//! Our own files: what was last applied, saved plans, rendered files, the lock. Old or new, never torn; nobody else's.
+
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Failure, Kind};
+use crate::plan::Record;
+
+/// No file of ours is larger.
+const MOST: u64 = 32 * 1024 * 1024;
+
+/// The record's name in the environment's folder.
+const RECORD: &str = "record.json";
+
+/// What was last applied. A memory, never the truth: without it, or where it cannot be read, only *who moved* is lost.
+pub fn read_record(folder: &Path) -> Record {
+    let path = folder.join(RECORD);
+    let text = match read_own(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Record::new(),
+        Err(error) => {
+            tracing::warn!("`{}` cannot be read: {error}", path.display());
+            return Record::new();
+        }
+    };
+    serde_json::from_str(&text).unwrap_or_else(|error| {
+        tracing::warn!("`{}` is damaged: {error}", path.display());
+        Record::new()
+    })
+}
+
+/// Keeps what was last applied.
+///
+/// # Errors
+/// [`Kind::Failed`] where the folder cannot be written.
+pub fn write_record(folder: &Path, record: &Record) -> Result<(), Failure> {
+    let text =
+        serde_json::to_string_pretty(record).map_err(|error| io::Error::other(error.to_string()));
+    let path = folder.join(RECORD);
+    text.and_then(|text| {
+        private_folder(folder)?;
+        write(&path, text.as_bytes(), 0o600)
+    })
+    .map_err(|error| unwritable(&path, &error))
+}
+
+/// Writes a saved plan, readable by its owner only.
+///
+/// # Errors
+/// [`Kind::Failed`] where it cannot be written, or where something that is no plain file has its name.
+pub fn write_plan(path: &Path, text: &str) -> Result<(), Failure> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            return Err(Failure::new(
+                Kind::Failed,
+                format!(
+                    "`{}` is {}, so no plan is written there",
+                    path.display(),
+                    noun(&meta)
+                ),
+            ));
+        }
+        _ => write(path, text.as_bytes(), 0o600).map_err(|error| unwritable(path, &error)),
+    }
+}
+
+/// Reads a saved plan.
+///
+/// # Errors
+/// [`Kind::Stale`] where it is not there, no plain file, open to others, too large or no text.
+pub fn read_plan(path: &Path) -> Result<String, Failure> {
+    let shown = path.display();
+    let refuse = |why: String| {
+        Failure::new(Kind::Stale, format!("the saved plan `{shown}` {why}"))
+            .hint("make a new one with `provision plan ENV --out FILE`")
+    };
+    let meta =
+        fs::symlink_metadata(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    if !meta.is_file() {
+        return Err(refuse(format!("is {}", noun(&meta))));
+    }
+    if meta.mode() & 0o077 != 0 {
+        let mode = meta.mode() & 0o7777;
+        return Err(refuse(format!(
+            "is open to others (mode {mode:04o}), who could have changed it"
+        )));
+    }
+    read_own(path).map_err(|error| refuse(format!("cannot be read: {error}")))
+}
+
+/// Writes a new file of the user, never over another.
+///
+/// # Errors
+/// [`Kind::Usage`] if it is there already, [`Kind::Failed`] where it cannot be written.
+pub fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+    let written = (|| {
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            fs::create_dir_all(folder)?;
+        }
+        let folder = parent(path);
+        let mut draft = tempfile::Builder::new()
+            .prefix(".provision-")
+            .tempfile_in(&folder)?;
+        draft.write_all(text.as_bytes())?;
+        draft
+            .as_file()
+            .set_permissions(Permissions::from_mode(0o644))?;
+        draft.as_file().sync_all()?;
+        draft.persist_noclobber(path).map_err(|error| error.error)?;
+        sync(&folder)
+    })();
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::new(
+            Kind::Usage,
+            format!(
+                "`{}` is there already, and is never overwritten",
+                path.display()
+            ),
+        ),
+        _ => unwritable(path, &error),
+    })
+}
+
+/// Writes a rendered file into a folder, by its relative path; folders of ours between are made.
+///
+/// # Errors
+/// [`Kind::Failed`] where it cannot be written.
+pub fn write_rendered(
+    folder: &Path,
+    relative: &str,
+    content: &str,
+    mode: u32,
+) -> Result<(), Failure> {
+    let relative = Path::new(relative);
+    let path = folder.join(relative);
+    let inside = relative
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    let written = match inside {
+        true => (|| {
+            private_folder(&parent(&path))?;
+            write(&path, content.as_bytes(), mode)
+        })(),
+        false => Err(io::Error::other("it would lie outside its folder")),
+    };
+    written.map_err(|error| unwritable(&path, &error))
+}
+
+/// Makes a folder that only its owner can enter. One that is there is left as it is.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn private_folder(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+/// Whether others than the owner can enter a folder that is there.
+pub fn is_open_to_others(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|meta| meta.mode() & 0o077 != 0)
+}
+
+/// A lock that the kernel frees when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock(File);
+
+impl Lock {
+    /// Takes the lock of a project on this machine, one for all its users.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] with its holder; [`Kind::Failed`] where there can be no lock.
+    pub fn take(project: &str, doing: &str) -> Result<Self, Failure> {
+        let (path, file) = open_lock(project).map_err(|error| {
+            Failure::new(
+                Kind::Failed,
+                format!("the lock of project `{project}` cannot be had: {error}"),
+            )
+        })?;
+        match file.try_lock() {
+            Ok(()) => {
+                let lock = Lock(file);
+                lock.sign(doing);
+                Ok(lock)
+            }
+            Err(TryLockError::WouldBlock) => Err(held(project, &file)),
+            Err(TryLockError::Error(error)) => Err(unwritable(&path, &error)),
+        }
+    }
+
+    /// Says who holds it. Only for people, so a failure costs nothing but that.
+    fn sign(&self, doing: &str) {
+        let mut file = &self.0;
+        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+        let text = format!(
+            "{doing}, process {}{}, since {}\n",
+            std::process::id(),
+            user.map(|user| format!(" of {user}")).unwrap_or_default(),
+            jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC")
+        );
+        let signed = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()));
+        if let Err(error) = signed {
+            tracing::debug!("the lock cannot be signed: {error}");
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // The kernel lets go of the lock with the file; an old name would only mislead.
+        if let Err(error) = self.0.set_len(0) {
+            tracing::debug!("the lock keeps its old name: {error}");
+        }
+    }
+}
+
+fn held(project: &str, file: &File) -> Failure {
+    let mut holder = String::new();
+    let mut file = file;
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(512).read_to_string(&mut holder));
+    let holder = match read {
+        Ok(_) if !holder.trim().is_empty() => holder.trim().to_owned(),
+        _ => "another run".to_owned(),
+    };
+    Failure::new(
+        Kind::Locked,
+        format!("project `{project}` is locked: {holder}"),
+    )
+    .hint("wait until it is done; the lock goes with the process that holds it")
+}
+
+/// Opens the lock's file, making it where it is not. Its folder is open to everybody, so what stands there is looked at first.
+fn open_lock(project: &str) -> io::Result<(PathBuf, File)> {
+    let mut last = io::Error::other("there is no folder for it");
+    for folder in [PathBuf::from("/run/lock"), std::env::temp_dir()] {
+        let path = folder.join(format!("provision-{project}.lock"));
+        match open_lock_at(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) => {
+                last = io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            }
+        }
+    }
+    Err(last)
+}
+
+fn open_lock_at(path: &Path) -> io::Result<File> {
+    // Never `create` on a file that may be there: the kernel refuses that in a sticky folder for somebody else's file.
+    let made = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o666)
+        .open(path);
+    match made {
+        Ok(file) => {
+            file.set_permissions(Permissions::from_mode(0o666))?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_plain(path, true)
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::PermissionDenied => open_plain(path, false),
+                _ => Err(error),
+            }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a plain file that is there: no link, no pipe, and the same one that was looked at.
+fn open_plain(path: &Path, write: bool) -> io::Result<File> {
+    let before = fs::symlink_metadata(path)?;
+    if !before.is_file() {
+        return Err(io::Error::other(format!("it is {}", noun(&before))));
+    }
+    let file = OpenOptions::new().read(true).write(write).open(path)?;
+    let opened = file.metadata()?;
+    if (opened.dev(), opened.ino()) != (before.dev(), before.ino()) {
+        return Err(io::Error::other("it was changed while it was opened"));
+    }
+    Ok(file)
+}
+
+fn read_own(path: &Path) -> io::Result<String> {
+    let file = open_plain(path, false)?;
+    if file.metadata()?.len() > MOST {
+        return Err(io::Error::other("it is too large"));
+    }
+    let mut text = String::new();
+    file.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Puts a whole file in the place of the old one.
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let folder = parent(path);
+    let mut draft = tempfile::Builder::new()
+        .prefix(".provision-")
+        .tempfile_in(&folder)?;
+    draft.write_all(bytes)?;
+    draft
+        .as_file()
+        .set_permissions(Permissions::from_mode(mode))?;
+    draft.as_file().sync_all()?;
+    draft.persist(path).map_err(|error| error.error)?;
+    sync(&folder)
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn noun(meta: &fs::Metadata) -> &'static str {
+    let kind = meta.file_type();
+    match () {
+        () if kind.is_symlink() => "a symbolic link",
+        () if kind.is_dir() => "a folder",
+        () => "no plain file",
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(
+        Kind::Failed,
+        format!("`{}` cannot be written: {error}", path.display()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_kept_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.plan");
+        write_plan(&path, "{}").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(read_plan(&path).unwrap(), "{}");
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(read_plan(&path).unwrap_err().kind, Kind::Stale);
+    }
+
+    #[test]
+    fn a_link_is_neither_read_nor_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, link) = (folder.path().join("victim"), folder.path().join("link"));
+        fs::write(&victim, "kept").unwrap();
+        fs::set_permissions(&victim, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert_eq!(read_plan(&link).unwrap_err().kind, Kind::Stale);
+        assert!(write_plan(&link, "new").is_err());
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+        assert!(read_plan(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_rendered_file_stays_in_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("out");
+        write_rendered(&inside, "sql/one.sql", "select 1", 0o644).unwrap();
+        assert_eq!(fs::metadata(&inside).unwrap().mode() & 0o777, 0o700);
+        assert!(write_rendered(&inside, "../escaped", "", 0o600).is_err());
+        assert!(write_rendered(&inside, "/etc/escaped", "", 0o600).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_file_is_never_written_over_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("environments/local.toml");
+        write_new(&path, "first").unwrap();
+        assert_eq!(write_new(&path, "second").unwrap_err().kind, Kind::Usage);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_record_comes_back_and_a_damaged_one_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = Record::new();
+        record
+            .entry("container.x".to_owned())
+            .or_default()
+            .insert("env A".to_owned(), "d".to_owned());
+        write_record(folder.path(), &record).unwrap();
+        assert_eq!(read_record(folder.path()), record);
+        fs::write(folder.path().join(RECORD), "{\"cut").unwrap();
+        assert_eq!(read_record(folder.path()), Record::new());
+    }
+
+    #[test]
+    fn one_run_holds_the_lock_and_is_named() {
+        let project = format!("test-{}", std::process::id());
+        let lock = Lock::take(&project, "apply local").unwrap();
+        let failure = Lock::take(&project, "apply local").unwrap_err();
+        assert_eq!(failure.kind, Kind::Locked);
+        assert!(
+            failure
+                .message
+                .contains(&format!("apply local, process {}", std::process::id())),
+            "{failure}"
+        );
+        drop(lock);
+        drop(Lock::take(&project, "again").unwrap());
+        let (path, _) = open_lock(&project).unwrap();
+        fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,346 @@
+//! What `psql` is fed and what comes back. Texts only: nothing here reaches anything.
+
+use super::frames::{Frame, frames, rows};
+use super::say::clean;
+use crate::command::{Answer, Dialect, Question, SqlStep};
+use crate::ledger;
+use crate::quote::{identifier, literal};
+
+/// The client and its arguments; who comes in is no secret.
+pub(super) fn argv(login: &str) -> Vec<String> {
+    ["psql", "-XAtq", "-w", "-U", login, "-d", "postgres"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+/// The client's environment: nothing of the container's leads it elsewhere.
+pub(super) fn env(options: &str) -> Vec<String> {
+    [
+        "PGHOST=",
+        "PGHOSTADDR=",
+        "PGCLIENTENCODING=UTF8",
+        "PGAPPNAME=provision",
+        "PGCONNECT_TIMEOUT=10",
+        "LC_ALL=C.UTF-8",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([format!("PGOPTIONS={options}")])
+    .collect()
+}
+
+/// Settings of a session that only looks: nothing of a user's schema stands in for what we name, and nothing is written.
+pub(super) const LOOKING: &str = "-c default_transaction_read_only=on -c search_path=pg_catalog -c client_min_messages=error \
+    -c statement_timeout=15000 -c lock_timeout=5000";
+
+/// A sheet for one server: its questions, then those of each of its databases that is there.
+pub(super) fn sheet(
+    nonce: &str,
+    server: &[Question],
+    databases: &[&str],
+    each: &[Question],
+) -> String {
+    let mut text = format!("\\echo {nonce} hello\n");
+    text.push_str("SELECT current_setting('listen_addresses') <> '' AS listens");
+    for (at, database) in databases.iter().enumerate() {
+        let name = literal(Dialect::Postgres, database);
+        text.push_str(&format!(
+            ",\n coalesce((SELECT CASE WHEN datallowconn THEN 'there' ELSE 'closed' END FROM pg_database WHERE datname = {name}), 'absent') AS is_{at},\n \
+             EXISTS (SELECT FROM pg_database WHERE datname = {name} AND datallowconn) AS go_{at}"
+        ));
+    }
+    text.push_str(" \\gset\n");
+    text.push_str(&format!("\\echo {nonce} listens :listens\n"));
+    for question in server {
+        ask(&mut text, nonce, question);
+    }
+    for (at, database) in databases.iter().enumerate() {
+        text.push_str(&format!(
+            "\\echo {nonce} database {at} :is_{at}\n\\if :{{?go_{at}}}\n\\if :go_{at}\n"
+        ));
+        text.push_str(&format!(
+            "\\connect {}\n",
+            identifier(Dialect::Postgres, database)
+        ));
+        text.push_str(&format!("\\echo {nonce} connected {at}\n"));
+        for question in each {
+            ask(&mut text, nonce, question);
+        }
+        text.push_str("\\endif\n\\endif\n");
+    }
+    text.push_str(&format!("\\echo {nonce} bye\n"));
+    text
+}
+
+/// One question: its rows, then whether it failed and what was said about that.
+fn ask(text: &mut String, nonce: &str, question: &Question) {
+    use crate::command::Ask;
+    let name = question.name;
+    text.push_str(&format!("\\echo {nonce} begin {name}\n"));
+    match question.ask {
+        Ask::Ledger(_) => text.push_str(
+            "\\set is_there f\nSELECT to_regclass('provision.entry') IS NOT NULL AS is_there \\gset\n\\if :is_there\n\
+             SELECT row_to_json(q) FROM (SELECT id AS key, digest FROM provision.entry) q;\n\\endif\n",
+        ),
+        Ask::PostgresServer(query) | Ask::PostgresDatabase(query) => {
+            text.push_str(&format!("SELECT row_to_json(q) FROM (\n{query}\n) q;\n"));
+        }
+        _ => {}
+    }
+    text.push_str(&format!(
+        "\\echo {nonce} end {name} :ERROR :SQLSTATE\n\\if :ERROR\n\\echo :LAST_ERROR_MESSAGE\n\\endif\n\\echo {nonce} said {name}\n"
+    ));
+}
+
+/// What came back of a sheet.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Whether we got in.
+    pub in_: bool,
+    /// Whether the server listens to others: during a first start it does not.
+    pub listens: bool,
+    /// Answers of the server, by question.
+    pub server: Vec<(String, Answer)>,
+    /// What is known of each database, by its place in the list.
+    pub databases: Vec<SeenDatabase>,
+    /// Whether the sheet was answered to its end.
+    pub whole: bool,
+}
+
+/// What came back of a database.
+#[derive(Debug, Default)]
+pub(super) struct SeenDatabase {
+    /// `there`, `absent`, `closed`; empty where nothing came.
+    pub is: String,
+    /// Whether we got into it.
+    pub connected: bool,
+    /// Its answers, by question.
+    pub answers: Vec<(String, Answer)>,
+}
+
+/// Reads what came back of a sheet.
+pub(super) fn read(output: &[u8], nonce: &str) -> Seen {
+    let frames = frames(output, nonce);
+    let mut seen = Seen::default();
+    for (at, frame) in frames.iter().enumerate() {
+        match frame.words.as_slice() {
+            ["hello"] => seen.in_ = true,
+            ["listens", word] => seen.listens = *word == "t",
+            ["database", _, is] => seen.databases.push(SeenDatabase {
+                is: (*is).to_owned(),
+                ..SeenDatabase::default()
+            }),
+            ["connected", _] => {
+                if let Some(database) = seen.databases.last_mut() {
+                    database.connected = true;
+                }
+            }
+            ["begin", name] => {
+                if let Some(answer) = one_answer(&frames, at, name) {
+                    let answers = seen
+                        .databases
+                        .last_mut()
+                        .map_or(&mut seen.server, |database| &mut database.answers);
+                    answers.push(((*name).to_owned(), answer));
+                }
+            }
+            ["bye"] => seen.whole = true,
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// The answer that begins at a frame; `None` where it was not finished.
+fn one_answer(frames: &[Frame<'_>], at: usize, name: &str) -> Option<Answer> {
+    let [begin, end, said, ..] = frames.get(at..)? else {
+        return None;
+    };
+    if said.words != ["said", name] {
+        return None;
+    }
+    match end.words.as_slice() {
+        ["end", of, "false", _] if *of == name => Some(rows(begin.body)),
+        ["end", of, "true", state] if *of == name => {
+            let message = clean(&String::from_utf8_lossy(end.body), 300);
+            Some(Answer::Unreadable(format!(
+                "{message} ({})",
+                clean(state, 10)
+            )))
+        }
+        _ => None,
+    }
+}
+
+/// Settings of a session that changes things.
+pub(super) fn changing(seconds: u64) -> String {
+    format!(
+        "-c client_min_messages=warning -c statement_timeout={}",
+        seconds.saturating_mul(1000)
+    )
+}
+
+/// Steps as one stream; what happens is told on stderr, which nobody buffers.
+pub(super) fn steps(nonce: &str, steps: &[(usize, &SqlStep)]) -> crate::command::Text {
+    let mut text =
+        crate::command::Text::plain("\\set VERBOSITY default\n\\set SHOW_CONTEXT never\n");
+    let mut current = "postgres";
+    let mut with_ledger: Vec<&str> = Vec::new();
+    for (at, step) in steps {
+        let database = step.database.as_deref().unwrap_or("postgres");
+        text.push_str(&format!(
+            "\\set ON_ERROR_STOP on\n\\warn {nonce} begin {at}\n"
+        ));
+        if database != current {
+            text.push_str(&format!(
+                "\\connect {}\n",
+                identifier(Dialect::Postgres, database)
+            ));
+            current = database;
+        }
+        let writes_ledger = step.remember.is_some() || step.forget.is_some();
+        if writes_ledger && !with_ledger.contains(&database) {
+            text.push_str(&format!(
+                "BEGIN; {} COMMIT;\n",
+                ledger::create(Dialect::Postgres)
+            ));
+            with_ledger.push(database);
+        }
+        let (before, after) = if step.transaction {
+            ("BEGIN;\n", "COMMIT;\n")
+        } else {
+            ("", "")
+        };
+        text.push_str(before);
+        text.append(step.text.clone());
+        // A statement of our own in the same transaction: it fails where the text before it failed or did not end.
+        text.push_str(&format!(
+            "\n;\n\\set ON_ERROR_STOP on\nSELECT current_database() <> {} AS provision_moved \\gset\n\
+             \\if :provision_moved\n\\warn {nonce} moved {at}\n\\quit\n\\endif\n",
+            literal(Dialect::Postgres, database)
+        ));
+        if let Some((id, digest)) = &step.remember {
+            text.push_str(&ledger::remember(Dialect::Postgres, id, digest));
+            text.push_str("\n");
+        }
+        if let Some(id) = &step.forget {
+            text.push_str(&ledger::forget(Dialect::Postgres, id));
+            text.push_str("\n");
+        }
+        text.push_str(after);
+        text.push_str(&format!(
+            "SELECT 'done' AS provision_mark \\gset\n\\warn {nonce} done {at} :provision_mark\n\\unset provision_mark\nDISCARD ALL;\n"
+        ));
+    }
+    text
+}
+
+/// What a server said about a statement that failed, without excerpts of the statement.
+pub(super) fn message(stderr: &str) -> Option<String> {
+    let mut said: Option<String> = None;
+    for line in stderr.lines() {
+        let severity = ["ERROR:", "FATAL:", "PANIC:"]
+            .iter()
+            .find_map(|word| line.split_once(*word));
+        if let Some((before, rest)) = severity
+            && (before.is_empty() || before.starts_with("psql:") || before.contains(" failed: "))
+        {
+            // The first is the cause.
+            said.get_or_insert_with(|| rest.trim().to_owned());
+        } else if let Some(said) = &mut said {
+            for word in ["DETAIL:", "HINT:"] {
+                if let Some(rest) = line.strip_prefix(word) {
+                    said.push_str(&format!("; {}", rest.trim()));
+                }
+            }
+        }
+    }
+    let client = || {
+        stderr.lines().find_map(|line| {
+            line.split_once("psql: error: ")
+                .map(|(_, rest)| rest.trim().to_owned())
+        })
+    };
+    let bare = || {
+        let line = stderr.lines().find(|line| line.starts_with("psql:"))?;
+        Some(
+            line.splitn(4, ':')
+                .last()
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+        )
+    };
+    said.or_else(client)
+        .or_else(bare)
+        .filter(|said| !said.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Ask;
+
+    const ROLES: Question = Question {
+        name: "roles",
+        ask: Ask::PostgresServer("SELECT rolname AS key FROM pg_roles"),
+    };
+
+    #[test]
+    fn answers_are_read_each_for_itself() {
+        let output = b"N hello\nN listens t\nN begin a\n{\"key\":\"x\"}\nN end a false 00000\nN said a\n\
+            N begin b\nN end b true 42P01\nrelation \"N end b false\" is not there\nN said b\n\
+            N database 0 there\nN connected 0\nN begin c\nN end c false 00000\nN said c\nN database 1 absent\nN begin d\n{\"key\"";
+        let seen = read(output, "N");
+        assert!(seen.in_ && seen.listens && !seen.whole);
+        assert_eq!(seen.server.len(), 2);
+        assert!(matches!(&seen.server[0].1, Answer::Rows(rows) if rows.keys() == ["x"]));
+        assert!(
+            matches!(&seen.server[1].1, Answer::Unreadable(why) if why.ends_with("(42P01)")),
+            "{seen:?}"
+        );
+        assert_eq!(seen.databases[0].answers.len(), 1);
+        assert_eq!(seen.databases[1].is, "absent");
+        assert!(seen.databases[1].answers.is_empty());
+    }
+
+    #[test]
+    fn forged_ends_are_no_ends() {
+        for forged in [
+            "N end a false\n",
+            "M end a false 00000\n",
+            "N end b false 00000\n",
+            "N said a\nN end a false 00000\n",
+            "",
+        ] {
+            let output = format!("N hello\nN begin a\n{{\"key\":\"x\"}}\n{forged}");
+            assert!(read(output.as_bytes(), "N").server.is_empty(), "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_database_name_stays_a_name() {
+        let text = sheet("N", &[ROLES], &["a\"b'c"], &[]);
+        assert!(
+            text.contains("\\connect \"a\"\"b'c\"\n") && text.contains("datname = E'a\"b''c'"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn messages_hold_no_excerpt() {
+        let stderr = "psql:<stdin>:7: ERROR:  syntax error at or near \"PASSWORD\"\nLINE 1: ALTER ROLE x PASSWORD 'hunter2'\n                     ^\nDETAIL:  more\nHINT:  try\nCONTEXT:  nothing\n";
+        assert_eq!(
+            message(stderr).as_deref(),
+            Some("syntax error at or near \"PASSWORD\"; more; try")
+        );
+        let stderr = "psql: error: connection to server on socket \"/x\" failed: FATAL:  role \"postgres\" does not exist\n";
+        assert_eq!(
+            message(stderr).as_deref(),
+            Some("role \"postgres\" does not exist")
+        );
+        let stderr = "psql: error: connection to server on socket \"/x\" failed: No such file or directory\n\tIs the server running?\n";
+        assert!(message(stderr).unwrap().contains("No such file"));
+        assert_eq!(message(""), None);
+    }
+}

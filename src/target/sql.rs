@@ -1,0 +1,376 @@
+//! Changing databases: steps of one server in one stream, in order, up to the first that fails.
+
+use std::time::{Duration, Instant};
+
+use super::databases::client;
+use super::engine::{Engine, NotRun, Side};
+use super::frames::mark;
+use super::say::{clean, nonce};
+use super::{Trouble, lexer, mariadb, psql};
+use crate::command::{Dialect, Part, Server, SqlStep};
+
+type Done<'a> = &'a (dyn Fn(usize) + Send + Sync);
+
+/// How much longer than the server itself we wait: it ends a statement that takes too long, and then says so.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Runs steps in the container of a server.
+pub(super) async fn run(
+    engine: &Engine,
+    container: &str,
+    server: &Server,
+    login: &str,
+    steps: &[SqlStep],
+    deadline: Duration,
+    done: Done<'_>,
+) -> Result<(), (usize, Trouble)> {
+    let end = Instant::now() + deadline;
+    for group in groups(server.dialect, steps) {
+        let stream = Stream {
+            engine,
+            container,
+            server,
+            login,
+            done,
+        };
+        stream.run(&group, end).await?;
+    }
+    Ok(())
+}
+
+/// Steps that can share a client, each with its place. A text that may leave a client in another state has one of its own.
+fn groups(dialect: Dialect, steps: &[SqlStep]) -> Vec<Vec<(usize, &SqlStep)>> {
+    let mut groups: Vec<Vec<(usize, &SqlStep)>> = Vec::new();
+    let mut open = false;
+    for (at, step) in steps.iter().enumerate() {
+        // Secrets stand in the literals of kinds, so the text around them says whether it is closed.
+        let closed = lexer::is_closed(dialect, &step.text.shown())
+            // MariaDB has no way back from what a script sets for its session.
+            && (dialect == Dialect::Postgres || step.database.is_none());
+        match groups.last_mut() {
+            Some(group) if open && closed => group.push((at, step)),
+            _ => groups.push(vec![(at, step)]),
+        }
+        open = closed;
+    }
+    groups
+}
+
+struct Stream<'a> {
+    engine: &'a Engine,
+    container: &'a str,
+    server: &'a Server,
+    login: &'a str,
+    done: Done<'a>,
+}
+
+impl Stream<'_> {
+    async fn run(&self, group: &[(usize, &SqlStep)], end: Instant) -> Result<(), (usize, Trouble)> {
+        let first = group.first().map_or(0, |(at, _)| *at);
+        let nonce = nonce().map_err(|why| (first, Trouble::failed(why)))?;
+        let left = end.saturating_duration_since(Instant::now());
+        let seconds = left.as_secs().max(1);
+        let exec = match self.server.dialect {
+            Dialect::Postgres => {
+                let text = psql::steps(&nonce, group).expose();
+                client(
+                    self.container,
+                    "postgres",
+                    psql::argv(self.login),
+                    psql::env(&psql::changing(seconds)),
+                    text,
+                )
+            }
+            Dialect::MariaDb => {
+                let text = mariadb::steps(&nonce, group).expose();
+                client(
+                    self.container,
+                    "0",
+                    mariadb::argv(self.login, false, &mariadb::changing(seconds)),
+                    mariadb::env(),
+                    text,
+                )
+            }
+        };
+        let mut follow = Follow::new(&nonce, self.marks_on(), self.done, first);
+        let ran = tokio::time::timeout(
+            left + GRACE,
+            self.engine
+                .stream(&exec, |side, piece| follow.hear(side, piece)),
+        )
+        .await;
+        let all = group
+            .last()
+            .is_some_and(|(at, _)| follow.finished == Some(*at));
+        if all {
+            return Ok(());
+        }
+        let at = follow.finished.map_or(first, |finished| finished + 1);
+        let step = group
+            .iter()
+            .find(|(place, _)| *place == at)
+            .map(|(_, step)| *step);
+        let trouble = match ran {
+            Err(_) => Trouble::unknown(format!(
+                "`{}` took longer than it was given",
+                self.server.service
+            )),
+            Ok(Err(NotRun::Stopped)) => {
+                Trouble::failed(format!("`{}` is not running", self.server.service))
+            }
+            Ok(Err(NotRun::Refused(why))) => Trouble::failed(why),
+            Ok(Err(NotRun::Broken(why))) => Trouble::unknown(why),
+            Ok(Ok(_)) => self.said(
+                &follow,
+                step.is_some_and(|step| step.text.is_secret()),
+                group,
+            ),
+        };
+        Err((at, trouble))
+    }
+
+    fn marks_on(&self) -> Side {
+        match self.server.dialect {
+            Dialect::Postgres => Side::Err,
+            Dialect::MariaDb => Side::Out,
+        }
+    }
+
+    /// Why the stream ended before its end.
+    fn said(&self, follow: &Follow<'_>, secret: bool, group: &[(usize, &SqlStep)]) -> Trouble {
+        let stderr = String::from_utf8_lossy(&follow.said);
+        if follow.moved {
+            return Trouble::failed(
+                "the text connects to another database, so it cannot be remembered here as done",
+            );
+        }
+        let message = match self.server.dialect {
+            Dialect::Postgres => psql::message(&stderr),
+            Dialect::MariaDb => stderr
+                .lines()
+                .find_map(mariadb::read_error)
+                .map(|error| error.words()),
+        };
+        let Some(message) = message else {
+            if follow.began {
+                return Trouble::unknown(
+                    "the client ended without a word; does the text end it, or leave a quote or comment open?",
+                );
+            }
+            let words = stderr
+                .lines()
+                .last()
+                .map_or("the client ended without a word".to_owned(), |line| {
+                    clean(line, 300)
+                });
+            return Trouble::failed(words);
+        };
+        let lost = [
+            "server closed the connection",
+            "connection to server was lost",
+            "terminating connection",
+            "Lost connection",
+            "(2013)",
+            "(2006)",
+        ];
+        let unknown = lost.iter().any(|words| message.contains(words));
+        let message = clean(&redact(message, secret, group), 500);
+        if unknown {
+            Trouble::unknown(message)
+        } else {
+            Trouble::failed(message)
+        }
+    }
+}
+
+/// Takes out of a server's message what it repeats of the statements.
+fn redact(mut message: String, secret: bool, group: &[(usize, &SqlStep)]) -> String {
+    // Everything that was sent can be repeated where one text swallows the next.
+    for (_, step) in group {
+        for part in &step.text.0 {
+            if let Part::Secret(secret) = part
+                && !secret.expose().is_empty()
+            {
+                message = message.replace(secret.expose(), "[secret]");
+            }
+        }
+    }
+    let any = secret || group.iter().any(|(_, step)| step.text.is_secret());
+    if any {
+        for (word, end) in [
+            (" at or near ", " at or near [secret]"),
+            (" near '", " near [secret]"),
+        ] {
+            if let Some(at) = message.find(word) {
+                message.truncate(at);
+                message.push_str(end);
+            }
+        }
+    }
+    message
+}
+
+/// Follows a stream: which steps are done, and what is said besides.
+struct Follow<'a> {
+    nonce: &'a str,
+    marks_on: Side,
+    done: Done<'a>,
+    line: Vec<u8>,
+    said: Vec<u8>,
+    next: Option<usize>,
+    finished: Option<usize>,
+    began: bool,
+    moved: bool,
+}
+
+impl<'a> Follow<'a> {
+    /// What a server says in one go is kept up to this.
+    const MOST: usize = 1 << 20;
+
+    fn new(nonce: &'a str, marks_on: Side, done: Done<'a>, first: usize) -> Self {
+        Follow {
+            nonce,
+            marks_on,
+            done,
+            line: Vec::new(),
+            said: Vec::new(),
+            next: Some(first),
+            finished: None,
+            began: false,
+            moved: false,
+        }
+    }
+
+    fn hear(&mut self, side: Side, piece: &[u8]) {
+        if side != self.marks_on {
+            if side == Side::Err {
+                self.keep(piece);
+            }
+            return;
+        }
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            if self.line.len() + part.len() <= Self::MOST {
+                self.line.extend_from_slice(part);
+            }
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.line);
+                self.hear_line(side, &line);
+            }
+        }
+    }
+
+    fn hear_line(&mut self, side: Side, line: &[u8]) {
+        let Some(words) = mark(line, self.nonce) else {
+            if side == Side::Err {
+                self.keep(line);
+            }
+            return;
+        };
+        match words.as_slice() {
+            ["begin", _] => {
+                self.began = true;
+                self.said.clear();
+            }
+            ["moved", _] => self.moved = true,
+            ["done", at, rest @ ..] if matches!(rest, [] | ["done"]) => {
+                // Only the step whose turn it is can be done.
+                let at = at.parse().ok();
+                if at.is_some() && at == self.next {
+                    self.finished = at;
+                    self.next = at.map(|at: usize| at + 1);
+                    self.began = false;
+                    (self.done)(at.unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.said.len() + piece.len() <= Self::MOST {
+            self.said.extend_from_slice(piece);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::command::Text;
+    use crate::secret::Secret;
+
+    fn step(text: Text) -> SqlStep {
+        SqlStep {
+            database: None,
+            text,
+            transaction: true,
+            remember: None,
+            forget: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_closed_stands_alone() {
+        let texts = [
+            "SELECT 1;",
+            "SELECT 2;",
+            "SELECT 'x;",
+            "SELECT 3;",
+            "\\connect y",
+            "SELECT 4;",
+            "SELECT 5;",
+        ];
+        let steps: Vec<_> = texts.iter().map(|text| step(Text::plain(*text))).collect();
+        let sizes: Vec<_> = groups(Dialect::Postgres, &steps)
+            .iter()
+            .map(Vec::len)
+            .collect();
+        assert_eq!(sizes, [2, 1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn only_the_next_step_can_be_done() {
+        let count = AtomicUsize::new(0);
+        let done = |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        };
+        let mut follow = Follow::new("N", Side::Err, &done, 3);
+        for piece in [
+            "N done 4 done\nN done 3 :provision_mark\nX done 3 done\n done 3 done\nN done",
+            " 3 done\nN done 3 done\n",
+            "N done 5 done\n",
+        ] {
+            follow.hear(Side::Err, piece.as_bytes());
+        }
+        follow.hear(Side::Out, b"N done 4 done\n");
+        assert_eq!(
+            (follow.finished, count.load(Ordering::Relaxed)),
+            (Some(3), 1)
+        );
+    }
+
+    #[test]
+    fn a_message_repeats_no_secret() {
+        let text = Text::plain("ALTER ROLE x PASSWORD E'")
+            .push_secret(Secret::new("hunter2"))
+            .push("';");
+        let steps = [step(text)];
+        let group: Vec<_> = steps.iter().enumerate().collect();
+        let shown = redact("role \"hunter2\" is not there".to_owned(), true, &group);
+        assert_eq!(shown, "role \"[secret]\" is not there");
+        assert_eq!(
+            redact("syntax error at or near \"hunt\"".to_owned(), true, &group),
+            "syntax error at or near [secret]"
+        );
+        assert_eq!(
+            redact(
+                "You have an error near 'hunt' at line 1".to_owned(),
+                false,
+                &group
+            ),
+            "You have an error near [secret]"
+        );
+    }
+}

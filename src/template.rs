@@ -1,0 +1,403 @@
+//! Templates, strict and without escaping: a template lays out, a value enters a file only through the filter of its format,
+//! which quotes or refuses. Two sorts: strings of an environment file (expressions only), and whole files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Object, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+use serde::Serialize;
+
+use crate::command::Text;
+use crate::secret::Secret;
+
+/// The templates that come with the program, by name; a user may lay a file of the same name beside the environment.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    (
+        "docker-compose.yml.j2",
+        include_str!("../templates/docker-compose.yml.j2"),
+    ),
+    (
+        "provision.cnf.j2",
+        include_str!("../templates/provision.cnf.j2"),
+    ),
+    (
+        "images/postgres.Dockerfile",
+        include_str!("../templates/images/postgres.Dockerfile"),
+    ),
+    (
+        "images/postgres-entrypoint.sh",
+        include_str!("../templates/images/postgres-entrypoint.sh"),
+    ),
+    (
+        "images/mariadb.Dockerfile",
+        include_str!("../templates/images/mariadb.Dockerfile"),
+    ),
+    (
+        "images/mariadb-entrypoint.sh",
+        include_str!("../templates/images/mariadb-entrypoint.sh"),
+    ),
+    (
+        "images/mariadb-healthcheck.sh",
+        include_str!("../templates/images/mariadb-healthcheck.sh"),
+    ),
+    (
+        "images/python.Dockerfile",
+        include_str!("../templates/images/python.Dockerfile"),
+    ),
+    (
+        "images/django.Dockerfile.j2",
+        include_str!("../templates/images/django.Dockerfile.j2"),
+    ),
+    (
+        "images/django-entrypoint.sh",
+        include_str!("../templates/images/django-entrypoint.sh"),
+    ),
+];
+
+/// A value that strings of an environment file may name.
+#[derive(Clone, Debug)]
+pub enum Datum {
+    /// A string.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// A boolean.
+    Bool(bool),
+    /// A secret: what touches it is one.
+    Secret(Secret),
+    /// Values by name.
+    Map(Arc<BTreeMap<String, Datum>>),
+}
+
+impl Datum {
+    /// Values by name.
+    pub fn map(entries: impl IntoIterator<Item = (String, Datum)>) -> Self {
+        Datum::Map(Arc::new(entries.into_iter().collect()))
+    }
+}
+
+/// What a string became.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The text; a secret as a whole if it touched one.
+    pub text: Text,
+    /// The first two names of every path it looked up: `("postgres", "analytics")`.
+    pub touched: BTreeSet<(String, String)>,
+}
+
+/// Why a template cannot be rendered; holds no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// One sentence.
+    pub message: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Byte range in the template.
+    pub range: Range<usize>,
+}
+
+/// Whether a string has anything to render.
+pub fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%") || text.contains("{#")
+}
+
+/// Renders a string of an environment file: `{{ expressions }}` over `names`, nothing else.
+///
+/// # Errors
+/// The first mistake: a name that is not there, a block, wrong syntax.
+pub fn value(template: &str, names: &BTreeMap<String, Datum>) -> Result<Rendered, Mistake> {
+    if !is_template(template) {
+        let text = Text::plain(template);
+        return Ok(Rendered {
+            text,
+            touched: BTreeSet::new(),
+        });
+    }
+    if let Some(at) = template.find("{%") {
+        return Err(Mistake {
+            message: "a value holds expressions only, no `{% %}`".to_owned(),
+            line: 1,
+            range: at..at + 2,
+        });
+    }
+    let touch = Touch::default();
+    let context = Value::from_object(Names {
+        entries: Arc::new(names.clone()),
+        path: Vec::new(),
+        touch: touch.clone(),
+    });
+    let rendered = environment()
+        .render_str(template, context)
+        .map_err(|error| mistake(&error, template))?;
+    let touch = touch.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = if touch.secret {
+        Text::secret(Secret::new(rendered))
+    } else {
+        Text::plain(rendered)
+    };
+    Ok(Rendered {
+        text,
+        touched: touch.services.clone(),
+    })
+}
+
+/// Renders a file from the template of a name: the user's own in `overrides`, or ours.
+///
+/// # Errors
+/// A sentence that names the template and its line; never a value.
+pub fn file(
+    name: &str,
+    overrides: &BTreeMap<String, Arc<str>>,
+    context: impl Serialize,
+) -> Result<String, String> {
+    let source = text(name, overrides).ok_or_else(|| format!("there is no template `{name}`"))?;
+    let mut environment = environment();
+    environment.add_filter("yaml", yaml);
+    environment.add_filter("compose", compose);
+    environment.add_filter("cnf", cnf);
+    environment
+        .render_named_str(name, source, minijinja::value::Serde(context))
+        .map_err(|error| {
+            let mistake = mistake(&error, source);
+            format!(
+                "template `{name}`, line {}: {}",
+                mistake.line, mistake.message
+            )
+        })
+}
+
+/// The text of a template or recipe, as the user laid it down or as it comes with the program.
+pub fn text<'a>(name: &str, overrides: &'a BTreeMap<String, Arc<str>>) -> Option<&'a str> {
+    overrides.get(name).map(|text| &**text).or_else(|| {
+        BUILT_IN
+            .iter()
+            .find(|(built_in, _)| *built_in == name)
+            .map(|(_, text)| *text)
+    })
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_debug(false); // with it errors print the values of variables
+    environment.set_fuel(Some(1_000_000));
+    let syntax = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .keep_trailing_newline(true)
+        .build();
+    if let Ok(syntax) = syntax {
+        environment.set_syntax(syntax);
+    }
+    environment
+}
+
+fn mistake(error: &Error, template: &str) -> Mistake {
+    let mut innermost = error;
+    while let Some(source) =
+        std::error::Error::source(innermost).and_then(|source| source.downcast_ref::<Error>())
+    {
+        innermost = source;
+    }
+    let range = innermost.range().unwrap_or(0..0);
+    let words = template.get(range.clone()).unwrap_or_default();
+    let message = match (innermost.kind(), innermost.detail()) {
+        (ErrorKind::UndefinedError, _) if !words.is_empty() => format!("`{words}` is not defined"),
+        (_, Some(detail)) => detail.to_owned(),
+        (kind, None) => kind.to_string(),
+    };
+    Mistake {
+        message,
+        line: innermost.line().unwrap_or(1),
+        range,
+    }
+}
+
+/// What rendering looked up.
+#[derive(Clone, Debug, Default)]
+struct Touch(Arc<Mutex<Touched>>);
+
+#[derive(Debug, Default)]
+struct Touched {
+    secret: bool,
+    services: BTreeSet<(String, String)>,
+}
+
+/// A map that notes what is looked up in it.
+struct Names {
+    entries: Arc<BTreeMap<String, Datum>>,
+    path: Vec<String>,
+    touch: Touch,
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("names")
+    }
+}
+
+impl Object for Names {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let key = key.as_str()?;
+        let datum = self.entries.get(key)?;
+        let mut touched = self.touch.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let [table] = self.path.as_slice() {
+            touched.services.insert((table.clone(), key.to_owned()));
+        }
+        Some(match datum {
+            Datum::Text(text) => Value::from(text.as_str()),
+            Datum::Int(number) => Value::from(*number),
+            Datum::Bool(flag) => Value::from(*flag),
+            Datum::Secret(secret) => {
+                touched.secret = true;
+                Value::from(secret.expose())
+            }
+            Datum::Map(entries) => {
+                let mut path = self.path.clone();
+                path.push(key.to_owned());
+                Value::from_object(Names {
+                    entries: Arc::clone(entries),
+                    path,
+                    touch: self.touch.clone(),
+                })
+            }
+        })
+    }
+
+    /// A map as a whole is no text: naming one by mistake must not print what is in it.
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}]", self.path.join("."))
+    }
+}
+
+/// A YAML scalar, quoted for YAML 1.1 and 1.2.
+fn yaml(value: &Value) -> Result<String, Error> {
+    let text = serde_saphyr::to_string(&value.as_str().map_or_else(
+        || serde_json::to_value(value).unwrap_or_default(),
+        serde_json::Value::from,
+    ))
+    .map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            "a value cannot be written as YAML",
+        )
+    })?;
+    let text = text.trim_end_matches('\n');
+    if text.contains('\n') {
+        // Block forms do not fit behind a key; JSON's strings are YAML's too.
+        return serde_json::to_string(value).map_err(|_| {
+            Error::new(
+                ErrorKind::InvalidOperation,
+                "a value cannot be written as YAML",
+            )
+        });
+    }
+    Ok(text.to_owned())
+}
+
+/// A YAML scalar in a Compose file, where `$` would begin a variable.
+fn compose(value: &Value) -> Result<String, Error> {
+    match value.as_str() {
+        Some(text) if text.contains('\0') => Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "a value with a NUL byte cannot be carried by a Compose file",
+        )),
+        Some(text) => yaml(&Value::from(text.replace('$', "$$"))),
+        None => yaml(value),
+    }
+}
+
+/// A value of MariaDB's option files.
+fn cnf(value: &Value) -> Result<String, Error> {
+    let text = value.to_string();
+    if text.chars().any(char::is_control) {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "a value with a control character cannot be carried by an option file",
+        ));
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/+%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Ok(text);
+    }
+    Ok(format!(
+        "\"{}\"",
+        text.replace('\\', "\\\\").replace('"', "\\\"")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> BTreeMap<String, Datum> {
+        let role = Datum::map([("password".to_owned(), Datum::Secret(Secret::new("hunter2")))]);
+        let analytics = Datum::map([
+            ("host".to_owned(), Datum::Text("analytics".to_owned())),
+            ("port".to_owned(), Datum::Int(5432)),
+            (
+                "role".to_owned(),
+                Datum::map([("django_user".to_owned(), role)]),
+            ),
+        ]);
+        let postgres = Datum::map([("analytics".to_owned(), analytics)]);
+        BTreeMap::from([("postgres".to_owned(), postgres)])
+    }
+
+    #[test]
+    fn what_touches_a_secret_is_one() {
+        let plain = value(
+            "{{ postgres.analytics.host }}:{{ postgres.analytics.port }}",
+            &names(),
+        )
+        .unwrap();
+        assert_eq!(plain.text, Text::plain("analytics:5432"));
+        assert!(
+            plain
+                .touched
+                .contains(&("postgres".to_owned(), "analytics".to_owned()))
+        );
+        let secret = value(
+            "x{{ postgres.analytics.role.django_user.password }}",
+            &names(),
+        )
+        .unwrap();
+        assert!(secret.text.is_secret());
+        assert_eq!(secret.text.expose(), Secret::new("xhunter2"));
+        assert_eq!(secret.text.shown(), "[secret]");
+    }
+
+    #[test]
+    fn a_wrong_name_is_said_without_values() {
+        let mistake = value("{{ postgres.analytics.hots }}", &names()).unwrap_err();
+        assert!(
+            mistake.message.contains("postgres.analytics.hots"),
+            "{mistake:?}"
+        );
+        assert_eq!(mistake.range, 3..26);
+        assert!(value("{% for x in postgres %}{% endfor %}", &names()).is_err());
+        assert!(
+            value("{{ postgres.analytics }}", &names())
+                .unwrap()
+                .text
+                .shown()
+                == "[postgres.analytics]"
+        );
+    }
+
+    #[test]
+    fn compose_values_are_quoted() {
+        let quoted = |text: &str| compose(&Value::from(text)).unwrap();
+        assert_eq!(quoted("plain"), "plain");
+        assert_eq!(quoted("22:22"), "\"22:22\"");
+        assert_eq!(quoted("a$b"), "a$$b");
+        assert_eq!(quoted("two\nlines"), "\"two\\nlines\"");
+        assert_eq!(quoted("true"), "\"true\"");
+        assert_eq!(cnf(&Value::from("a#b")).unwrap(), "\"a#b\"");
+    }
+}
