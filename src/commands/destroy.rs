@@ -71,7 +71,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
 
 /// Each id of `--destroy-data` names one thing that holds data, exactly: nothing is guessed here.
 fn check_named(options: &Options, look: &Look, plan: &Plan) -> Result<(), Failure> {
-    let data: Vec<&str> = look
+    let mut data: Vec<&str> = look
         .resources
         .iter()
         .filter(|resource| holds_data(&resource.thing))
@@ -84,6 +84,8 @@ fn check_named(options: &Options, look: &Look, plan: &Plan) -> Result<(), Failur
                 .filter(|id| id.starts_with("volume.")),
         )
         .collect();
+    data.sort_unstable();
+    data.dedup();
     let inexact = |id: &&String| !data.contains(&id.as_str());
     match options.destroy_data.iter().find(inexact) {
         Some(id) => Err(inexactly(id, &data, look)),
@@ -109,7 +111,7 @@ fn inexactly(id: &str, data: &[&str], look: &Look) -> Failure {
             Kind::Usage,
             format!("`{id}` holds no data: `destroy` removes it without being told"),
         ),
-        false => unknown_id(id, data),
+        false => unknown_id(id, data).hint(format!("what holds data: {}", data.join(", "))),
     }
 }
 
@@ -123,6 +125,11 @@ fn keep(look: &mut Look, plan: &mut Plan) {
 }
 
 fn text(context: &Context, look: &Look) -> String {
+    if look.plan.is_empty() {
+        let project = &look.environment.project;
+        let notes: String = look.notes.iter().map(|note| format!("{note}\n")).collect();
+        return format!("Nothing of `{project}` is there to remove.\n{notes}");
+    }
     let head = show::plan::Head {
         environment: &look.environment.name,
         project: &look.environment.project,
