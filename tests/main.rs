@@ -8,7 +8,11 @@
     reason = "a test fails by panicking, and says loudly what it skipped"
 )]
 
+mod encoders;
 mod environment_cases;
+mod environments;
 mod house;
 mod lab;
 mod live;
+mod runs;
+mod schema;
