@@ -164,6 +164,12 @@ impl Engine {
         value.filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
+    /// Whether a container runs.
+    pub async fn is_running(&self, container: &str) -> bool {
+        let inspect = self.docker.inspect_container(container, None).await;
+        inspect.is_ok_and(|inspect| inspect.state.and_then(|state| state.running) == Some(true))
+    }
+
     /// The address of a container on the first network where it has one.
     pub async fn address_of(&self, container: &str) -> Option<String> {
         let inspect = self.docker.inspect_container(container, None).await.ok()?;
