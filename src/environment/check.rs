@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use crate::declaration::{Entries, Entry, Key, Node, Origin, Stage, Table, Type, Value};
 use crate::environment::names;
@@ -28,7 +29,7 @@ pub(super) struct Checker<'a> {
     /// Inside an entry that is dropped, or that a later version carries out.
     pub dropped: usize,
     pub in_later: usize,
-    pub defaults: HashMap<*const Key, Option<Node>>,
+    pub defaults: HashMap<*const Table, Rc<[Option<Node>]>>,
 }
 
 /// Keys that others need to be known first.
@@ -38,6 +39,7 @@ impl Checker<'_> {
     /// The whole tree.
     pub fn root(&mut self, mut raw: RawTable) -> Node {
         self.complete &= !is_abstract(&raw);
+        raw.entry("environment".to_owned()).or_insert_with(nothing);
         let mut entries = Entries::default();
         let mut given = Vec::new();
         for name in FIRST {
@@ -53,10 +55,6 @@ impl Checker<'_> {
                         Some("prod") => Some(Stage::Prod),
                         _ => None,
                     };
-                }
-                // An environment that says nothing is for development, if all of it was read.
-                ("environment", None) if !given.contains(&"environment") => {
-                    self.stage = self.stage.or(Some(Stage::Dev));
                 }
                 _ => {}
             }
@@ -84,21 +82,18 @@ impl Checker<'_> {
         for (name, entry) in raw {
             self.entry(name, entry, table, entries, &mut given);
         }
-        for key in table.keys {
+        let defaults = self.defaults_of(table);
+        for (key, default) in table.keys.iter().zip(&*defaults) {
             if given.contains(&key.name) {
                 continue;
             }
-            if let Some(node) = self.default(key) {
-                let key_origin = Origin::NONE;
-                entries.0.insert(
-                    key.name.to_owned(),
-                    Entry {
-                        key: key_origin,
-                        node,
-                    },
-                );
+            if let Some(node) = default {
+                let entry = Entry {
+                    key: Origin::NONE,
+                    node: node.clone(),
+                };
+                entries.0.insert(key.name.to_owned(), entry);
             } else if key.required && self.complete && self.dropped == 0 {
-                let at = if at == At::NONE { ROOT_AT } else { at };
                 let table = self.here();
                 self.book
                     .error(at, format!("`{}` is missing in {table}", key.name))
@@ -136,18 +131,23 @@ impl Checker<'_> {
         }
     }
 
-    /// A default, read once a key.
-    fn default(&mut self, key: &'static Key) -> Option<Node> {
-        let text = key.default?;
-        if let Some(known) = self.defaults.get(&std::ptr::from_ref(key)) {
-            return known.clone();
+    /// The defaults of a table's keys, read once a table.
+    fn defaults_of(&mut self, table: &'static Table) -> Rc<[Option<Node>]> {
+        if let Some(known) = self.defaults.get(&std::ptr::from_ref(table)) {
+            return Rc::clone(known);
         }
-        let raw = default_value(text);
-        self.path.push(key.name.to_owned());
-        let node = raw.and_then(|raw| self.value(raw, &key.of, key.name, At::NONE));
-        self.path.pop();
-        self.defaults.insert(key, node.clone());
-        node
+        let mut defaults = Vec::new();
+        let complete = std::mem::replace(&mut self.complete, false);
+        for key in table.keys {
+            let raw = key.default.and_then(default_value);
+            self.path.push(key.name.to_owned());
+            defaults.push(raw.and_then(|raw| self.value(raw, &key.of, key.name, At::NONE)));
+            self.path.pop();
+        }
+        self.complete = complete;
+        let defaults: Rc<[Option<Node>]> = defaults.into();
+        self.defaults.insert(table, Rc::clone(&defaults));
+        defaults
     }
 
     fn not_yet(&mut self, key: &Key, entry: &RawEntry) {
@@ -402,6 +402,19 @@ pub(super) const ROOT_AT: At = At {
     start: 0,
     end: 0,
 };
+
+/// An empty table at the beginning of the file.
+fn nothing() -> RawEntry {
+    let node = Raw {
+        value: RawValue::Table(RawTable::new()),
+        at: ROOT_AT,
+    };
+    RawEntry {
+        key: ROOT_AT,
+        node,
+        inherited: false,
+    }
+}
 
 /// Stands for "a table" in messages.
 static ITEM: Table = Table {

@@ -10,6 +10,7 @@ mod schema;
 mod secret;
 mod vars;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -387,19 +388,25 @@ fn folder_of(origin: &Origin) -> PathBuf {
 }
 
 /// Every node, with the keys that lead to it.
-fn visit(node: &mut Node, path: &mut Vec<String>, each: &mut impl FnMut(&[String], &mut Node)) {
-    each(path, node);
+fn visit<'a>(
+    node: &'a mut Node,
+    path: &mut Vec<Cow<'a, str>>,
+    each: &mut impl FnMut(&[Cow<'a, str>], &mut Node),
+) {
+    if !matches!(node.value, Value::Table(_) | Value::List(_)) {
+        each(path, node);
+    }
     match &mut node.value {
         Value::Table(entries) => {
             for (key, Entry { node, .. }) in &mut entries.0 {
-                path.push(key.clone());
+                path.push(Cow::Borrowed(key.as_str()));
                 visit(node, path, each);
                 path.pop();
             }
         }
         Value::List(items) => {
             for (n, node) in items.iter_mut().enumerate() {
-                path.push(n.to_string());
+                path.push(Cow::Owned(n.to_string()));
                 visit(node, path, each);
                 path.pop();
             }

@@ -362,6 +362,7 @@ fn scripts(
             .from("", item.origin.clone())
             .from("content", item.origin.clone());
         one.needs.append(&mut before);
+        one.needs.push(Id::new("mariadb_database", name, database));
         before.push(Id::new("mariadb_script", name, &script));
         made.push(one);
     }
