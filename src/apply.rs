@@ -110,6 +110,7 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
     let mut touched: HashSet<Id> = HashSet::new();
     let mut now = plan.clone();
     let mut only: Option<HashSet<Id>> = None;
+    let mut known: HashSet<Id> = plan.left_out.iter().cloned().collect();
     for _ in 0..ROUNDS {
         let mine = |id: &Id| only.as_ref().is_none_or(|ids| ids.contains(id));
         let changes: Vec<&Change> = now
@@ -124,6 +125,7 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
             .collect();
         round(run, &changes, &mut report).await;
         touched.extend(changes.iter().map(|change| change.id.clone()));
+        known.extend(touched.iter().cloned());
         let failed = !report.failed.is_empty() || !report.unknown.is_empty() || report.interrupted;
         let answers = match run.target.look(run.sheet).await {
             Ok(answers) => answers,
@@ -136,7 +138,7 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         let after = plan::judge(run.resources, &answers, run.judging);
         report.record = Some(after.settled.clone());
         settle(&after, &mut report);
-        if failed || waiting.is_empty() {
+        if failed {
             report.not_done.extend(waiting);
             break;
         }
@@ -144,13 +146,31 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         if !report.failed.is_empty() {
             break;
         }
-        only = Some(waiting);
+        let next: HashSet<Id> = waiting
+            .into_iter()
+            .chain(entailed(&after, &known))
+            .collect();
+        if next.is_empty() {
+            break;
+        }
+        only = Some(next);
         now = after;
     }
     if report.failed.is_empty() && report.unknown.is_empty() && !report.interrupted {
         probe(run, &touched, &mut report).await;
     }
     Ok(report)
+}
+
+/// What our own changes brought about: who owned a database loses, with it, rights that were declared beside.
+fn entailed(after: &Plan, known: &HashSet<Id>) -> Vec<Id> {
+    let heals = |action| matches!(action, Action::Create | Action::Update | Action::Recreate);
+    after
+        .changes
+        .iter()
+        .filter(|change| heals(change.action) && !known.contains(&change.id))
+        .map(|change| change.id.clone())
+        .collect()
 }
 
 /// Moves what still differs from *done* to *unsettled*.

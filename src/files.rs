@@ -52,16 +52,14 @@ pub fn write_record(folder: &Path, record: &Record) -> Result<(), Failure> {
 /// [`Kind::Failed`] where it cannot be written, or where something that is no plain file has its name.
 pub fn write_plan(path: &Path, text: &str) -> Result<(), Failure> {
     match fs::symlink_metadata(path) {
-        Ok(meta) if !meta.is_file() => {
-            return Err(Failure::new(
-                Kind::Failed,
-                format!(
-                    "`{}` is {}, so no plan is written there",
-                    path.display(),
-                    noun(&meta)
-                ),
-            ));
-        }
+        Ok(meta) if !meta.is_file() => Err(Failure::new(
+            Kind::Failed,
+            format!(
+                "`{}` is {}, so no plan is written there",
+                path.display(),
+                noun(&meta)
+            ),
+        )),
         _ => write(path, text.as_bytes(), 0o600).map_err(|error| unwritable(path, &error)),
     }
 }
@@ -344,6 +342,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -118,6 +118,8 @@ pub struct Plan {
     pub refusals: Vec<Refusal>,
     /// Things of ours that hold data and are no longer declared: reported, never removed.
     pub orphans: Vec<Id>,
+    /// Changes that [`Plan::only`] left out.
+    pub left_out: Vec<Id>,
     /// What holds now, field by field, for the record: only of resources that are as wanted.
     pub settled: Record,
 }
@@ -136,7 +138,12 @@ impl Plan {
                 keep.extend(change.needs.iter().cloned());
             }
         }
-        self.changes.retain(|change| keep.contains(&change.id));
+        let (kept, left_out) = std::mem::take(&mut self.changes)
+            .into_iter()
+            .partition(|change| keep.contains(&change.id));
+        self.changes = kept;
+        self.left_out
+            .extend(left_out.into_iter().map(|change: Change| change.id));
         self.refusals.retain(|refusal| keep.contains(&refusal.id));
         self
     }

@@ -368,6 +368,7 @@ fn stale(message: String) -> Failure {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use serde_json::json;
 

@@ -80,6 +80,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         look.keep(record)?;
     }
     tell(context, &look, &report, began);
+    context.output.forgive();
     Ok(code(report.kinds()))
 }
 

@@ -65,12 +65,13 @@ pub async fn run(context: &Context, options: &Options) -> End {
             .data(&show::report::done(&report, began.elapsed())),
         false => context.output.say(&troubles),
     }
+    context.output.forgive();
     Ok(code(report.kinds()))
 }
 
 /// Each id of `--destroy-data` names one thing that holds data, exactly: nothing is guessed here.
 fn check_named(options: &Options, look: &Look, plan: &Plan) -> Result<(), Failure> {
-    let data: Vec<&str> = look
+    let mut data: Vec<&str> = look
         .resources
         .iter()
         .filter(|resource| holds_data(&resource.thing))
@@ -83,37 +84,35 @@ fn check_named(options: &Options, look: &Look, plan: &Plan) -> Result<(), Failur
                 .filter(|id| id.starts_with("volume.")),
         )
         .collect();
-    for id in options
-        .destroy_data
-        .iter()
-        .filter(|id| !data.contains(&id.as_str()))
-    {
-        let tail = id.trim_start_matches(['*', '.']);
-        let meant: Vec<&str> = data
-            .iter()
-            .copied()
-            .filter(|one| {
-                id.contains('*') || id == "all" || one.split(['.', ':']).any(|part| part == tail)
-            })
-            .collect();
-        if !meant.is_empty() {
-            let message = format!(
-                "`--destroy-data={id}` is no exact id, and data is destroyed by exact id only"
-            );
-            return Err(Failure::new(Kind::Data, message)
-                .hint(format!("what it could mean: {}", meant.join(", "))));
-        }
-        if look
-            .resources
-            .iter()
-            .any(|resource| resource.id.as_str() == id)
-        {
-            let message = format!("`{id}` holds no data: `destroy` removes it without being told");
-            return Err(Failure::new(Kind::Usage, message));
-        }
-        return Err(unknown_id(id, &data));
+    data.sort_unstable();
+    data.dedup();
+    let inexact = |id: &&String| !data.contains(&id.as_str());
+    match options.destroy_data.iter().find(inexact) {
+        Some(id) => Err(inexactly(id, &data, look)),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+fn inexactly(id: &str, data: &[&str], look: &Look) -> Failure {
+    let tail = id.trim_start_matches(['*', '.']);
+    let could_mean = |one: &&str| {
+        id.contains('*') || id == "all" || one.split(['.', ':']).any(|part| part == tail)
+    };
+    let meant: Vec<&str> = data.iter().copied().filter(could_mean).collect();
+    if !meant.is_empty() {
+        let message =
+            format!("`--destroy-data={id}` is no exact id, and data is destroyed by exact id only");
+        return Failure::new(Kind::Data, message)
+            .hint(format!("what it could mean: {}", meant.join(", ")));
+    }
+    let declared = look.resources.iter().any(|one| one.id.as_str() == id);
+    match declared {
+        true => Failure::new(
+            Kind::Usage,
+            format!("`{id}` holds no data: `destroy` removes it without being told"),
+        ),
+        false => unknown_id(id, data).hint(format!("what holds data: {}", data.join(", "))),
+    }
 }
 
 /// What stays is said, not done.
@@ -126,6 +125,11 @@ fn keep(look: &mut Look, plan: &mut Plan) {
 }
 
 fn text(context: &Context, look: &Look) -> String {
+    if look.plan.is_empty() {
+        let project = &look.environment.project;
+        let notes: String = look.notes.iter().map(|note| format!("{note}\n")).collect();
+        return format!("Nothing of `{project}` is there to remove.\n{notes}");
+    }
     let head = show::plan::Head {
         environment: &look.environment.name,
         project: &look.environment.project,

@@ -92,6 +92,14 @@ impl Output {
         ))
     }
 
+    /// What was lost is said and no longer held against the run: what it did is done.
+    pub fn forgive(&self) {
+        if let Some(failure) = self.lost() {
+            self.say(&failure::warning(&failure.message, self.talk));
+        }
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Says something to the user.
     pub fn say(&self, text: &str) {
         let mut stderr = io::stderr().lock();

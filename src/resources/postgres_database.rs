@@ -247,3 +247,85 @@ fn word(text: &str) -> String {
     }
     format!("'{}'", text.replace('\'', "'\\''"))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::command::Do;
+
+    fn row(json: &str) -> Vec<Row> {
+        vec![serde_json::from_str(json).unwrap()]
+    }
+
+    fn wanted() -> PostgresDatabase {
+        PostgresDatabase {
+            name: "iact".to_owned(),
+            owner: Some("django_user".to_owned()),
+            encoding: Some("utf-8".to_owned()),
+            locale: Some("C.UTF-8".to_owned()),
+            connection_limit: -1,
+        }
+    }
+
+    fn sql(step: &Step) -> (String, bool) {
+        match &step.does {
+            Do::Sql { text, transaction } => (text.shown(), *transaction),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_database_is_compared_by_meaning() {
+        let rows = row(
+            r#"{"key":"iact","owner":"django_user","encoding":"UTF8","collate":"C.utf8","ctype":"C.utf8","icu":null,"connection_limit":-1}"#,
+        );
+        let found = wanted().read(&rows).unwrap();
+        assert!(wanted().fields(found.as_ref()).iter().all(|field| field.same == Same::Yes));
+        assert!(wanted().steps(found.as_ref()).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_altered_is_refused_with_a_recipe() {
+        let rows = row(
+            r#"{"key":"iact","owner":"postgres","encoding":"LATIN1","collate":"C","ctype":"C","icu":null,"connection_limit":-1}"#,
+        );
+        let found = wanted().read(&rows).unwrap().unwrap();
+        let fields = wanted().fields(Some(&found));
+        let risky: Vec<&str> = fields
+            .iter()
+            .filter(|field| field.differs() && field.impact == Impact::DataRisk)
+            .map(|field| &*field.name)
+            .collect();
+        assert_eq!(risky, ["encoding", "locale"]);
+        let steps = wanted().steps(Some(&found));
+        assert_eq!(steps.len(), 1);
+        assert_eq!(sql(&steps[0]).0, "ALTER DATABASE \"iact\" OWNER TO \"django_user\";\n");
+        let recipe = wanted().recipe(&found).join("\n");
+        assert!(recipe.contains("createdb -T template0 -E utf-8 -l C.UTF-8 -O django_user iact_new"), "{recipe}");
+    }
+
+    #[test]
+    fn a_database_is_made_outside_a_transaction_and_the_first_one_is_there() {
+        let (text, transaction) = sql(&wanted().steps(None)[0]);
+        assert!(!transaction);
+        assert_eq!(
+            text,
+            "CREATE DATABASE \"iact\" TEMPLATE template0 OWNER \"django_user\" ENCODING E'utf-8' LOCALE E'C.UTF-8' CONNECTION LIMIT -1;\n"
+        );
+        let first = PostgresDatabase {
+            name: "postgres".to_owned(),
+            connection_limit: -1,
+            ..PostgresDatabase::default()
+        };
+        assert!(first.steps(None).is_empty());
+    }
+
+    #[test]
+    fn the_rest_of_an_interrupted_drop_is_unknown() {
+        let rows = row(
+            r#"{"key":"iact","owner":"postgres","encoding":"UTF8","collate":"C","ctype":"C","icu":null,"connection_limit":-2}"#,
+        );
+        assert!(wanted().read(&rows).is_err());
+    }
+}

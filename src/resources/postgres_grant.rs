@@ -111,34 +111,40 @@ macro_rules! objects {
     };
 }
 
-/// Whether an entry `a` of the access list of an object `o` was there from the extension or server that made the object.
+/// What objects had from the extension that made them, as one `SELECT`.
 macro_rules! initial {
     () => {
-        "EXISTS (SELECT FROM pg_init_privs i, aclexplode(i.initprivs) b WHERE i.classoid = o.class AND i.objoid = o.id \
-         AND i.objsubid = o.sub AND i.privtype = 'e' AND b.grantee = a.grantee AND b.privilege_type = a.privilege_type)"
+        "SELECT i.classoid AS class, i.objoid AS id, i.objsubid AS sub, b.grantee, b.privilege_type AS privilege \
+         FROM pg_init_privs i CROSS JOIN LATERAL aclexplode(i.initprivs) b WHERE i.privtype = 'e'"
     };
 }
 
+// Two sorted arrays show the first object that a right lacks without comparing each with each.
 // `pg_database_owner` stands for the owner of the database, who has its rights as an owner.
 const QUERY: &str = concat!(
     "SELECT * FROM (WITH objects AS MATERIALIZED (",
     objects!(),
+    "), initial AS MATERIALIZED (",
+    initial!(),
     "), entries AS MATERIALIZED (SELECT o.level, o.schema, o.id, o.sub, e.grantee, a.privilege_type AS privilege, \
      min(CASE WHEN o.part IS NULL THEN o.name::text ELSE o.name || '.' || o.part END) AS name, \
-     bool_or(NOT (e.own OR ",
-    initial!(),
-    ")) AS given, bool_or(a.is_grantable AND NOT e.own) AS option FROM objects o CROSS JOIN LATERAL aclexplode(o.acl) a \
+     bool_or(NOT e.own AND i.id IS NULL) AS given, bool_or(a.is_grantable AND NOT e.own) AS option \
+     FROM objects o CROSS JOIN LATERAL aclexplode(o.acl) a \
      CROSS JOIN LATERAL (SELECT CASE WHEN a.grantee = 'pg_database_owner'::regrole THEN (SELECT datdba FROM pg_database \
      WHERE datname = current_database()) ELSE a.grantee END AS grantee, \
-     a.grantee IN (o.owner, 'pg_database_owner'::regrole) AS own) e GROUP BY 1, 2, 3, 4, 5, 6), \
+     a.grantee IN (o.owner, 'pg_database_owner'::regrole) AS own) e \
+     LEFT JOIN initial i ON i.class = o.class AND i.id = o.id AND i.sub = o.sub AND i.grantee = a.grantee \
+     AND i.privilege = a.privilege_type GROUP BY 1, 2, 3, 4, 5, 6), \
      roles AS (SELECT oid, rolname::text AS name FROM pg_roles WHERE rolname !~ '^pg_' UNION ALL SELECT 0, 'PUBLIC'), \
-     totals AS (SELECT level, schema, count(*) AS total FROM objects WHERE level <> 'column' GROUP BY 1, 2), \
+     totals AS (SELECT level, schema, count(*) AS total, array_agg(name::text ORDER BY name::text COLLATE \"C\") AS names \
+     FROM objects WHERE level <> 'column' GROUP BY 1, 2), \
      counts AS (SELECT grantee, level, schema, privilege, count(*) AS held, count(*) FILTER (WHERE given) AS given, \
-     count(*) FILTER (WHERE option) AS option, min(name) FILTER (WHERE given) AS example FROM entries GROUP BY 1, 2, 3, 4), \
+     count(*) FILTER (WHERE option) AS option, min(name) FILTER (WHERE given) AS example, \
+     array_agg(name ORDER BY name COLLATE \"C\") AS names FROM entries GROUP BY 1, 2, 3, 4), \
      rights AS (SELECT c.grantee, c.level, c.schema, json_agg(json_build_object('privilege', c.privilege, 'held', c.held, \
      'given', c.given, 'option', c.option, 'example', c.example, 'missing', CASE WHEN c.held < t.total THEN \
-     (SELECT min(o.name) FROM objects o WHERE o.level = c.level AND o.schema = c.schema AND NOT EXISTS (SELECT FROM entries e \
-     WHERE e.id = o.id AND e.level = o.level AND e.grantee = c.grantee AND e.privilege = c.privilege)) END)) AS rights \
+     (SELECT u.one FROM unnest(t.names, c.names) WITH ORDINALITY u(one, other, at) WHERE u.one IS DISTINCT FROM u.other \
+     ORDER BY u.at LIMIT 1) END)) AS rights \
      FROM counts c LEFT JOIN totals t USING (level, schema) GROUP BY 1, 2, 3) \
      SELECT r.name AS key, 'role' AS level, current_database()::text AS schema, NULL::text AS creator, 0::bigint AS total, \
      NULL::json AS rights FROM roles r \
@@ -429,7 +435,9 @@ impl PostgresGrant {
              FROM ({objects}) o CROSS JOIN LATERAL aclexplode(o.acl) a \
              JOIN (VALUES {list}) v(level, schema, privilege, option) \
              ON v.level = o.level AND v.schema = o.schema::text AND v.privilege = a.privilege_type \
-             WHERE a.grantee = {who} AND a.grantee <> o.owner AND NOT {initial} AND (a.is_grantable OR NOT v.option) \
+             WHERE a.grantee = {who} AND a.grantee <> o.owner \
+             AND NOT EXISTS (SELECT FROM ({initial}) i WHERE i.class = o.class AND i.id = o.id AND i.sub = o.sub \
+             AND i.grantee = a.grantee AND i.privilege = a.privilege_type) AND (a.is_grantable OR NOT v.option) \
              LOOP IF x.grantor IS NOT NULL THEN EXECUTE 'SET LOCAL ROLE ' || x.grantor; END IF; EXECUTE x.statement; \
              SET LOCAL ROLE NONE; END LOOP; END"
         )
@@ -661,5 +669,178 @@ impl Held {
             total: integer(row, "total")?,
             rights,
         })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::command::Do;
+
+    const ROWS: &str = r#"
+{"key":"reporting","level":"role","schema":"iact","creator":null,"total":0,"rights":null}
+{"key":"reporting","level":"table","schema":"public","creator":null,"total":4,"rights":[{"privilege":"SELECT","held":4,"given":4,"option":0,"example":"t1","missing":null}]}
+{"key":"reporting","level":"schema","schema":"public","creator":null,"total":1,"rights":[{"privilege":"USAGE","held":1,"given":1,"option":0,"example":"public","missing":null}]}
+{"key":"reporting","level":"database","schema":"","creator":null,"total":1,"rights":[{"privilege":"CONNECT","held":1,"given":1,"option":0,"example":"iact","missing":null}]}
+{"key":"reporting","level":"future tables","schema":"public","creator":"django_user","total":1,"rights":[{"privilege":"SELECT","held":1,"given":1,"option":0}]}"#;
+
+    fn set(items: &[&str]) -> BTreeSet<String> {
+        items.iter().map(|item| (*item).to_owned()).collect()
+    }
+
+    fn wanted() -> PostgresGrant {
+        let rights = SchemaRights {
+            schema: set(&["USAGE"]),
+            tables: set(&["SELECT"]),
+            sequences: set(&["SELECT"]),
+            future_tables: set(&["SELECT"]),
+            future_sequences: set(&[]),
+        };
+        PostgresGrant {
+            role: "reporting".to_owned(),
+            database: "iact".to_owned(),
+            database_privileges: set(&["CONNECT"]),
+            schemas: [("public".to_owned(), rights)].into(),
+            owners: set(&["django_user"]),
+            exact: true,
+            had: Holding::new(),
+        }
+    }
+
+    fn rows(replace: &str, by: &str) -> Vec<Row> {
+        assert!(ROWS.contains(replace), "{replace}");
+        let rows = ROWS.replace(replace, by);
+        rows.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn found(replace: &str, by: &str) -> PostgresGrant {
+        wanted().read(&rows(replace, by)).unwrap().unwrap()
+    }
+
+    fn differing(wanted: &PostgresGrant, found: &PostgresGrant) -> Vec<(String, Option<String>, Option<String>)> {
+        let fields = wanted.fields(Some(found)).into_iter().filter(Field::differs);
+        fields.map(|field| (field.name.into_owned(), field.from, field.to)).collect()
+    }
+
+    fn sql(steps: &[Step]) -> String {
+        match steps {
+            [Step { does: Do::Sql { text, transaction: true }, .. }] => text.shown(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn a_right_on_all_of_none_is_had() {
+        let found = found("USAGE", "USAGE");
+        assert!(differing(&wanted(), &found).is_empty());
+        assert!(wanted().steps(Some(&found)).is_empty());
+    }
+
+    #[test]
+    fn a_right_that_one_table_lacks_is_granted() {
+        let part = found(
+            r#"4,"rights":[{"privilege":"SELECT","held":4,"given":4,"option":0,"example":"t1","missing":null}"#,
+            r#"4,"rights":[{"privilege":"SELECT","held":3,"given":3,"option":0,"example":"t1","missing":"t2"}"#,
+        );
+        let from = some("SELECT on 3 of 4 tables (not `t2`)");
+        assert_eq!(differing(&wanted(), &part), [("tables public".to_owned(), from, some("SELECT"))]);
+        assert_eq!(
+            sql(&wanted().steps(Some(&part))),
+            "GRANT SELECT ON ALL TABLES IN SCHEMA \"public\" TO \"reporting\";\n"
+        );
+    }
+
+    #[test]
+    fn an_extra_right_is_taken_only_where_the_set_is_exact_and_never_from_an_owner() {
+        let insert = |given: u8| {
+            found(
+                r#""rights":[{"privilege":"SELECT","held":4"#,
+                &format!(
+                    r#""rights":[{{"privilege":"INSERT","held":1,"given":{given},"option":0,"example":"t2","missing":"t1"}},{{"privilege":"SELECT","held":4"#
+                ),
+            )
+        };
+        let from = some("INSERT on 1 of 4 tables (`t2`), SELECT");
+        assert_eq!(differing(&wanted(), &insert(1)), [("tables public".to_owned(), from, some("SELECT"))]);
+        let text = sql(&wanted().steps(Some(&insert(1))));
+        assert!(text.starts_with("DO E'") && text.contains("E''table'', E''public'', E''INSERT'', false"), "{text}");
+        assert!(differing(&wanted(), &insert(0)).is_empty());
+        let loose = PostgresGrant { exact: false, ..wanted() };
+        assert!(differing(&loose, &insert(1)).is_empty());
+        assert!(loose.steps(Some(&insert(1))).is_empty());
+    }
+
+    #[test]
+    fn what_tables_made_tomorrow_will_have_is_exact_by_creator() {
+        let other = found(r#""creator":"django_user""#, r#""creator":"postgres""#);
+        assert_eq!(
+            differing(&wanted(), &other),
+            [
+                ("future tables public by django_user".to_owned(), None, some("SELECT")),
+                ("future tables public by postgres".to_owned(), some("SELECT"), None),
+            ]
+        );
+        assert_eq!(
+            sql(&wanted().steps(Some(&other))),
+            "ALTER DEFAULT PRIVILEGES FOR ROLE \"django_user\" IN SCHEMA \"public\" GRANT SELECT ON TABLES TO \"reporting\";\n\
+             ALTER DEFAULT PRIVILEGES FOR ROLE \"postgres\" IN SCHEMA \"public\" REVOKE SELECT ON TABLES FROM \"reporting\";\n"
+        );
+    }
+
+    #[test]
+    fn a_grant_option_is_too_much() {
+        let option = found(
+            r#""privilege":"USAGE","held":1,"given":1,"option":0"#,
+            r#""privilege":"USAGE","held":1,"given":1,"option":1"#,
+        );
+        let from = some("USAGE with grant option");
+        assert_eq!(differing(&wanted(), &option), [("schema public".to_owned(), from, some("USAGE"))]);
+        assert!(sql(&wanted().steps(Some(&option))).contains("E''schema'', E''public'', E''USAGE'', true"));
+    }
+
+    #[test]
+    fn a_role_that_has_nothing_is_given_all() {
+        let only: Vec<Row> = rows("USAGE", "USAGE").into_iter().take(1).collect();
+        assert!(wanted().read(&only).unwrap().is_none());
+        let text = sql(&wanted().steps(None));
+        assert!(text.starts_with("GRANT CONNECT ON DATABASE \"iact\" TO \"reporting\";\n"), "{text}");
+        // Nothing wanted and nothing had is as wanted.
+        let nothing = PostgresGrant::named("reporting").unwrap();
+        let found = nothing.read(&only).unwrap();
+        assert!(nothing.fields(found.as_ref()).is_empty() && found.is_some());
+    }
+
+    #[test]
+    fn a_removal_takes_what_was_found_and_leaves_everybody_the_defaults() {
+        let Removal::Steps(steps) = found("USAGE", "USAGE").remove() else {
+            panic!("a grant holds no data")
+        };
+        let text = sql(&steps);
+        assert!(!text.contains("GRANT SELECT") && text.contains("E''CONNECT''"), "{text}");
+        let mut public = found("USAGE", "USAGE");
+        public.role = "PUBLIC".to_owned();
+        let Removal::Steps(steps) = public.remove() else {
+            panic!("a grant holds no data")
+        };
+        let text = sql(&steps);
+        assert!(!text.contains("E''CONNECT''") && !text.contains("E''USAGE''"), "{text}");
+        assert!(text.contains("E''SELECT''"), "{text}");
+    }
+
+    #[test]
+    fn everybody_starts_with_what_the_server_gives() {
+        let public = PostgresGrant {
+            role: "PUBLIC".to_owned(),
+            database_privileges: set(&["CONNECT"]),
+            exact: true,
+            ..PostgresGrant::default()
+        };
+        let text = sql(&public.steps(None));
+        assert!(text.contains("E''TEMPORARY''") && text.contains("E''USAGE''") && !text.contains("E''CONNECT''"), "{text}");
     }
 }

@@ -414,3 +414,129 @@ fn names(fields: &[Field]) -> String {
     let names: Vec<&str> = fields.iter().map(|field| &*field.name).collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::command::{Do, Part};
+
+    const ROW: &str = r#"{"key":"django_user","login":true,"superuser":false,"createdb":false,"createrole":false,"inherit":true,
+        "replication":false,"bypassrls":false,"connection_limit":-1,"current":false,"password":null,
+        "until":"2031-05-01T10:00:00.000000","ended":false,"member_of":[{"role":"readers","admin":false}],
+        "settings":["search_path=\"$user\", public","TimeZone=utc"]}"#;
+
+    fn wanted() -> PostgresRole {
+        let settings = [("search_path", "$user,public"), ("timezone", "utc")];
+        PostgresRole {
+            name: "django_user".to_owned(),
+            password: Some(Secret::new("django_pass")),
+            seed: "iact/analytics/django_user".to_owned(),
+            login: true,
+            valid_until: "2031-05-01 12:00+02".to_owned(),
+            member_of: ["readers".to_owned()].into(),
+            settings: Some(settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+            ..PostgresRole::born()
+        }
+    }
+
+    fn found(change: impl FnOnce(&mut Row)) -> PostgresRole {
+        let mut row: Row = serde_json::from_str(ROW).unwrap();
+        let verifier = wanted().password.unwrap().scram_verifier("another salt");
+        row.insert("password".to_owned(), verifier.expose().into());
+        change(&mut row);
+        wanted().read(&[row]).unwrap().unwrap()
+    }
+
+    fn differing(found: &PostgresRole) -> Vec<String> {
+        let fields = wanted().fields(Some(found));
+        fields.iter().filter(|field| field.differs()).map(|field| field.name.to_string()).collect()
+    }
+
+    fn sql(found: Option<&PostgresRole>) -> Text {
+        match &wanted().steps(found)[0].does {
+            Do::Sql { text, transaction: true } => text.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_role_as_wanted_has_nothing_to_do() {
+        let found = found(|_| ());
+        assert!(differing(&found).is_empty());
+        assert!(wanted().steps(Some(&found)).is_empty());
+    }
+
+    #[test]
+    fn each_drift_is_one_field() {
+        let drifts: [(&str, Value, &str); 8] = [
+            ("password", Value::Null, "password"),
+            ("password", "md5abc".into(), "password"),
+            ("login", false.into(), "login"),
+            ("superuser", true.into(), "superuser"),
+            ("connection_limit", 3.into(), "connection_limit"),
+            ("until", Value::Null, "valid_until"),
+            ("member_of", Value::Null, "member_of readers"),
+            ("settings", serde_json::json!(["TimeZone=utc"]), "settings search_path"),
+        ];
+        for (column, value, field) in drifts {
+            let found = found(|row| {
+                row.insert(column.to_owned(), value);
+            });
+            assert_eq!(differing(&found), [field]);
+            assert_eq!(wanted().steps(Some(&found)).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_hidden_verifier_is_unknown_and_no_password_differs() {
+        let hidden = found(|row| {
+            row.remove("password");
+        });
+        assert_eq!(wanted().fields(Some(&hidden))[0].same, Same::Unknown);
+        assert!(wanted().steps(Some(&hidden)).is_empty());
+    }
+
+    #[test]
+    fn a_password_travels_as_a_secret_verifier_and_quietly() {
+        let text = sql(None);
+        let secrets: Vec<&Secret> = text
+            .0
+            .iter()
+            .filter_map(|part| match part {
+                Part::Secret(secret) => Some(secret),
+                Part::Text(_) => None,
+            })
+            .collect();
+        assert_eq!(secrets.len(), 1);
+        assert_eq!(wanted().password.unwrap().matches_scram(secrets[0]), Some(true));
+        let shown = text.shown();
+        assert!(shown.starts_with("SET LOCAL log_statement = 'none';"), "{shown}");
+        assert!(shown.contains("ALTER ROLE \"django_user\" PASSWORD '[secret]';"), "{shown}");
+        assert!(shown.contains("SET \"search_path\" = E'$user', E'public';"), "{shown}");
+        assert!(!text.expose().expose().contains("django_pass"));
+    }
+
+    #[test]
+    fn an_extra_membership_and_an_admin_option_are_taken_away() {
+        let found = found(|row| {
+            let members = serde_json::json!([{"role": "readers", "admin": true}, {"role": "pg_monitor", "admin": false}]);
+            row.insert("member_of".to_owned(), members);
+        });
+        assert_eq!(differing(&found), ["member_of pg_monitor", "member_of readers"]);
+        assert_eq!(
+            sql(Some(&found)).shown(),
+            "REVOKE \"pg_monitor\" FROM \"django_user\";\nREVOKE ADMIN OPTION FOR \"readers\" FROM \"django_user\";\n"
+        );
+    }
+
+    #[test]
+    fn moments_are_compared_and_not_their_writing() {
+        for text in ["2031-05-01 12:00+02", "2031-05-01T10:00:00Z", "2031-05-01 10:00", "2031-05-01 10:00 UTC"] {
+            assert_eq!(moment(text), Some("2031-05-01T10:00:00Z".parse().unwrap()), "{text}");
+        }
+        assert_eq!(moment("2031-05-01"), Some("2031-05-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(moment("tomorrow"), None);
+        assert!(is_never("") && is_never("Infinity"));
+    }
+}

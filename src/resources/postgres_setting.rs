@@ -159,11 +159,20 @@ impl Kind for PostgresSetting {
     }
 }
 
+/// The server reads its files a moment after it was told to; whoever looks next must see what they say. A session takes
+/// part only between its statements, so this waits in many short ones, at most a second.
 fn reload() -> Step {
+    let mut sql = "SELECT set_config('provision.loaded', pg_conf_load_time()::text, false);\n\
+                   SELECT pg_reload_conf();\n"
+        .to_owned();
+    sql.push_str(
+        &"SELECT pg_sleep(0.04) WHERE pg_conf_load_time()::text = current_setting('provision.loaded');\n"
+            .repeat(25),
+    );
     Step {
         impact: Impact::Reload,
         merge: Some("reload"),
-        ..Step::sql_alone("reload", Text::plain("SELECT pg_reload_conf();\n"))
+        ..Step::sql_alone("reload", Text::plain(sql))
     }
 }
 
@@ -327,10 +336,8 @@ impl Live {
         let file = maybe_text(row, "file").map(str::to_owned);
         let range = maybe_text(row, "least").zip(maybe_text(row, "greatest"));
         // A session's own value hides the server's: then that is what its files say, or what it was built with.
-        let hidden = match maybe_text(row, "boot") {
-            Some(boot) => Some(file.clone().unwrap_or_else(|| boot.to_owned())),
-            None => None,
-        };
+        let hidden = maybe_text(row, "boot")
+            .map(|boot| file.clone().unwrap_or_else(|| boot.to_owned()));
         let running = match (&hidden, &file) {
             (Some(hidden), _) => hidden.clone(),
             (None, Some(file)) if maybe_text(row, "context").is_none() => file.clone(),
@@ -467,4 +474,145 @@ fn split_unit(unit: &str) -> Option<(f64, &str)> {
     let at = unit.find(|c: char| !c.is_ascii_digit())?;
     let (many, base) = unit.split_at(at);
     Some((if many.is_empty() { 1.0 } else { many.parse().ok()? }, base))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::command::Do;
+
+    const MAX_CONNECTIONS: &str = r#"{"key":"max_connections","running":"80","shown":"80","unit":null,"vartype":"integer","least":"1","greatest":"262143","context":"postmaster","boot":null,"source":"configuration file","pending_restart":false,"file":"80","pending_reload":false}"#;
+    const SHARED_BUFFERS: &str = r#"{"key":"shared_buffers","running":"13056","shown":"102MB","unit":"8kB","vartype":"integer","least":"16","greatest":"1073741823","context":"postmaster","boot":null,"source":"configuration file","pending_restart":false,"file":"0.1GB","pending_reload":false}"#;
+    const LIBRARIES: &str = r#"{"key":"shared_preload_libraries","running":"pg_stat_statements, auto_explain","shown":"pg_stat_statements, auto_explain","unit":null,"vartype":"string","least":null,"greatest":null,"context":"postmaster","boot":null,"source":"configuration file","pending_restart":false,"file":"pg_stat_statements, auto_explain","pending_reload":false}"#;
+    const TIMEZONE: &str = r#"{"key":"timezone","running":"UTC","shown":"UTC","unit":null,"vartype":"string","least":null,"greatest":null,"context":"user","boot":null,"source":"configuration file","pending_restart":false,"file":"utc","pending_reload":false}"#;
+    const COST_DELAY: &str = r#"{"key":"vacuum_cost_delay","running":"1.5","shown":"1500us","unit":"ms","vartype":"real","least":"0","greatest":"100","context":"user","boot":null,"source":"configuration file","pending_restart":false,"file":"1500us","pending_reload":false}"#;
+    const WAL_BUFFERS: &str = r#"{"key":"wal_buffers","running":"408","shown":"3264kB","unit":"8kB","vartype":"integer","least":"-1","greatest":"262143","context":"postmaster","boot":null,"source":"override","pending_restart":false,"file":"-1","pending_reload":false}"#;
+    const WORK_MEM: &str = r#"{"key":"work_mem","running":"8192","shown":"8MB","unit":"kB","vartype":"integer","least":"64","greatest":"2147483647","context":"user","boot":null,"source":"configuration file","pending_restart":false,"file":"8MB","pending_reload":false}"#;
+
+    fn setting(name: &str, value: &[&str]) -> PostgresSetting {
+        PostgresSetting {
+            name: name.to_owned(),
+            value: value.iter().map(|item| (*item).to_owned()).collect(),
+            list: value.len() > 1,
+            live: None,
+        }
+    }
+
+    fn row(json: &str, change: &[(&str, serde_json::Value)]) -> Row {
+        let mut row: Row = serde_json::from_str(json).unwrap();
+        for (column, value) in change {
+            row.insert((*column).to_owned(), value.clone());
+        }
+        row
+    }
+
+    fn same(wanted: &PostgresSetting, row: Row) -> bool {
+        let found = wanted.read(&[row]).unwrap();
+        let same = wanted.fields(found.as_ref())[0].same == Same::Yes;
+        assert_eq!(wanted.steps(found.as_ref()).is_empty(), same);
+        same
+    }
+
+    #[test]
+    fn values_are_compared_in_their_units() {
+        for (name, value, json, is) in [
+            ("work_mem", "8MB", WORK_MEM, true),
+            ("work_mem", "8192", WORK_MEM, true),
+            ("work_mem", "8192kB", WORK_MEM, true),
+            ("work_mem", "9MB", WORK_MEM, false),
+            ("shared_buffers", "0.1GB", SHARED_BUFFERS, true),
+            ("shared_buffers", "102 MB", SHARED_BUFFERS, true),
+            ("vacuum_cost_delay", "1.5ms", COST_DELAY, true),
+            ("vacuum_cost_delay", "1.5", COST_DELAY, true),
+            ("wal_buffers", "-1", WAL_BUFFERS, true),
+            ("timezone", "utc", TIMEZONE, true),
+            ("TimeZone", "Europe/Berlin", TIMEZONE, false),
+        ] {
+            assert_eq!(same(&setting(name, &[value]), row(json, &[])), is, "{name} = {value}");
+        }
+        let list = setting("shared_preload_libraries", &["pg_stat_statements", "auto_explain"]);
+        assert!(same(&list, row(LIBRARIES, &[])));
+        let text = setting("shared_preload_libraries", &["pg_stat_statements,auto_explain"]);
+        assert!(same(&text, row(LIBRARIES, &[])));
+    }
+
+    #[test]
+    fn numbers_are_read_as_the_server_reads_them() {
+        assert_eq!(number("30.1GB", "kB", true), Some(30822.0 * 1024.0));
+        assert_eq!(number("1min", "ms", true), Some(60_000.0));
+        assert_eq!(number("0640", "", true), Some(416.0));
+        assert_eq!(number("0x10", "", true), Some(16.0));
+        assert_eq!(number("1e3", "", true), Some(1000.0));
+        assert_eq!(number("-1", "8kB", true), Some(-1.0));
+        assert_eq!(number("8mb", "kB", true), None);
+        assert_eq!(number("8MB", "ms", true), None);
+        assert_eq!(number("8MB", "", true), None);
+        assert_eq!(number("many", "", true), None);
+        assert_eq!(truth("of"), Some(false));
+        assert_eq!(truth("o"), None);
+    }
+
+    #[test]
+    fn what_lies_in_the_files_and_is_not_in_force_is_owed() {
+        let wanted = setting("max_connections", &["100"]);
+        let pending = [("file", "100".into()), ("pending_restart", true.into())];
+        let found = wanted.read(&[row(MAX_CONNECTIONS, &pending)]).unwrap();
+        let field = &wanted.fields(found.as_ref())[0];
+        assert_eq!(field.from.as_deref(), Some("80 (100 after a restart)"));
+        assert_eq!(field.impact, Impact::Restart);
+        let steps = wanted.steps(found.as_ref());
+        assert!(matches!(steps[..], [Step { does: Do::Restart, .. }]));
+
+        // Right now, but wrong after the next restart: only the file is written.
+        let wanted = setting("max_connections", &["80"]);
+        let found = wanted.read(&[row(MAX_CONNECTIONS, &pending)]).unwrap();
+        assert_eq!(wanted.fields(found.as_ref())[0].impact, Impact::Reload);
+        let steps = wanted.steps(found.as_ref());
+        assert_eq!(steps.iter().map(|step| step.merge).collect::<Vec<_>>(), [None, Some("reload")]);
+
+        // Taken out of the files, though still in force.
+        assert!(!same(&wanted, row(MAX_CONNECTIONS, &[("file", serde_json::Value::Null)])));
+        // Written, not read yet.
+        assert!(!same(&setting("work_mem", &["8MB"]), row(WORK_MEM, &[("file", "9MB".into())])));
+        // Never in a file, and the default is what is wanted.
+        let default = [("file", serde_json::Value::Null), ("source", "default".into())];
+        assert!(same(&setting("work_mem", &["8MB"]), row(WORK_MEM, &default)));
+    }
+
+    #[test]
+    fn what_our_own_session_runs_with_does_not_hide_the_servers() {
+        let session = [("running", "3072".into()), ("shown", "3MB".into()), ("source", "user".into()), ("boot", "4096".into())];
+        assert!(same(&setting("work_mem", &["8MB"]), row(WORK_MEM, &session)));
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_while_planning() {
+        let no = |name: &str, value: &str, json: &str, change: &[(&str, serde_json::Value)]| {
+            setting(name, &[value]).read(&[row(json, change)]).unwrap_err()
+        };
+        let why = no("max_connections", "lots", MAX_CONNECTIONS, &[]);
+        assert_eq!(why, "`max_connections` takes 1 to 262143, not `lots`");
+        no("work_mem", "1kB", WORK_MEM, &[]);
+        let line = [("source", "command line".into())];
+        no("max_connections", "90", MAX_CONNECTIONS, &line);
+        assert!(same(&setting("max_connections", &["80"]), row(MAX_CONNECTIONS, &line)));
+        no("max_connections", "90", MAX_CONNECTIONS, &[("context", "internal".into())]);
+        assert!(setting("nosuch", &["1"]).read(&[]).is_err());
+        assert!(setting("pg_stat_statements.max", &["1"]).read(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_list_is_set_item_by_item_and_never_to_one_without_a_name() {
+        let sql = |setting: &PostgresSetting| match &setting.steps(None)[0].does {
+            Do::Sql { text, transaction: false } => text.shown(),
+            other => panic!("{other:?}"),
+        };
+        let libraries = setting("shared_preload_libraries", &["pg_stat_statements", "auto_explain"]);
+        let text = sql(&libraries);
+        assert!(text.ends_with("SET \"shared_preload_libraries\" = E'pg_stat_statements', E'auto_explain';\n"), "{text}");
+        let nothing = PostgresSetting { list: true, ..setting("shared_preload_libraries", &[]) };
+        assert!(sql(&nothing).ends_with("ALTER SYSTEM RESET \"shared_preload_libraries\";\n"));
+        assert!(sql(&setting("pg_stat_statements.max", &["100"])).contains("set_config"));
+    }
 }

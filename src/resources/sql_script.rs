@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::command::{Question, Row, Text};
 use crate::ledger;
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
-use crate::resources::postgres::text;
+use crate::resources::postgres::{ident, text};
 
 /// An SQL file that runs once a content in a PostgreSQL database.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct SqlScript {
     pub digest: String,
     /// What runs.
     pub text: String,
+    /// Who makes what it makes, so that it belongs to them; `None`: the superuser.
+    pub role: Option<String>,
 }
 
 /// A script that says this in a comment before its first statement runs outside a transaction.
@@ -39,7 +41,7 @@ impl Kind for SqlScript {
         Ok(Some(SqlScript {
             name: self.name.clone(),
             digest: text(row, "digest")?.to_owned(),
-            text: String::new(),
+            ..SqlScript::default()
         }))
     }
 
@@ -91,7 +93,7 @@ impl Kind for SqlScript {
 impl SqlScript {
     fn in_transaction(&self) -> bool {
         !self
-            .text
+            .bare()
             .lines()
             .map(str::trim)
             .take_while(|line| line.is_empty() || line.starts_with("--"))
@@ -100,9 +102,19 @@ impl SqlScript {
 
     /// What follows must not become part of its last comment or of a statement that lacks its semicolon.
     fn statements(&self) -> String {
-        let text = self.text.trim_start_matches('\u{feff}').trim_end();
-        let end = if text.ends_with(';') { "\n" } else { "\n;\n" };
-        format!("{text}{end}")
+        let text = self.bare().trim_end();
+        let last = text.lines().next_back().unwrap_or_default();
+        let ended = last.ends_with(';') && !last.contains("--");
+        let end = if ended { "\n" } else { "\n;\n" };
+        match &self.role {
+            None => format!("{text}{end}"),
+            Some(role) => format!("SET ROLE {};\n{text}{end}RESET ROLE;\n", ident(role)),
+        }
+    }
+
+    /// Without the mark that some editors put before a text.
+    fn bare(&self) -> &str {
+        self.text.trim_start_matches('\u{feff}')
     }
 }
 
@@ -111,6 +123,7 @@ fn short(digest: &str) -> &str {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::command::Do;
@@ -120,6 +133,7 @@ mod tests {
             name: "sql/01.sql".to_owned(),
             digest: crate::secret::sha256(text),
             text: text.to_owned(),
+            role: None,
         }
     }
 
@@ -146,6 +160,16 @@ mod tests {
         assert_eq!(fields[0].from.as_deref(), Some("ran with another content (01234567)"));
         assert_eq!(sent(&wanted, found.as_ref()), ("SELECT 1;\n".to_owned(), true));
         assert!(wanted.read(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_script_runs_as_the_owner_even_without_its_last_semicolon() {
+        let owned = SqlScript {
+            role: Some("django_user".to_owned()),
+            ..script("\u{feff}-- provision: no-transaction\nSELECT 1 -- one")
+        };
+        let text = "SET ROLE \"django_user\";\n-- provision: no-transaction\nSELECT 1 -- one\n;\nRESET ROLE;\n";
+        assert_eq!(sent(&owned, None), (text.to_owned(), false));
     }
 
     #[test]

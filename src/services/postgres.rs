@@ -1,14 +1,13 @@
 //! `[postgres.NAME]`: a PostgreSQL server, its settings, roles, databases, grants and init scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::command::{Dialect, Place, Server, Text};
 use crate::declaration::{Entry, Environment, Key, Node, Table, Type};
 use crate::error::{Problem, did_you_mean};
-use crate::quote::{self, identifier};
+use crate::quote;
 use crate::resource::{Id, Probe, Resource, Thing};
 use crate::resources::container::{Container, Health, Mount};
 use crate::resources::image::Build;
@@ -495,20 +494,12 @@ impl Inside<'_, '_> {
                 continue;
             };
             let name = script_name(self.project.environment, path);
-            let mut run = String::new();
-            // What it makes belongs to the database's owner, as if the application had made it.
-            if let Some(owner) = owner {
-                let _ = writeln!(run, "SET ROLE {};", identifier(Dialect::Postgres, owner));
-            }
-            let _ = writeln!(run, "{}", text.trim_end());
-            if owner.is_some() {
-                run.push_str("RESET ROLE;\n");
-            }
             let thing = SqlScript {
                 name: name.clone(),
                 digest: sha256(text.as_bytes()),
-                text: run,
-                ..SqlScript::default()
+                text: text.to_string(),
+                // What it makes belongs to the database's owner, as if the application had made it.
+                role: owner.map(str::to_owned),
             };
             let mut resource = self
                 .resource(

@@ -247,6 +247,7 @@ fn exit_codes(plan: &Plan, detailed: bool) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -279,7 +280,7 @@ mod tests {
                 "impact": "none", "origin": "default", "moved": "machine",
             })
         );
-        assert_eq!(json["summary"]["create"], 4);
+        assert_eq!(json["summary"]["create"], 5);
         assert_eq!(json["exit_codes"], serde_json::json!([4, 2]));
     }
 

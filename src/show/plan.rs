@@ -71,8 +71,16 @@ fn body(head: &Head<'_>, plan: &Plan) -> String {
         .iter()
         .filter(|change| refused.contains(&change.id) || !folded.contains(&change.id))
         .collect();
-    let width = width(listed.iter().map(|change| change.id.as_str()), 44);
+    let (files, listed): (Vec<&Change>, Vec<&Change>) = listed
+        .into_iter()
+        .partition(|change| !head.verbose && is_new_file(change) && !refused.contains(&change.id));
+    let width = width(listed.iter().map(|change| change.id.as_str()), 60);
     let mut out = String::new();
+    if !files.is_empty() {
+        let symbol = head.paint.green("+");
+        let what = pad(&count(files.len(), "generated file"), width);
+        out.push_str(&format!("  {symbol} {what}  create\n"));
+    }
     for change in &listed {
         out.push_str(&line(head, change, width, refused.contains(&change.id)));
         out.push_str(&fields(head, change));
@@ -100,6 +108,11 @@ fn body(head: &Head<'_>, plan: &Plan) -> String {
         out.push_str(&format!("  {} {}\n", head.paint.dim("note:"), clean(note)));
     }
     out
+}
+
+/// Generated files are many and alike; one that is made is only counted, one that changes is named.
+fn is_new_file(change: &Change) -> bool {
+    change.action == Action::Create && change.place == Place::Folder
 }
 
 /// What lies inside a container and is not listed for itself.
@@ -195,6 +208,11 @@ fn words(change: &Change) -> String {
                 false => format!("create: {highlights}"),
             }
         }
+        // What does not run has nobody to cut off: what is done says more than what it costs.
+        (Action::Update, _) if is_down(change) => {
+            let says = change.steps.first().map(|step| clean(&step.says));
+            format!("update: {}", says.unwrap_or_default())
+        }
         (Action::Update, Impact::None) => "update, no downtime".to_owned(),
         (Action::Update, Impact::Reload) => {
             "update, the server reads its settings again".to_owned()
@@ -212,6 +230,14 @@ fn words(change: &Change) -> String {
         words.push_str(&format!(", {reason}"));
     }
     words
+}
+
+fn is_down(change: &Change) -> bool {
+    !change.steps.is_empty()
+        && change
+            .fields
+            .iter()
+            .any(|difference| difference.field.name == "state")
 }
 
 /// What is worth saying of a thing that is made: how an image is had, which ports are opened.
@@ -454,6 +480,8 @@ pub(crate) mod tests {
             reason: "`ivr` is down".to_owned(),
             ..change(id, action)
         };
+        let mut file = change("file.docker-compose.yml", Action::Create);
+        file.place = Place::Folder;
         let mut gone = change("postgres_role.analytics:old", Action::Remove);
         gone.reason = "no longer declared".to_owned();
         let mut lost = change("postgres_role.analytics:odd", Action::Unknown);
@@ -467,6 +495,7 @@ pub(crate) mod tests {
                 inside("mariadb_user.ivr:b@%", Action::Create, true),
                 inside("mariadb_database.ivr:iact_ivr", Action::Create, true),
                 inside("mariadb_grant.ivr:a@%", Action::Wait, false),
+                file,
                 gone,
                 lost,
             ],
@@ -495,6 +524,7 @@ pub(crate) mod tests {
             "\
 iact local, Docker engine at /var/run/docker.sock
 
+  + 1 generated file                     create
   ~ postgres_role.analytics:django_user  update, no downtime
       password           differs         local.toml:24   changed on the machine
       connection_limit   7 -> no limit   default         changed on the machine
@@ -507,7 +537,7 @@ iact local, Docker engine at /var/run/docker.sock
   ? postgres_role.analytics:odd          unknown: permission denied
   kept: volume.iact_old_data holds data and is no longer declared; `--destroy-data=volume.iact_old_data` removes it
 
-9 changes: 4 create, 1 update, 1 recreate, 1 remove, 1 waits, 1 unknown. 17 as wanted. Apply with `provision apply local`.
+10 changes: 5 create, 1 update, 1 recreate, 1 remove, 1 waits, 1 unknown. 17 as wanted. Apply with `provision apply local`.
 "
         );
     }

@@ -20,14 +20,14 @@ pub fn done(report: &Report, time: Duration) -> String {
 /// What failed and why, what is done, what is not and what nobody knows, and the one next command. Empty if all is well.
 pub fn troubles(report: &Report, next: &str, paint: Paint) -> String {
     let mut out = String::new();
-    for (id, trouble) in &report.failed {
-        out.push_str(&one("failed", id, trouble, paint));
-    }
-    for (id, trouble) in &report.unknown {
-        out.push_str(&one("may or may not have happened", id, trouble, paint));
-    }
-    for (id, trouble) in &report.unhealthy {
-        out.push_str(&one("was applied, but does not work", id, trouble, paint));
+    for (what, troubles) in [
+        ("failed", &report.failed),
+        ("may or may not have happened", &report.unknown),
+        ("was applied, but does not work", &report.unhealthy),
+    ] {
+        for (ids, trouble) in alike(troubles) {
+            out.push_str(&one(what, &ids, trouble, paint));
+        }
     }
     for (id, field) in &report.unsettled {
         let message = format!("`{id}` was changed, but its {field} still differs when asked again");
@@ -64,8 +64,23 @@ pub fn troubles(report: &Report, next: &str, paint: Paint) -> String {
     out
 }
 
-fn one(what: &str, id: &Id, trouble: &Trouble, paint: Paint) -> String {
-    let message = format!("`{id}` {what}: {}", trouble.message);
+/// The same trouble of many is told once.
+fn alike(troubles: &[(Id, Trouble)]) -> Vec<(Vec<&str>, &Trouble)> {
+    let mut told: Vec<(Vec<&str>, &Trouble)> = Vec::new();
+    for (id, trouble) in troubles {
+        let same = |other: &&mut (Vec<&str>, &Trouble)| {
+            other.1.message == trouble.message && other.1.log == trouble.log
+        };
+        match told.iter_mut().find(same) {
+            Some((ids, _)) => ids.push(id.as_str()),
+            None => told.push((vec![id.as_str()], trouble)),
+        }
+    }
+    told
+}
+
+fn one(what: &str, ids: &[&str], trouble: &Trouble, paint: Paint) -> String {
+    let message = format!("{} {what}: {}", names(ids, 3), trouble.message);
     let mut out = failure::error(&message, &[], paint);
     for line in &trouble.log {
         out.push_str(&format!("  {} {}\n", paint.dim("|"), clean(line)));
@@ -135,6 +150,24 @@ error: `container.ivr` failed: wait until it is healthy: it exited with 1
   not done: `container.iact`
   next:     `provision apply local` looks again and does what is left
 "
+        );
+    }
+
+    #[test]
+    fn the_same_trouble_of_many_is_told_once() {
+        let silent = Trouble {
+            log: Vec::new(),
+            ..trouble()
+        };
+        let ids = ["image.a", "image.b", "image.c", "image.d"];
+        let report = Report {
+            failed: ids.map(|id| (Id::parse(id), silent.clone())).to_vec(),
+            ..Report::default()
+        };
+        let text = troubles(&report, "x", Paint::default());
+        assert!(
+            text.starts_with("error: `image.a`, `image.b`, `image.c` and 1 more failed: wait"),
+            "{text}"
         );
     }
 

@@ -159,9 +159,9 @@ impl Asking<'_> {
         came: Vec<(String, Answer)>,
         missing: &str,
     ) {
-        let mut came: HashMap<String, Answer> = came.into_iter().collect();
+        let came: HashMap<String, Answer> = came.into_iter().collect();
         for question in self.questions(database.is_none()) {
-            let answer = came.remove(question.name);
+            let answer = came.get(question.name).cloned();
             let answer = answer.unwrap_or_else(|| Answer::Unreadable(missing.to_owned()));
             answers.put(self.place(database), question.name, answer);
         }

@@ -19,8 +19,28 @@ pub(super) fn clean(text: &str, most: usize) -> String {
     shown
 }
 
+/// A text without the sequences that colour it on a terminal.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, sequence)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        let parameters = sequence.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        match parameters.strip_prefix('m') {
+            Some(after) => rest = after,
+            None => {
+                plain.push_str("\u{1b}[");
+                rest = sequence;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
 /// Lines of a log, each made fit to be shown, the last `most` of them.
 pub(super) fn last_lines(text: &str, most: usize) -> Vec<String> {
+    let text = plain(text);
     let lines: Vec<_> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
@@ -54,5 +74,6 @@ mod tests {
         let shown = clean("a\x1b[31m\u{9b}2J\r\nb\u{202e}c\u{7}", 100);
         assert_eq!(shown, "a\\u{1b}[31m\\u{9b}2J  b\\u{202e}c\\u{7}");
         assert_eq!(clean("abcdef", 3), "abc…");
+        assert_eq!(plain("\x1b[91ma\x1b[0m\x1b[2Jb\x1b["), "a\x1b[2Jb\x1b[");
     }
 }

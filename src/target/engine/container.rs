@@ -36,7 +36,7 @@ impl Engine {
         new: New<'_>,
         hash: impl Future<Output = Option<String>>,
     ) -> Result<(), Trouble> {
-        let mut body: ContainerCreateBody = body_of(new.body)?;
+        let mut body: ContainerCreateBody = body_of(&with_port_map(new.body))?;
         let project = body
             .labels
             .as_ref()
@@ -224,6 +224,21 @@ impl Engine {
             Err(error) => Err(trouble("find the image of the container", &error)),
         }
     }
+}
+
+/// A body whose exposed ports are a list, as the API's own map.
+fn with_port_map(body: &Value) -> Value {
+    let mut body = body.clone();
+    if let Some(Value::Array(ports)) = body.get("ExposedPorts") {
+        let map = ports.iter().filter_map(|port| {
+            Some((
+                port.as_str()?.to_owned(),
+                Value::Object(serde_json::Map::new()),
+            ))
+        });
+        body["ExposedPorts"] = Value::Object(map.collect());
+    }
+    body
 }
 
 /// Where no Compose says its hash: one of our own. Secrets are in it only by their digest.

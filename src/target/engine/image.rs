@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use super::{Engine, is_missing, trouble, words};
 use crate::command::Text;
 use crate::error::Kind;
-use crate::target::say::{clean, last_lines};
+use crate::target::say::{clean, last_lines, plain};
 use crate::target::{Trouble, context};
 
 type Talk<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -107,7 +107,7 @@ impl Engine {
                     &log,
                 ));
             }
-            let text = piece.stream.or(piece.status).unwrap_or_default();
+            let text = plain(&piece.stream.or(piece.status).unwrap_or_default());
             if let Some(line) = text.lines().rev().find(|line| !line.trim().is_empty()) {
                 talk(&clean(line, 200));
             }
@@ -259,7 +259,7 @@ async fn listen(stderr: tokio::process::ChildStderr, talk: Talk<'_>) -> String {
     let mut log = String::new();
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let line = clean(&line, 300);
+        let line = clean(&plain(&line), 300);
         if !line.is_empty() {
             talk(&line);
             log.push_str(&line);
