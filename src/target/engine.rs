@@ -25,6 +25,8 @@ pub(super) use exec::{Exec, NotRun, Ran, Side};
 pub(super) struct Engine {
     docker: Docker,
     address: String,
+    /// Three images may want the same bare Debian at once: the first makes it.
+    bootstrapping: tokio::sync::Mutex<()>,
 }
 
 /// A container as the engine lists it.
@@ -111,7 +113,11 @@ impl Engine {
         let docker = Docker::connect_with_unix(&path, 3600, bollard::API_DEFAULT_VERSION)
             .map_err(|error| unreachable(&address, &error))?;
         match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
-            Ok(Ok(docker)) => Ok(Engine { docker, address }),
+            Ok(Ok(docker)) => Ok(Engine {
+                docker,
+                address,
+                bootstrapping: tokio::sync::Mutex::new(()),
+            }),
             Ok(Err(error)) => Err(unreachable(&address, &error)),
             Err(_) => Err(Failure::new(
                 Kind::Unreachable,
