@@ -285,7 +285,7 @@ impl<'a> Follow<'a> {
                 self.said.clear();
             }
             ["moved", _] => self.moved = true,
-            ["done", at, rest @ ..] if matches!(rest, [] | ["done"]) => {
+            ["done", at] | ["done", at, "done"] => {
                 // Only the step whose turn it is can be done.
                 let at = at.parse().ok();
                 if at.is_some() && at == self.next {

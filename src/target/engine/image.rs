@@ -247,7 +247,7 @@ async fn debian(suite: &str, scratch: &std::path::Path, talk: Talk<'_>) -> Resul
 
 /// Unpacks mmdebstrap, one Perl program, into a folder of ours: nothing is installed, and the machine's own lists of packages
 /// stay as they are.
-async fn fetched(scratch: &std::path::Path) -> Result<std::path::PathBuf, Trouble> {
+async fn fetched(scratch: &std::path::Path) -> Result<PathBuf, Trouble> {
     const SCRIPT: &str = "set -eu; cd \"$1\"; mkdir -p lists/partial cache/archives/partial; \
          apt() { apt-get -q -o Dir::State::Lists=\"$PWD/lists\" -o Dir::Cache=\"$PWD/cache\" -o Debug::NoLocking=1 \"$@\"; }; \
          apt update; apt download mmdebstrap; dpkg-deb -x mmdebstrap_*.deb unpacked";
