@@ -139,7 +139,10 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         report.record = Some(after.settled.clone());
         settle(&after, &mut report);
         if failed {
-            report.not_done.extend(waiting);
+            let left = after.changes.iter().map(|change| &change.id);
+            report
+                .not_done
+                .extend(left.filter(|id| waiting.contains(*id)).cloned());
             break;
         }
         refuse(&after, &waiting, &mut report);

@@ -99,7 +99,7 @@ fn ports_are_free(look: &Look<'_>) -> Vec<Refusal> {
                 ),
                 hints: vec![format!(
                     "stop the holder, or choose another `listen` ({}) or `auto_correct = true`",
-                    resource.origin("port").short()
+                    resource.origin(&format!("port {}", port.inside)).short()
                 )],
             });
         }

@@ -2,6 +2,16 @@
 //!
 //! The map of the house, in reading order; imports run upwards only.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )
+)]
+
 // values
 pub mod command;
 pub mod declaration;

@@ -168,7 +168,7 @@ pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Pl
         judging,
         changed: HashMap::new(),
         fresh: HashSet::new(),
-        created_volumes: HashSet::new(),
+        created: HashSet::new(),
     };
     for resource in resources {
         judge.resource(resource, &mut plan);
@@ -217,12 +217,16 @@ struct Judge<'a> {
     changed: HashMap<Id, bool>,
     /// Containers whose data volume is new: their first start makes everything inside.
     fresh: HashSet<Id>,
-    created_volumes: HashSet<Id>,
+    created: HashSet<Id>,
 }
 
 impl Judge<'_> {
     fn resource(&mut self, resource: &Resource, plan: &mut Plan) {
         let change = match find(&resource.thing, &resource.place, self.answers) {
+            // The server-wide ledger outlives a database, what its scripts made does not.
+            Found::There(_) if self.gone_with_its_database(resource) => {
+                self.compare(resource, None, plan)
+            }
             Found::There(found) => self.compare(resource, Some(&found), plan),
             Found::Absent => self.compare(resource, None, plan),
             Found::Down(_) if resource.needs.iter().any(|need| self.fresh.contains(need)) => {
@@ -242,8 +246,8 @@ impl Judge<'_> {
             plan.as_wanted += 1;
             return;
         };
-        if change.action == Action::Create && matches!(resource.thing, Thing::Volume(_)) {
-            self.created_volumes.insert(resource.id.clone());
+        if change.action == Action::Create {
+            self.created.insert(resource.id.clone());
         }
         if change.action == Action::Create && matches!(resource.thing, Thing::Container(_)) {
             let volumes: Vec<_> = resource
@@ -251,11 +255,7 @@ impl Judge<'_> {
                 .iter()
                 .filter(|need| need.kind() == "volume")
                 .collect();
-            if !volumes.is_empty()
-                && volumes
-                    .iter()
-                    .all(|volume| self.created_volumes.contains(*volume))
-            {
+            if !volumes.is_empty() && volumes.iter().all(|volume| self.created.contains(*volume)) {
                 self.fresh.insert(resource.id.clone());
             }
         }
@@ -265,6 +265,17 @@ impl Judge<'_> {
         self.changed
             .insert(resource.id.clone(), change.action == Action::Wait);
         plan.changes.push(change);
+    }
+
+    fn gone_with_its_database(&self, resource: &Resource) -> bool {
+        let Thing::MariadbScript(script) = &resource.thing else {
+            return false;
+        };
+        let Place::Sql(server, _) = &resource.place else {
+            return false;
+        };
+        let database = Id::new("mariadb_database", &server.service, &script.database);
+        self.created.contains(&database)
     }
 
     fn unseen(&self, resource: &Resource, action: Action, why: String) -> Change {

@@ -300,6 +300,7 @@ impl Kind for Container {
         let name = found.map(|f| if f.name == self.old_name() { self.name.clone() } else { f.name.clone() });
         let state = live.map(|live| match live.state.as_str() {
             "exited" => format!("exited with {}", live.exit_code),
+            "running" if live.health == "unhealthy" => "running, unhealthy".to_owned(),
             other => other.to_owned(),
         });
         let image = found.map(|f| if live.is_some_and(|l| l.outdated) { "an older one".to_owned() } else { f.image.clone() });

@@ -356,12 +356,12 @@ fn scripts(
             digest: sha256(text.as_bytes()),
             text: text.to_string(),
             database: database.to_owned(),
-            ..MariadbScript::default()
         };
         let mut one = resource("mariadb_script", &script, thing.into())
             .from("", item.origin.clone())
             .from("content", item.origin.clone());
         one.needs.append(&mut before);
+        one.needs.push(Id::new("mariadb_database", name, database));
         before.push(Id::new("mariadb_script", name, &script));
         made.push(one);
     }
