@@ -283,17 +283,21 @@ fn yaml(value: &Value) -> Result<String, Error> {
             "a value cannot be written as YAML",
         )
     };
-    if let Some(text) = value.as_str().filter(|text| text.contains(unprintable)) {
-        return serde_json::to_string(text)
-            .map(|json| escaped(&json))
-            .map_err(|error| failed(error.to_string()));
-    }
     let json = value.as_str().map_or_else(
         || serde_json::to_value(value).unwrap_or_default(),
         serde_json::Value::from,
     );
     let text = serde_saphyr::to_string(&json).map_err(|error| failed(error.to_string()))?;
-    Ok(text.trim_end_matches('\n').to_owned())
+    let text = text.trim_end_matches('\n');
+    // Block forms, which are for many lines and for long ones, do not fit behind a key; JSON's strings are YAML's too.
+    if text.contains('\n')
+        || value
+            .as_str()
+            .is_some_and(|text| text.contains(unprintable))
+    {
+        return Ok(escaped(&json.to_string()));
+    }
+    Ok(text.to_owned())
 }
 
 /// What YAML does not take as it is, or takes for the end of a line.
