@@ -12,3 +12,4 @@ mod environment_cases;
 mod house;
 mod lab;
 mod live;
+mod readme;

@@ -50,7 +50,7 @@ pub static TABLE: Table = Table {
         Key::new(
             "pull",
             Type::Word(&["auto", "always", "never"]),
-            "As for PostgreSQL, for the base image.",
+            "Where its base image comes from, as for PostgreSQL.",
         )
         .default("\"auto\""),
         Key::new(

@@ -45,7 +45,7 @@ pub static TABLE: Table = Table {
         Key::new(
             "pull",
             Type::Word(&["auto", "always", "never"]),
-            "As for PostgreSQL.",
+            "Where its image comes from, as for PostgreSQL.",
         )
         .default("\"auto\""),
         Key::new(
@@ -56,7 +56,7 @@ pub static TABLE: Table = Table {
         Key::new(
             "init",
             Type::List(&Type::Path),
-            "SQL files (globs allowed), each run once a content, remembered in the server itself.",
+            "SQL files (globs allowed), each run once and once more when its content changes; remembered in the server itself.",
         ),
         Key::new(
             "init_database",
