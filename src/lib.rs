@@ -46,6 +46,16 @@
 //! table. A key of the environment file is one row of a [`declaration::Table`]: the reader, *did you mean*, the JSON Schema and
 //! the reference in the README follow.
 
+#![cfg_attr(
+    test,
+    expect(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )
+)]
+
 // values
 pub mod command;
 pub mod declaration;

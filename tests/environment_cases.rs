@@ -269,38 +269,33 @@ fn secrets_are_had_or_all_named() {
 }
 
 #[test]
-fn large_files_load_fast_and_linearly() {
+fn large_files_load_linearly() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
+    // Abstract: the time of reading and checking, not of expanding.
+    let head = "[environment]\nabstract = true\n[vars]\nx = 'y'\n";
     let mut parents = Vec::new();
     for file in 0..10 {
-        let mut text = "[environment]\nproject = 'iact'\n[vars]\nx = 'y'\n".to_owned();
+        let mut text = head.to_owned();
         for n in 0..10_000 {
             let _ = write!(
                 text,
-                "[postgres.db{file}.role.role_{n}]\npassword = 'secret{n}'\nconnection_limit = {}\n",
-                n % 100
+                "[postgres.db{file}.role.role_{n}]\npassword = 'secret{n}'\nvalid_until = '{{{{ vars.x }}}}'\n"
             );
         }
         assert!(text.len() < 1024 * 1024);
-        write(dir, &format!("p{file}.toml"), text + "[environment2]\n");
+        write(dir, &format!("p{file}.toml"), text);
         parents.push(format!("'p{file}.toml'"));
     }
-    write(
-        dir,
-        "ten.toml",
-        format!("extends = [{}]", parents.join(",")),
-    );
-    // An unknown table at the end: this is the time of reading and checking, not of expanding.
+    let ten = format!("extends = [{}]\n{head}", parents.join(","));
+    write(dir, "ten.toml", ten);
     let time = |name: &str| {
         let begun = Instant::now();
-        assert!(environment::load(dir, name).is_err());
+        let environment = environment::load(dir, name).unwrap();
+        assert!(environment.tree.get("postgres").is_some());
         begun.elapsed()
     };
     let one = (0..3).map(|_| time("p0")).min().unwrap();
     let ten = time("ten");
-    assert!(ten < one * 25, "one {one:?}, ten {ten:?}");
-    if std::env::var_os("TIMES").is_some() {
-        assert_eq!(format!("one {one:?}, ten {ten:?}"), "");
-    }
+    assert!(ten < one * 30, "one {one:?}, ten {ten:?}");
 }

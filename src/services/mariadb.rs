@@ -356,7 +356,6 @@ fn scripts(
             digest: sha256(text.as_bytes()),
             text: text.to_string(),
             database: database.to_owned(),
-            ..MariadbScript::default()
         };
         let mut one = resource("mariadb_script", &script, thing.into())
             .from("", item.origin.clone())

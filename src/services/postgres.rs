@@ -420,7 +420,6 @@ impl Inside<'_, '_> {
                 encoding: text("encoding"),
                 locale: text("locale"),
                 connection_limit: node.int("connection_limit").unwrap_or(-1),
-                ..PostgresDatabase::default()
             };
             let owner = thing
                 .owner

@@ -13,7 +13,10 @@ use crate::secret::sha256;
 
 /// The hashes of the Compose file as it last was, by service; asked once a content.
 #[derive(Default)]
-pub(super) struct Hashes(Mutex<Option<(String, Arc<HashMap<String, String>>)>>);
+pub(super) struct Hashes(Mutex<Option<(String, ByService)>>);
+
+/// The hash of every service.
+type ByService = Arc<HashMap<String, String>>;
 
 impl Hashes {
     /// The hash of a service; `None` where there is no Compose v2 or it does not know the service.

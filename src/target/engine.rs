@@ -25,6 +25,8 @@ pub(super) use exec::{Exec, NotRun, Ran, Side};
 pub(super) struct Engine {
     docker: Docker,
     address: String,
+    /// Three images may want the same bare Debian at once: the first makes it.
+    bootstrapping: tokio::sync::Mutex<()>,
 }
 
 /// A container as the engine lists it.
@@ -111,7 +113,11 @@ impl Engine {
         let docker = Docker::connect_with_unix(&path, 3600, bollard::API_DEFAULT_VERSION)
             .map_err(|error| unreachable(&address, &error))?;
         match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
-            Ok(Ok(docker)) => Ok(Engine { docker, address }),
+            Ok(Ok(docker)) => Ok(Engine {
+                docker,
+                address,
+                bootstrapping: tokio::sync::Mutex::new(()),
+            }),
             Ok(Err(error)) => Err(unreachable(&address, &error)),
             Err(_) => Err(Failure::new(
                 Kind::Unreachable,
@@ -162,6 +168,12 @@ impl Engine {
             .iter()
             .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         value.filter(|value| !value.is_empty()).map(str::to_owned)
+    }
+
+    /// Whether a container runs.
+    pub async fn is_running(&self, container: &str) -> bool {
+        let inspect = self.docker.inspect_container(container, None).await;
+        inspect.is_ok_and(|inspect| inspect.state.and_then(|state| state.running) == Some(true))
     }
 
     /// The address of a container on the first network where it has one.

@@ -2,6 +2,8 @@
 
 use super::frames::{frames, rows};
 use super::say::clean;
+use std::time::Duration;
+
 use crate::command::{Answer, Ask, Dialect, Question, SqlStep, Text};
 use crate::ledger;
 use crate::quote::identifier;
@@ -42,8 +44,9 @@ pub(super) const LOOKING: &str = "SET SESSION max_statement_time = 15, lock_wait
     sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
 
 /// A session that changes things.
-pub(super) fn changing(seconds: u64) -> String {
-    format!("SET SESSION max_statement_time = {seconds}")
+pub(super) fn changing(left: Duration) -> String {
+    let most = left.as_secs_f64().clamp(0.001, 31_536_000.0);
+    format!("SET SESSION max_statement_time = {most:.3}")
 }
 
 /// The databases that are there.
@@ -52,7 +55,7 @@ const DATABASES_NAME: &str = "provision databases";
 
 /// A sheet, and the line on which each question begins.
 pub(super) fn sheet(nonce: &str, questions: &[Question]) -> (String, Vec<usize>) {
-    let mut text = format!("SELECT CONCAT('{nonce} hello ', @@GLOBAL.skip_networking + 0);\n");
+    let mut text = format!("SELECT CONCAT('{nonce} hello ', IF(@@skip_networking, 1, 0));\n");
     let mut lines = Vec::new();
     let mut ask = |name: &str, query: &str| {
         lines.push(text.matches('\n').count() + 1);

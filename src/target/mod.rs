@@ -140,8 +140,8 @@ impl Target {
             match (what, place) {
                 (Do::Write(file), _) => folder::write(&self.folder, file).await,
                 (Do::Unlink(path), _) => folder::unlink(&self.folder, path).await,
-                (Do::Engine(action), _) => self.engine_action(action, talk).await,
-                (Do::Restart, Place::Sql(server, _)) => self.restart(server).await,
+                (Do::Engine(action), _) => self.engine_action(action, deadline, talk).await,
+                (Do::Restart, Place::Sql(server, _)) => self.restart(server, deadline).await,
                 (Do::Restart, _) => Err(Trouble::failed("there is no server to restart")),
                 (Do::Sql { text, transaction }, Place::Sql(server, database)) => {
                     let step = SqlStep {
@@ -252,10 +252,10 @@ impl Target {
         }
     }
 
-    async fn restart(&self, server: &Server) -> Result<(), Trouble> {
+    async fn restart(&self, server: &Server, deadline: Duration) -> Result<(), Trouble> {
         let container = self.running(&server.service).await?;
         self.engine.restart(&container).await?;
-        self.engine.wait_healthy(&container).await?;
+        self.engine.wait_healthy(&container, deadline).await?;
         databases::wait_until_it_answers(&self.engine, &self.logins, server, &container).await
     }
 }

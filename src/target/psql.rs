@@ -2,6 +2,8 @@
 
 use super::frames::{Frame, frames, rows};
 use super::say::clean;
+use std::time::Duration;
+
 use crate::command::{Answer, Dialect, Question, SqlStep};
 use crate::ledger;
 use crate::quote::{identifier, literal};
@@ -173,11 +175,9 @@ fn one_answer(frames: &[Frame<'_>], at: usize, name: &str) -> Option<Answer> {
 }
 
 /// Settings of a session that changes things.
-pub(super) fn changing(seconds: u64) -> String {
-    format!(
-        "-c client_min_messages=warning -c statement_timeout={}",
-        seconds.saturating_mul(1000)
-    )
+pub(super) fn changing(left: Duration) -> String {
+    let most = left.as_millis().clamp(1, 2_000_000_000);
+    format!("-c client_min_messages=warning -c statement_timeout={most}")
 }
 
 /// Steps as one stream; what happens is told on stderr, which nobody buffers.
@@ -214,8 +214,13 @@ pub(super) fn steps(nonce: &str, steps: &[(usize, &SqlStep)]) -> crate::command:
         text.push_str(before);
         text.append(step.text.clone());
         // A statement of our own in the same transaction: it fails where the text before it failed or did not end.
+        text.push_str(if wants_end(&step.text.shown()) {
+            "\n;\n"
+        } else {
+            "\n"
+        });
         text.push_str(&format!(
-            "\n;\n\\set ON_ERROR_STOP on\nSELECT current_database() <> {} AS provision_moved \\gset\n\
+            "\\set ON_ERROR_STOP on\nSELECT current_database() <> {} AS provision_moved \\gset\n\
              \\if :provision_moved\n\\warn {nonce} moved {at}\n\\quit\n\\endif\n",
             literal(Dialect::Postgres, database)
         ));
@@ -233,6 +238,14 @@ pub(super) fn steps(nonce: &str, steps: &[(usize, &SqlStep)]) -> crate::command:
         ));
     }
     text
+}
+
+/// Whether a text may end with a statement that is not ended. A semicolon too many is harmless, but straight after the data of a
+/// COPY it makes `psql` end without a word.
+fn wants_end(text: &str) -> bool {
+    let is_noise = |line: &&str| line.is_empty() || line.starts_with("--");
+    let last = text.lines().map(str::trim).rfind(|line| !is_noise(line));
+    last.is_some_and(|line| !line.ends_with(';') && !line.starts_with('\\'))
 }
 
 /// What a server said about a statement that failed, without excerpts of the statement.
@@ -325,6 +338,20 @@ mod tests {
             text.contains("\\connect \"a\"\"b'c\"\n") && text.contains("datname = E'a\"b''c'"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn only_an_open_end_is_ended() {
+        for text in ["SELECT 1", "SELECT 1; -- x", "SELECT 1 -- x\n"] {
+            assert!(wants_end(text), "{text}");
+        }
+        for text in [
+            "",
+            "SELECT 1;\n-- x\n\n",
+            "COPY t FROM STDIN;\n1\n\\.\n-- x\n",
+        ] {
+            assert!(!wants_end(text), "{text}");
+        }
     }
 
     #[test]

@@ -3,13 +3,11 @@
 /// A text of a machine on one line, control and direction characters escaped, at most `most` characters.
 pub(super) fn clean(text: &str, most: usize) -> String {
     let mut shown = String::new();
-    let mut count = 0;
-    for c in text.trim().chars() {
+    for (count, c) in text.trim().chars().enumerate() {
         if count >= most {
             shown.push('…');
             break;
         }
-        count += 1;
         match c {
             '\n' | '\r' | '\t' => shown.push(' '),
             c if c.is_control() || is_invisible(c) => shown.extend(c.escape_unicode()),

@@ -69,7 +69,6 @@ impl Stream<'_> {
         let first = group.first().map_or(0, |(at, _)| *at);
         let nonce = nonce().map_err(|why| (first, Trouble::failed(why)))?;
         let left = end.saturating_duration_since(Instant::now());
-        let seconds = left.as_secs().max(1);
         let exec = match self.server.dialect {
             Dialect::Postgres => {
                 let text = psql::steps(&nonce, group).expose();
@@ -77,7 +76,7 @@ impl Stream<'_> {
                     self.container,
                     "postgres",
                     psql::argv(self.login),
-                    psql::env(&psql::changing(seconds)),
+                    psql::env(&psql::changing(left)),
                     text,
                 )
             }
@@ -86,7 +85,7 @@ impl Stream<'_> {
                 client(
                     self.container,
                     "0",
-                    mariadb::argv(self.login, false, &mariadb::changing(seconds)),
+                    mariadb::argv(self.login, false, &mariadb::changing(left)),
                     mariadb::env(),
                     text,
                 )
@@ -120,11 +119,10 @@ impl Stream<'_> {
             }
             Ok(Err(NotRun::Refused(why))) => Trouble::failed(why),
             Ok(Err(NotRun::Broken(why))) => Trouble::unknown(why),
-            Ok(Ok(_)) => self.said(
-                &follow,
-                step.is_some_and(|step| step.text.is_secret()),
-                group,
+            Ok(Ok(_)) if !self.engine.is_running(self.container).await => Trouble::unknown(
+                format!("`{}` stopped in the middle of it", self.server.service),
             ),
+            Ok(Ok(_)) => self.said(&follow, step, group),
         };
         Err((at, trouble))
     }
@@ -137,7 +135,13 @@ impl Stream<'_> {
     }
 
     /// Why the stream ended before its end.
-    fn said(&self, follow: &Follow<'_>, secret: bool, group: &[(usize, &SqlStep)]) -> Trouble {
+    fn said(
+        &self,
+        follow: &Follow<'_>,
+        step: Option<&SqlStep>,
+        group: &[(usize, &SqlStep)],
+    ) -> Trouble {
+        let secret = step.is_some_and(|step| step.text.is_secret());
         let stderr = String::from_utf8_lossy(&follow.said);
         if follow.moved {
             return Trouble::failed(
@@ -151,11 +155,15 @@ impl Stream<'_> {
                 .find_map(mariadb::read_error)
                 .map(|error| error.words()),
         };
+        let closed =
+            step.is_none_or(|step| lexer::is_closed(self.server.dialect, &step.text.shown()));
         let Some(message) = message else {
             if follow.began {
-                return Trouble::unknown(
-                    "the client ended without a word; does the text end it, or leave a quote or comment open?",
-                );
+                return Trouble::unknown(if closed {
+                    "the client ended without a word"
+                } else {
+                    "the client ended before the text did: it quits, or leaves a quote or a comment open"
+                });
             }
             let words = stderr
                 .lines()
@@ -174,6 +182,11 @@ impl Stream<'_> {
             "(2006)",
         ];
         let unknown = lost.iter().any(|words| message.contains(words));
+        // What the server stumbled over is then our own text behind it, which tells nobody anything.
+        let ours = ["provision_moved", "unterminated", " near 'ran "];
+        if !closed && ours.iter().any(|words| message.contains(words)) {
+            return Trouble::failed("the text leaves a quote, a comment or a parenthesis open");
+        }
         let message = clean(&redact(message, secret, group), 500);
         if unknown {
             Trouble::unknown(message)
@@ -272,7 +285,7 @@ impl<'a> Follow<'a> {
                 self.said.clear();
             }
             ["moved", _] => self.moved = true,
-            ["done", at, rest @ ..] if matches!(rest, [] | ["done"]) => {
+            ["done", at] | ["done", at, "done"] => {
                 // Only the step whose turn it is can be done.
                 let at = at.parse().ok();
                 if at.is_some() && at == self.next {

@@ -2,6 +2,7 @@
 //! `cargo bench -- pure` leaves out what needs a Docker engine.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,

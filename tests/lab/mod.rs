@@ -31,6 +31,15 @@ pub fn engine() -> bool {
         );
         eprintln!("\n*** SKIPPED: no Docker engine answers, so a live test did not run ***\n");
     }
+    static IMAGES: OnceLock<()> = OnceLock::new();
+    if there {
+        // Once for all tests: two that build the same image would take it from each other's containers.
+        IMAGES.get_or_init(|| {
+            Lab::new("images")
+                .provision(&["render", "local", "--images"])
+                .ends(0);
+        });
+    }
     there
 }
 

@@ -27,6 +27,7 @@ impl Target {
     pub(crate) async fn engine_action(
         &self,
         action: &EngineAction,
+        deadline: std::time::Duration,
         talk: &(dyn Fn(&str) + Send + Sync),
     ) -> Done {
         let engine = &self.engine;
@@ -74,7 +75,7 @@ impl Target {
                 endpoint,
             } => engine.connect_to(container, network, endpoint).await,
             EngineAction::RemoveContainer { name } => engine.stop_and_remove(name).await,
-            EngineAction::WaitHealthy { name } => engine.wait_healthy(name).await,
+            EngineAction::WaitHealthy { name } => engine.wait_healthy(name, deadline).await,
         }
     }
 

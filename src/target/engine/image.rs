@@ -129,6 +129,7 @@ impl Engine {
         suite: &str,
         talk: Talk<'_>,
     ) -> Result<(), Trouble> {
+        let _one_at_a_time = self.bootstrapping.lock().await;
         match self.docker.inspect_image(image).await {
             Ok(_) => return Ok(()),
             Err(error) if is_missing(&error) => {}
@@ -206,13 +207,15 @@ fn until_it_ends<B: From<Vec<u8>> + Send + 'static>(
 /// Starts the program that writes a bare Debian as a tar archive to its stdout.
 async fn debian(suite: &str, scratch: &std::path::Path, talk: Talk<'_>) -> Result<Child, Trouble> {
     let root = is_root().await;
-    let mut command = if on_path("mmdebstrap") {
-        let mut command = Command::new("mmdebstrap");
+    let mmdebstrap = |mut command: Command| {
         command
             .arg("--variant=minbase")
-            .arg(format!("--mode={}", if root { "root" } else { "unshare" }));
-        command.args(["--format=tar", suite, "-"]);
+            .arg(format!("--mode={}", if root { "root" } else { "unshare" }))
+            .args(["--format=tar", suite, "-"]);
         command
+    };
+    let mut command = if on_path("mmdebstrap") {
+        mmdebstrap(Command::new("mmdebstrap"))
     } else if on_path("debootstrap") && root {
         talk("making Debian with debootstrap");
         // It only fills folders, so a constant script packs the folder up; names are its arguments.
@@ -222,6 +225,11 @@ async fn debian(suite: &str, scratch: &std::path::Path, talk: Talk<'_>) -> Resul
             .args(["-c", SCRIPT, "sh", suite])
             .arg(scratch.join("root"));
         command
+    } else if ["apt-get", "dpkg-deb", "perl"].into_iter().all(on_path) {
+        talk("fetching mmdebstrap from Debian's packages, for this once");
+        let mut command = Command::new("perl");
+        command.arg(fetched(scratch).await?);
+        mmdebstrap(command)
     } else {
         let message = "neither the registry nor mmdebstrap is there to make the bare Debian image; install it: sudo apt-get install mmdebstrap";
         return Err(Trouble::failed(message));
@@ -235,6 +243,30 @@ async fn debian(suite: &str, scratch: &std::path::Path, talk: Talk<'_>) -> Resul
         .process_group(0)
         .spawn()
         .map_err(|error| io_trouble("start the program that makes Debian", &error))
+}
+
+/// Unpacks mmdebstrap, one Perl program, into a folder of ours: nothing is installed, and the machine's own lists of packages
+/// stay as they are.
+async fn fetched(scratch: &std::path::Path) -> Result<PathBuf, Trouble> {
+    const SCRIPT: &str = "set -eu; cd \"$1\"; mkdir -p lists/partial cache/archives/partial; \
+         apt() { apt-get -q -o Dir::State::Lists=\"$PWD/lists\" -o Dir::Cache=\"$PWD/cache\" -o Debug::NoLocking=1 \"$@\"; }; \
+         apt update; apt download mmdebstrap; dpkg-deb -x mmdebstrap_*.deb unpacked";
+    let output = Command::new("sh")
+        .args(["-c", SCRIPT, "sh"])
+        .arg(scratch)
+        .stdin(Stdio::null())
+        .env("LC_ALL", "C.UTF-8")
+        .kill_on_drop(true)
+        .process_group(0)
+        .output()
+        .await
+        .map_err(|error| io_trouble("fetch mmdebstrap", &error))?;
+    if output.status.success() {
+        return Ok(scratch.join("unpacked/usr/bin/mmdebstrap"));
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let message = "mmdebstrap, which makes the bare Debian image, cannot be fetched from Debian's packages; install it: sudo apt-get install mmdebstrap";
+    Err(Trouble::failed(message).log(last_lines(&said, LOG)))
 }
 
 fn io_trouble(what: &str, error: &std::io::Error) -> Trouble {

@@ -15,13 +15,16 @@ use crate::target::say::clean;
 const IN_A_ROW: u32 = 2;
 /// How long a container without a check has to stay up.
 const STAYS_UP: Duration = Duration::from_secs(2);
-/// What the caller's deadline is not for: a container that is never healthy ends with its log in the error before that.
-const AT_MOST: Duration = Duration::from_secs(175);
+/// How long one check of ours may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// What is left of a deadline to tell why it was not healthy.
+const TO_TELL: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// Waits until a container is healthy by its own check, or without one stays up.
-    pub(crate) async fn wait_healthy(&self, name: &str) -> Result<(), Trouble> {
+    /// Waits until a container is healthy by its own check, or without one stays up; shortly before the deadline it says why not.
+    pub(crate) async fn wait_healthy(&self, name: &str, deadline: Duration) -> Result<(), Trouble> {
         let begin = Instant::now();
+        let most = deadline.saturating_sub(TO_TELL);
         let mut good = 0;
         let mut said = String::new();
         let mut restarts = None;
@@ -32,7 +35,7 @@ impl Engine {
                 Ok(inspect) => inspect,
                 Err(error) if is_missing(&error) => {
                     return Err(Trouble::failed(
-                        "the container is gone; somebody removed it while it was starting",
+                        "there is no such container any more; somebody removed it",
                     ));
                 }
                 Err(error) => return Err(trouble("look at the container", &error)),
@@ -61,11 +64,14 @@ impl Engine {
                     if word == Some(HealthStatusEnum::UNHEALTHY) {
                         good = 0;
                     }
-                    match self.check_once(&id, argv).await {
+                    let left = most.saturating_sub(begin.elapsed());
+                    match self.check_once(&id, argv, left).await {
                         Ok(()) => good += 1,
                         Err(why) => {
                             good = 0;
-                            said = why;
+                            if !why.is_empty() {
+                                said = why;
+                            }
                         }
                     }
                     if good >= IN_A_ROW {
@@ -73,7 +79,7 @@ impl Engine {
                     }
                 }
             }
-            if begin.elapsed() > AT_MOST {
+            if begin.elapsed() > most {
                 let told = if said.is_empty() {
                     String::new()
                 } else {
@@ -136,7 +142,7 @@ impl Engine {
             .log(self.log_tail(id, 20).await)
     }
 
-    async fn check_once(&self, id: &str, argv: Vec<String>) -> Result<(), String> {
+    async fn check_once(&self, id: &str, argv: Vec<String>, left: Duration) -> Result<(), String> {
         let exec = Exec {
             container: id,
             user: None,
@@ -145,8 +151,10 @@ impl Engine {
             input: Secret::new(""),
             most: 1 << 20,
         };
-        let ran = tokio::time::timeout(Duration::from_secs(15), self.run_to_end(exec)).await;
+        let ran = tokio::time::timeout(left.min(PATIENCE), self.run_to_end(exec)).await;
         match ran {
+            // Cut short by the deadline, it says nothing about the check.
+            Err(_) if left < PATIENCE => Err(String::new()),
             Err(_) => Err("its check takes too long".to_owned()),
             Ok(Err(why)) => Err(why.words()),
             Ok(Ok(ran)) if ran.code == Some(0) => Ok(()),
