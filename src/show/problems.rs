@@ -152,7 +152,7 @@ mod tests {
         assert!(shown.contains("local.toml:1:12"), "{shown}");
         let text = format!("x = '{}'", "y".repeat(300));
         let shown = render(&[Problem::error("no", &origin(&text, 4..8))], false);
-        assert_eq!(shown, "error: no\n --> environments/local.toml:1:5\n\n");
+        assert_eq!(shown, "error: no\n--> environments/local.toml:1:5\n\n");
     }
 
     #[test]
