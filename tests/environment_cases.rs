@@ -299,3 +299,77 @@ fn large_files_load_linearly() {
     let ten = time("ten");
     assert!(ten < one * 30, "one {one:?}, ten {ten:?}");
 }
+
+/// Numbers that look random and are the same every time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+}
+
+#[test]
+fn a_damaged_file_never_shows_its_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let whole = "[environment]\nproject = 'iact'\n[postgres.a.role.b]\npassword = \"hunter2\"\nlogin = true\n\
+        [postgres.a]\nrole.c = { password = 'hunter2', login = true }\n[mariadb.m.user.'u@%']\npassword = '''\nhunter2\n'''\n\
+        [postgres.x.external]\nhost = 'h'\nadmin = 'a'\npassword = { command = ['echo', 'hunter2'] }\n\
+        [forward.f]\nto = 'postgres.a'\nlisten = '127.0.0.1:5'\n";
+    let shards = [
+        "=",
+        "\"",
+        "'",
+        "\n",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ".",
+        "#",
+        "'''",
+        "\"\"\"",
+        "x",
+        "5",
+        "[[",
+        "+",
+        "{{",
+        "\\",
+        "\u{1b}",
+        "\r",
+        "\0",
+        "é",
+        " ",
+        "true",
+        "password = ",
+        "[a]\n",
+        "= ",
+    ];
+    let rounds = std::env::var("ROUNDS").map_or(2000, |rounds| rounds.parse().unwrap());
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut failures = 0;
+    for _ in 0..rounds {
+        let mut text: Vec<char> = whole.chars().collect();
+        for _ in 0..=dice.below(3) {
+            let at = dice.below(text.len());
+            let to = (at + dice.below(4)).min(text.len());
+            let shard = shards[dice.below(shards.len())];
+            text.splice(at..to, shard.chars());
+        }
+        let text: String = text.into_iter().collect();
+        write(dir, "x.toml", &text);
+        if let Err(failure) = environment::load(dir, "x") {
+            failures += 1;
+            let said = failed(&failure);
+            // A piece of it is as bad; a key that holds it is what the damage made of it.
+            let shown = said.contains("hunter") || said.contains("unter2");
+            assert!(!shown, "{said}\n--- of\n{text}");
+        }
+    }
+    assert!(failures > rounds / 3, "the damage does nothing");
+}

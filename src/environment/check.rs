@@ -176,13 +176,16 @@ impl Checker<'_> {
     /// An unknown key; returns the key it was probably meant to be.
     fn unknown(&mut self, name: &str, entry: &RawEntry, table: &Table) -> Option<&'static str> {
         let close = super::close(name, table.keys.iter().map(|key| key.name));
-        let to_secret = close.is_some_and(|close| {
-            let key = table.keys.iter().find(|key| key.name == close);
-            key.is_some_and(|key| holds_secret(&key.of))
-        });
+        // It may be a password whose key is mistyped beyond recognition.
+        let meant = table.keys.iter().find(|key| Some(key.name) == close);
+        let to_secret = match meant {
+            Some(key) => holds_secret(&key.of),
+            None => table.keys.iter().any(|key| holds_secret(&key.of)),
+        };
         if to_secret || suspicious(name, &entry.node) {
             self.book.secrets.push(entry.node.at);
         }
+        self.hide(&entry.node, 0);
         let what = match &entry.node.value {
             RawValue::Table(_) if table.name.is_empty() => "table",
             _ => "key",
@@ -204,6 +207,18 @@ impl Checker<'_> {
         );
         self.book.error(entry.key, message).help = Some(help);
         close
+    }
+
+    /// Hides texts inside a table or list that nothing is known of.
+    fn hide(&mut self, raw: &Raw, depth: usize) {
+        match &raw.value {
+            RawValue::Text(_) if depth > 0 => self.book.secrets.push(raw.at),
+            RawValue::List(items) => items.iter().for_each(|item| self.hide(item, depth + 1)),
+            RawValue::Table(table) => table
+                .values()
+                .for_each(|entry| self.hide(&entry.node, depth + 1)),
+            _ => {}
+        }
     }
 
     /// A value of a type. `key` names it in messages; `key_at` is where that stands.
@@ -384,6 +399,9 @@ impl Checker<'_> {
         if suspicious(key, raw) {
             self.book.secrets.push(raw.at);
         }
+        if matches!(raw.value, RawValue::Table(_)) {
+            self.hide(raw, 0);
+        }
         let is = match (&raw.value, of) {
             (RawValue::Int(number), Type::Int(..)) => number.to_string(),
             (RawValue::Huge, _) => "a number beyond 64 bits".to_owned(),
@@ -558,14 +576,15 @@ fn listed(words: &[&str]) -> String {
 
 /// Whether an unchecked value may hold a secret, by the names it has and by its looks.
 pub(super) fn suspicious(name: &str, raw: &Raw) -> bool {
-    match &raw.value {
-        RawValue::Table(table) => table
-            .iter()
-            .any(|(key, entry)| suspicious_name(key) || suspicious(key, &entry.node)),
-        RawValue::List(items) => items.iter().any(|item| suspicious(name, item)),
-        RawValue::Text(text) => suspicious_name(name) || suspicious_text(text),
-        _ => suspicious_name(name),
-    }
+    suspicious_name(name)
+        || match &raw.value {
+            RawValue::Table(table) => table
+                .iter()
+                .any(|(key, entry)| suspicious(key, &entry.node)),
+            RawValue::List(items) => items.iter().any(|item| suspicious("", item)),
+            RawValue::Text(text) => suspicious_text(text),
+            _ => false,
+        }
 }
 
 fn suspicious_name(name: &str) -> bool {

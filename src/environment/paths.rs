@@ -48,7 +48,10 @@ impl Checker<'_> {
         let help = folder.filter(|_| !text.starts_with('/')).map(|folder| {
             format!("paths are relative to the folder of the file that names them, `{folder}`")
         });
-        let message = format!("`{}` {why}", shorten(text));
+        // A missing quote may have joined it with a password's line.
+        let odd = text.contains(|c: char| c.is_control() || c == '=');
+        let said = if odd { "...".to_owned() } else { shorten(text) };
+        let message = format!("`{said}` {why}");
         self.book.error(at, message).help = help;
     }
 

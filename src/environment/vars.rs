@@ -32,6 +32,9 @@ impl Checker<'_> {
         match template::value(text, &self.names) {
             Ok(rendered) => Some(rendered.text.shown()),
             Err(mistake) => {
+                if text.contains('=') {
+                    self.book.secrets.push(at); // a missing quote may have joined it with a password's line
+                }
                 let words = text.get(mistake.range.clone()).unwrap_or_default();
                 let unknown = mistake.message.ends_with("is not defined");
                 let help = unknown.then(|| self.known(words)).flatten();
@@ -98,15 +101,22 @@ impl Checker<'_> {
             _ => Ok(()),
         };
         if let Err(rule) = checked {
+            // A missing quote may have joined it with a password's line: only what looks like a word is repeated.
+            let odd = text.len() > 64 || text.contains(|c: char| c.is_control() || c == '=');
+            let said = if odd {
+                "...".to_owned()
+            } else {
+                shorten(&text)
+            };
             let message = match of {
                 Type::Word(_) => {
                     let words = super::check::says(of);
-                    format!("`{key}` is `\"{}\"`, and has to be {words}", shorten(&text))
+                    format!("`{key}` is `\"{said}\"`, and has to be {words}")
                 }
                 Type::Text => format!("`{}` cannot be used", shorten(key)),
-                Type::Listen => format!("`{key}` is no address with a port: `{}`", shorten(&text)),
-                Type::Service => format!("`{key}` names no service: `{}`", shorten(&text)),
-                _ => format!("`{key}` is no name: `{}`", shorten(&text)),
+                Type::Listen => format!("`{key}` is no address with a port: `{said}`"),
+                Type::Service => format!("`{key}` names no service: `{said}`"),
+                _ => format!("`{key}` is no name: `{said}`"),
             };
             let help = (rule != super::check::says(of)).then_some(rule);
             self.book.error(at, message).help = help;
