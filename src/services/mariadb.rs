@@ -274,6 +274,7 @@ fn inside(project: &Project<'_>, name: &str, node: &Node, server: &Arc<Server>) 
         made.push(with_origins(
             resource("mariadb_database", database, thing.into()),
             entry,
+            &DATABASE,
         ));
     }
     let databases: Vec<Id> = made
@@ -296,6 +297,7 @@ fn inside(project: &Project<'_>, name: &str, node: &Node, server: &Arc<Server>) 
         made.push(with_origins(
             resource("mariadb_user", &named, thing.into()),
             entry,
+            &USER,
         ));
         let on = entry.node.named("grants").map(|(level, privileges)| {
             let words = match &privileges.node.value {
@@ -398,7 +400,11 @@ fn container(
     let (volume, volume_name, volume_key) =
         project.data_volume(name, family(tag, node), &node.origin("image"));
     let locked = locked_native_hash(&format!("{}/{name}/root", project.environment.project));
-    let sql = first_start::mariadb(inside, &locked);
+    let sql = if project.outline {
+        Text::default()
+    } else {
+        first_start::mariadb(inside, &locked)
+    };
     let (first_start, first_start_path) =
         project.file(&format!("{name}/first-start.sql"), sql, 0o644, &entry.key);
     let settings: Vec<Setting> = node

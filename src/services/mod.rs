@@ -247,10 +247,12 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
             (service.check)(environment, name, entry, &mut problems);
         }
     }
-    let mut expansion = expand(environment, &Ports::new());
+    let mut outline = Project::new(environment, &Ports::new());
+    outline.outline = true;
+    let mut expansion = expanded(outline);
     problems.append(&mut expansion.problems);
     if problems.is_empty()
-        && let Err(disorder) = graph::order(expansion.resources.clone())
+        && let Err(disorder) = graph::sound(&expansion.resources)
     {
         problems.extend(
             disorder
@@ -263,7 +265,11 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
 
 /// An environment as resources.
 pub fn expand(environment: &Environment, ports: &Ports) -> Expansion {
-    let mut project = Project::new(environment, ports);
+    expanded(Project::new(environment, ports))
+}
+
+fn expanded(mut project: Project<'_>) -> Expansion {
+    let environment = project.environment;
     project.names = names(&project, View::Container);
     for service in SERVICES {
         for (name, entry) in environment.services(service.word) {

@@ -405,7 +405,7 @@ impl Inside<'_, '_> {
                 .collect();
             let mut resource = self.resource("postgres_role", name, None, thing.into());
             resource.needs.extend(groups);
-            self.made.push(with_origins(resource, entry));
+            self.made.push(with_origins(resource, entry, &ROLE));
         }
     }
 
@@ -429,7 +429,7 @@ impl Inside<'_, '_> {
             resource
                 .needs
                 .extend(owner.map(|owner| self.id("postgres_role", &owner)));
-            self.made.push(with_origins(resource, entry));
+            self.made.push(with_origins(resource, entry, &DATABASE));
             for extension in node.list("extensions") {
                 self.extension(name, extension);
             }
@@ -670,11 +670,17 @@ fn rights(role: &str, database: &str, grants: &[&Node], owners: BTreeSet<String>
     thing
 }
 
-/// Where each key of a table stands.
-pub(super) fn with_origins(mut resource: Resource, entry: &Entry) -> Resource {
+/// Where each key of a table stands that a file says something about.
+pub(super) fn with_origins(
+    mut resource: Resource,
+    entry: &Entry,
+    table: &'static Table,
+) -> Resource {
     resource = resource.from("", entry.key.clone());
-    for (key, value) in entry.node.entries() {
-        resource = resource.from(key.to_owned(), value.node.origin.clone());
+    for key in table.keys {
+        if let Some(node) = entry.node.get(key.name) {
+            resource = resource.from(key.name, node.origin.clone());
+        }
     }
     resource
 }
@@ -694,7 +700,11 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
     let image = project.image(node, image_recipe(project.environment, tag));
     let (volume, volume_name, volume_key) =
         project.data_volume(name, family(tag, node), &node.origin("image"));
-    let sql = first_start::postgres(inside);
+    let sql = if project.outline {
+        Text::default()
+    } else {
+        first_start::postgres(inside)
+    };
     let (first_start, first_start_path) =
         project.file(&format!("{name}/first-start.sql"), sql, 0o644, &entry.key);
     let locked = locked_verifier(&format!(

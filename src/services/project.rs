@@ -32,6 +32,8 @@ pub struct Project<'a> {
     pub names: BTreeMap<String, Datum>,
     /// What cannot be meant.
     pub problems: Vec<Problem>,
+    /// Whether generated files stay empty: for a check, which needs the resources and not what they hold.
+    pub outline: bool,
     forwards: BTreeMap<String, Vec<Forward>>,
     resources: Vec<Resource>,
     endpoints: Vec<Endpoint>,
@@ -53,6 +55,7 @@ impl<'a> Project<'a> {
             environment,
             names: BTreeMap::new(),
             problems: Vec::new(),
+            outline: false,
             forwards,
             resources: Vec::new(),
             endpoints: Vec::new(),
