@@ -15,23 +15,10 @@ pub enum Disorder {
     Twice(Id),
 }
 
-/// Puts resources in order.
-///
-/// # Errors
-/// Missing needs, names used twice, or one circle; all missing needs at once.
-pub fn order(resources: Vec<Resource>) -> Result<Vec<Resource>, Vec<Disorder>> {
-    let sequence = sound(&resources)?;
-    let mut slots: Vec<Option<Resource>> = resources.into_iter().map(Some).collect();
-    Ok(sequence
-        .into_iter()
-        .filter_map(|at| slots[at].take())
-        .collect())
-}
-
 /// The places of the resources in order.
 ///
 /// # Errors
-/// As [`order`].
+/// Missing needs, names used twice, or one circle; all missing needs at once.
 pub fn sound(resources: &[Resource]) -> Result<Vec<usize>, Vec<Disorder>> {
     let (sequence, mut disorder) = sequence(resources);
     if disorder.is_empty() && sequence.len() < resources.len() {
@@ -42,6 +29,12 @@ pub fn sound(resources: &[Resource]) -> Result<Vec<usize>, Vec<Disorder>> {
     } else {
         Err(disorder)
     }
+}
+
+/// Resources put into the order that [`sound`] found.
+pub fn arranged(resources: Vec<Resource>, sequence: &[usize]) -> Vec<Resource> {
+    let mut slots: Vec<Option<Resource>> = resources.into_iter().map(Some).collect();
+    sequence.iter().filter_map(|at| slots[*at].take()).collect()
 }
 
 /// The order of some resources as far as they need each other: what they need beside is not asked for.

@@ -220,7 +220,7 @@ pub(super) fn variables(
 }
 
 /// Whether a variable's name says that its value is a secret.
-fn names_a_secret(name: &str) -> bool {
+pub(super) fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     [
         "PASSWORD",

@@ -265,8 +265,14 @@ impl<'a> Project<'a> {
         match template::value(node.as_text().unwrap_or_default(), &self.names) {
             Ok(rendered) => Some(rendered),
             Err(mistake) => {
+                let problem =
+                    Problem::error(mistake.message, &node.origin).label("in this template");
+                let beside = node
+                    .origin
+                    .line_text()
+                    .is_some_and(super::django::names_a_secret);
                 self.problems
-                    .push(Problem::error(mistake.message, &node.origin).label("in this template"));
+                    .push(if beside { problem.secret() } else { problem });
                 None
             }
         }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use provision::command::{Answer, Answers, Place, Rows};
 use provision::plan::{Judging, judge};
 use provision::resource::{Resource, Thing};
-use provision::{environment, graph, observe, services};
+use provision::{environment, observe, services};
 use serde_json::{Map, Value, json};
 
 use lab::compose::{compose2, v2};
@@ -100,14 +100,13 @@ fn deciding(servers: usize) -> f64 {
     write(&dir, servers);
     let canned = {
         let environment = load(&dir);
-        let resources = services::expand(&environment, &services::Ports::new()).resources;
+        let resources = meaning(&environment);
         answers(&resources)
     };
     let mut count = 0;
     let time = timed(5, || {
         let environment = load(&dir);
-        let resources = services::expand(&environment, &services::Ports::new()).resources;
-        let resources = graph::order(resources).unwrap();
+        let resources = meaning(&environment);
         let sheet = observe::sheet(&environment.project, &resources);
         assert_eq!(sheet.servers.len(), servers);
         let plan = judge(&resources, &canned, &Judging::default());
@@ -131,6 +130,13 @@ fn load(dir: &Path) -> provision::declaration::Environment {
     let environment = environment::load(dir, "local")
         .unwrap_or_else(|failure| panic!("{failure}: {:?}", failure.problems.first()));
     environment::resolve(environment).unwrap()
+}
+
+/// Expanded and in order.
+fn meaning(environment: &provision::declaration::Environment) -> Vec<Resource> {
+    services::meaning(environment, &services::Ports::new())
+        .unwrap_or_else(|problems| panic!("{problems:?}"))
+        .resources
 }
 
 /// An environment file for every thousand servers, and one that extends them all.
