@@ -170,7 +170,8 @@ fn write(dir: &Path, servers: usize) {
     std::fs::write(dir.join("local.toml"), text).unwrap();
 }
 
-/// Answers in which every role and database is as wanted and the engine has nothing.
+/// Answers in which everything inside the servers is as wanted but their grants, and the engine has the volumes and no
+/// container: three of ten are to be made.
 fn answers(resources: &[Resource]) -> Answers {
     let mut answers = Answers::default();
     let mut rows: std::collections::HashMap<(Place, &'static str), Vec<Map<String, Value>>> =
@@ -189,6 +190,28 @@ fn answers(resources: &[Resource]) -> Answers {
                     "password": verifier, "until": null, "until_local": null, "ended": false, "member_of": null, "settings": null,
                 })
             }
+            Thing::PostgresDatabase(database) => json!({
+                "key": database.name, "owner": database.owner, "encoding": "UTF8", "collate": "C.UTF-8", "ctype": "C.UTF-8",
+                "provider": "c", "icu": null, "connection_limit": database.connection_limit,
+            }),
+            Thing::PostgresExtension(extension) => json!({
+                "key": extension.name, "version": "1.6", "schema": "public", "relocatable": true,
+            }),
+            Thing::PostgresSetting(setting) => {
+                let memory = setting.name == "work_mem";
+                json!({
+                    "key": setting.name, "running": if memory { "8192" } else { "50" }, "shown": setting.value[0],
+                    "file": setting.value[0], "vartype": "integer", "unit": if memory { "kB" } else { "" },
+                    "context": "user", "source": "configuration file", "pending_restart": false, "pending_reload": false,
+                })
+            }
+            Thing::Volume(volume) => json!({
+                "key": volume.name,
+                "inspect": { "Labels": {
+                    "com.docker.compose.volume": volume.key, "com.docker.compose.project": volume.project,
+                    "provision.family": volume.family,
+                } },
+            }),
             _ => Value::Null,
         };
         let rows = rows
