@@ -285,27 +285,47 @@ fn yaml(value: &Value) -> Result<String, Error> {
     if let Some(text) = value.as_str().filter(|text| is_bare(text)) {
         return Ok(text.to_owned());
     }
-    let text = serde_saphyr::to_string(&value.as_str().map_or_else(
-        || serde_json::to_value(value).unwrap_or_default(),
-        serde_json::Value::from,
-    ))
-    .map_err(|_| {
+    let failed = |_| {
         Error::new(
             ErrorKind::InvalidOperation,
             "a value cannot be written as YAML",
         )
-    })?;
-    let text = text.trim_end_matches('\n');
-    if text.contains('\n') {
-        // Block forms do not fit behind a key; JSON's strings are YAML's too.
-        return serde_json::to_string(value).map_err(|_| {
-            Error::new(
-                ErrorKind::InvalidOperation,
-                "a value cannot be written as YAML",
-            )
-        });
+    };
+    if let Some(text) = value.as_str().filter(|text| text.contains(unprintable)) {
+        return serde_json::to_string(text)
+            .map(|json| escaped(&json))
+            .map_err(|error| failed(error.to_string()));
     }
-    Ok(text.to_owned())
+    let json = value.as_str().map_or_else(
+        || serde_json::to_value(value).unwrap_or_default(),
+        serde_json::Value::from,
+    );
+    let text = serde_saphyr::to_string(&json).map_err(|error| failed(error.to_string()))?;
+    Ok(text.trim_end_matches('\n').to_owned())
+}
+
+/// What YAML does not take as it is, or takes for the end of a line.
+fn unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+        || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// A string of JSON, which is one of YAML, with all of that as `\uXXXX`.
+fn escaped(json: &str) -> String {
+    let mut text = String::new();
+    for c in json.chars() {
+        if unprintable(c) {
+            let code = u32::from(c);
+            text.push_str(&match code {
+                0..=0xffff => format!("\\u{code:04x}"),
+                _ => format!("\\U{code:08x}"),
+            });
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// Whether a text is a string in every YAML without quotes: longer than any of YAML's own words, and no number.

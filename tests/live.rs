@@ -1,5 +1,7 @@
-//! On a real engine: the whole way, drift, Compose, bad days.
+//! On a real engine: the whole way, drift, Compose, bad days, no secret anywhere.
 
 mod bad_days;
+mod canary;
 mod compose;
 mod drift;
+mod stack;

@@ -8,8 +8,12 @@
     reason = "a test fails by panicking, and says loudly what it skipped"
 )]
 
+mod encoders;
 mod environment_cases;
+mod environments;
 mod house;
 mod lab;
 mod live;
 mod readme;
+mod runs;
+mod schema;

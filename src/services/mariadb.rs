@@ -147,6 +147,9 @@ fn account(user: &str) -> (&str, &str) {
     user.rsplit_once('@').unwrap_or((user, "%"))
 }
 
+/// Databases that the server keeps its own things in.
+const RESERVED: &[&str] = &["mysql", "information_schema", "performance_schema", "sys"];
+
 /// Names that nobody declares, users declared twice, and grants that cannot be meant.
 pub(super) fn check(
     _environment: &Environment,
@@ -159,10 +162,20 @@ pub(super) fn check(
         .named("database")
         .map(|(database, _)| database)
         .collect();
+    for (database, entry) in node.named("database") {
+        if RESERVED.contains(&database.to_lowercase().as_str()) {
+            let message = format!("the database `{database}` belongs to MariaDB itself");
+            problems.push(Problem::error(message, &entry.key));
+        }
+    }
     let mut accounts = BTreeMap::new();
     for (user, entry) in node.named("user") {
         if let Some(first) = accounts.insert(account(user), user) {
             let message = format!("`{user}` and `{first}` are the same user");
+            problems.push(Problem::error(message, &entry.key));
+        }
+        if matches!(account(user).0, "mariadb.sys" | "mysql") {
+            let message = format!("`{user}` belongs to MariaDB itself");
             problems.push(Problem::error(message, &entry.key));
         }
         if account(user).0 == "root" {

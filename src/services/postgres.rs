@@ -228,6 +228,19 @@ pub(super) fn check(
         known(&databases, "database", grant, "database");
     }
     known(&databases, "database", node, "init_database");
+    if let Some((database, entry)) = node
+        .named("database")
+        .find(|(name, _)| *name == "template0")
+    {
+        let message = format!("the database `{database}` belongs to PostgreSQL itself");
+        problems.push(Problem::error(message, &entry.key));
+    }
+    for (role, entry) in node.named("role") {
+        if role.starts_with("pg_") || matches!(role, "public" | "none") {
+            let message = format!("the role `{role}` has a name that PostgreSQL keeps for itself");
+            problems.push(Problem::error(message, &entry.key));
+        }
+    }
     for (_, role) in node.named("role") {
         for group in role.node.list("member_of") {
             let Some(word) = group.as_text().filter(|word| !roles.contains(word)) else {

@@ -311,7 +311,7 @@ impl Drop for Lab {
     }
 }
 
-/// A folder with all that is in it.
+/// Copies a folder with all that is in it.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

@@ -70,7 +70,8 @@ DATABASES = {
         "PORT": required("DJANGO_IVR_PORT"),
         "NAME": required("DJANGO_IVR_NAME"),
         "USER": required("DJANGO_IVR_USER"),
-        "PASSWORD": required("DJANGO_IVR_PASSWORD"),
+        # Bytes: PyMySQL would take a text as Latin-1, and what the server knows is UTF-8.
+        "PASSWORD": required("DJANGO_IVR_PASSWORD").encode(),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
