@@ -280,28 +280,19 @@ impl Object for Names {
     }
 }
 
-/// A YAML scalar, quoted for YAML 1.1 and 1.2.
+/// A YAML scalar, the same in YAML 1.1 and 1.2: a word as it is, any other string as JSON writes it, which YAML reads too.
 fn yaml(value: &Value) -> Result<String, Error> {
-    if let Some(text) = value.as_str().filter(|text| is_bare(text)) {
-        return Ok(text.to_owned());
-    }
-    let failed = |_| {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            "a value cannot be written as YAML",
-        )
-    };
-    if let Some(text) = value.as_str().filter(|text| text.contains(unprintable)) {
-        return serde_json::to_string(text)
+    match value.as_str() {
+        Some(text) if is_bare(text) => Ok(text.to_owned()),
+        _ => serde_json::to_string(value)
             .map(|json| escaped(&json))
-            .map_err(|error| failed(error.to_string()));
+            .map_err(|_| {
+                Error::new(
+                    ErrorKind::InvalidOperation,
+                    "a value cannot be written as YAML",
+                )
+            }),
     }
-    let json = value.as_str().map_or_else(
-        || serde_json::to_value(value).unwrap_or_default(),
-        serde_json::Value::from,
-    );
-    let text = serde_saphyr::to_string(&json).map_err(|error| failed(error.to_string()))?;
-    Ok(text.trim_end_matches('\n').to_owned())
 }
 
 /// What YAML does not take as it is, or takes for the end of a line.
@@ -328,15 +319,14 @@ fn escaped(json: &str) -> String {
     text
 }
 
-/// Whether a text is a string in every YAML without quotes: longer than any of YAML's own words, and no number.
+/// Whether a text is a string in every YAML without quotes: a word or a path that is none of YAML's own words.
 fn is_bare(text: &str) -> bool {
-    let letters = |c: char| c.is_ascii_alphabetic() || c == '_' || c == '/';
-    text.len() > 5
-        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+    const OWN: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text
             .chars()
-            .all(|c| letters(c) || c.is_ascii_digit() || c == '.')
-        && text.chars().skip(1).any(letters)
+            .all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
+        && !OWN.iter().any(|own| own.eq_ignore_ascii_case(text))
 }
 
 /// A YAML scalar in a Compose file, where `$` would begin a variable.
@@ -434,7 +424,8 @@ mod tests {
         let quoted = |text: &str| compose(&Value::from(text)).unwrap();
         assert_eq!(quoted("plain"), "plain");
         assert_eq!(quoted("22:22"), "\"22:22\"");
-        assert_eq!(quoted("a$b"), "a$$b");
+        assert_eq!(quoted("a$b"), "\"a$$b\"");
+        assert_eq!(quoted("1e3"), "\"1e3\"");
         assert_eq!(quoted("two\nlines"), "\"two\\nlines\"");
         assert_eq!(quoted("true"), "\"true\"");
         assert_eq!(cnf(&Value::from("a#b")).unwrap(), "\"a#b\"");

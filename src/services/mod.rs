@@ -254,7 +254,17 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
 pub fn mistakes(environment: &Environment) -> Vec<Problem> {
     let mut project = Project::new(environment, &Ports::new());
     project.outline = true;
-    ordered(expanded(project)).err().unwrap_or_default()
+    let expansion = expanded(project);
+    if !expansion.problems.is_empty() {
+        return expansion.problems;
+    }
+    let disorder = graph::sound(&expansion.resources).err().unwrap_or_default();
+    disorder
+        .iter()
+        // Two of one name are what the other mistakes are about.
+        .filter(|one| !matches!(one, Disorder::Twice(_)))
+        .map(|one| disordered(one, &expansion.resources))
+        .collect()
 }
 
 /// An environment as resources, in graph order.
