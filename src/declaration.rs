@@ -187,6 +187,15 @@ impl Origin {
         self.0.as_deref().map(Spot::column)
     }
 
+    /// The whole line it begins on.
+    pub fn line_text(&self) -> Option<&str> {
+        let text = &self.source()?.text;
+        let (before, after) = text.split_at_checked(self.span().start)?;
+        let from = before.rfind('\n').map_or(0, |at| at + 1);
+        let to = after.find('\n').map_or(text.len(), |at| before.len() + at);
+        text.get(from..to)
+    }
+
     /// Whether this is a default or derived.
     pub fn is_none(&self) -> bool {
         self.0.is_none()

@@ -15,15 +15,43 @@ pub enum Disorder {
     Twice(Id),
 }
 
-/// Puts resources in order.
+/// The places of the resources in order.
 ///
 /// # Errors
 /// Missing needs, names used twice, or one circle; all missing needs at once.
-pub fn order(resources: Vec<Resource>) -> Result<Vec<Resource>, Vec<Disorder>> {
+pub fn sound(resources: &[Resource]) -> Result<Vec<usize>, Vec<Disorder>> {
+    let (sequence, mut disorder) = sequence(resources);
+    if disorder.is_empty() && sequence.len() < resources.len() {
+        disorder.push(Disorder::Circle(circle(resources, &sequence)));
+    }
+    if disorder.is_empty() {
+        Ok(sequence)
+    } else {
+        Err(disorder)
+    }
+}
+
+/// Resources put into the order that [`sound`] found.
+pub fn arranged(resources: Vec<Resource>, sequence: &[usize]) -> Vec<Resource> {
+    let mut slots: Vec<Option<Resource>> = resources.into_iter().map(Some).collect();
+    sequence.iter().filter_map(|at| slots[*at].take()).collect()
+}
+
+/// The order of some resources as far as they need each other: what they need beside is not asked for.
+pub fn among(resources: &[Resource]) -> Vec<&Resource> {
+    sequence(resources)
+        .0
+        .into_iter()
+        .map(|at| &resources[at])
+        .collect()
+}
+
+/// The places of the resources in order, without those in a circle and behind it; and what is wrong beside circles.
+fn sequence(resources: &[Resource]) -> (Vec<usize>, Vec<Disorder>) {
     let mut index = HashMap::with_capacity(resources.len());
     let mut disorder = Vec::new();
     for (at, resource) in resources.iter().enumerate() {
-        if index.insert(resource.id.clone(), at).is_some() {
+        if index.insert(&resource.id, at).is_some() {
             disorder.push(Disorder::Twice(resource.id.clone()));
         }
     }
@@ -40,9 +68,6 @@ pub fn order(resources: Vec<Resource>) -> Result<Vec<Resource>, Vec<Disorder>> {
             }
         }
     }
-    if !disorder.is_empty() {
-        return Err(disorder);
-    }
     let mut ready: BTreeSet<(&Id, usize)> = (0..resources.len())
         .filter(|at| waits[*at] == 0)
         .map(|at| (&resources[at].id, at))
@@ -57,37 +82,33 @@ pub fn order(resources: Vec<Resource>) -> Result<Vec<Resource>, Vec<Disorder>> {
             }
         }
     }
-    if sequence.len() < resources.len() {
-        return Err(vec![Disorder::Circle(circle(&resources, &index, &waits))]);
-    }
-    let mut slots: Vec<Option<Resource>> = resources.into_iter().map(Some).collect();
-    Ok(sequence
-        .into_iter()
-        .filter_map(|at| slots[at].take())
-        .collect())
+    (sequence, disorder)
 }
 
 /// Walks from any resource that never got ready along needs that never got ready, until one comes twice.
-fn circle(resources: &[Resource], index: &HashMap<Id, usize>, waits: &[usize]) -> Vec<Id> {
+fn circle(resources: &[Resource], sequence: &[usize]) -> Vec<Id> {
+    let mut stuck: HashMap<&Id, usize> = resources
+        .iter()
+        .enumerate()
+        .map(|(at, resource)| (&resource.id, at))
+        .collect();
+    for &at in sequence {
+        stuck.remove(&resources[at].id);
+    }
     let mut path: Vec<usize> = Vec::new();
     let mut seen = BTreeMap::new();
-    let mut at = waits.iter().position(|waiting| *waiting > 0);
+    let mut at = stuck.values().min().copied();
     while let Some(here) = at {
         if let Some(&from) = seen.get(&here) {
-            let mut ids: Vec<Id> = path[from..]
-                .iter()
-                .map(|at| resources[*at].id.clone())
-                .collect();
-            ids.push(resources[here].id.clone());
-            return ids;
+            let cycle = path[from..].iter().chain([&here]);
+            return cycle.map(|at| resources[*at].id.clone()).collect();
         }
         seen.insert(here, path.len());
         path.push(here);
         at = resources[here]
             .needs
             .iter()
-            .filter_map(|need| index.get(need).copied())
-            .find(|need| waits[*need] > 0);
+            .find_map(|need| stuck.get(need).copied());
     }
     Vec::new()
 }

@@ -8,7 +8,6 @@ use crate::command::{Answer, Answers, Place, Rows};
 use crate::error;
 use crate::ledger;
 use crate::resource::{Field, Id, Impact, Probe, Removal, Resource, Same, Step, Thing};
-use crate::secret::sha256;
 
 /// What a change does to its resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +54,7 @@ pub enum Moved {
     Unknown,
 }
 
-/// What was last applied: by resource and field, a digest of the wanted form. A memory, never the truth.
+/// What was last applied: by resource and field, the wanted form as it is shown. A memory, never the truth.
 pub type Record = BTreeMap<String, BTreeMap<String, String>>;
 
 /// A differing field, with where its value comes from and who moved.
@@ -178,9 +177,9 @@ pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Pl
     plan
 }
 
-/// Digest of a field's wanted form, as kept in the record. It is of shown forms only: never of a secret.
-fn digest(field: &Field) -> String {
-    sha256(format!("{:?}", field.to))[..16].to_owned()
+/// A field's wanted form, as kept in the record: the shown one, so never a secret.
+fn kept(field: &Field) -> &str {
+    field.to.as_deref().unwrap_or_default()
 }
 
 /// What was found of a thing.
@@ -327,7 +326,7 @@ impl Judge<'_> {
         if exists && fields.iter().all(|field| field.same != Same::No) {
             let settled = fields
                 .iter()
-                .map(|field| (field.name.to_string(), digest(field)))
+                .map(|field| (field.name.to_string(), kept(field).to_owned()))
                 .collect();
             plan.settled.insert(resource.id.to_string(), settled);
             return None;
@@ -339,7 +338,7 @@ impl Judge<'_> {
                 impact = impact.max(field.impact);
             }
             let moved = match record.and_then(|fields| fields.get(&*field.name)) {
-                Some(last) if *last == digest(&field) => Moved::Machine,
+                Some(last) if last == kept(&field) => Moved::Machine,
                 Some(_) => Moved::File,
                 None if record.is_some() && field.to.is_none() => Moved::Machine,
                 None => Moved::Unknown,

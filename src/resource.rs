@@ -12,22 +12,22 @@ pub use crate::resources::Thing;
 
 /// The name of a resource everywhere: `kind.place:name`, as in `postgres_role.analytics:django_user`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Id(String);
+pub struct Id(std::sync::Arc<str>);
 
 impl Id {
     /// `kind.place:name`.
     pub fn new(kind: &str, place: &str, name: &str) -> Self {
-        Id(format!("{kind}.{place}:{name}"))
+        Id(format!("{kind}.{place}:{name}").into())
     }
 
     /// `kind.name`, for what the service names by itself: `container.analytics`.
     pub fn short(kind: &str, name: &str) -> Self {
-        Id(format!("{kind}.{name}"))
+        Id(format!("{kind}.{name}").into())
     }
 
     /// As written by a user.
     pub fn parse(text: &str) -> Self {
-        Id(text.to_owned())
+        Id(text.into())
     }
 
     /// As shown.

@@ -58,6 +58,10 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ),
 ];
 
+/// Instructions that a string may take, and a file: a Compose file of 10,000 services takes a tenth of it.
+const VALUE_FUEL: u64 = 100_000;
+const FILE_FUEL: u64 = 100_000_000;
+
 /// A value that strings of an environment file may name.
 #[derive(Clone, Debug)]
 pub enum Datum {
@@ -156,6 +160,7 @@ pub fn file(
 ) -> Result<String, String> {
     let source = text(name, overrides).ok_or_else(|| format!("there is no template `{name}`"))?;
     let mut environment = environment();
+    environment.set_fuel(Some(FILE_FUEL));
     environment.add_filter("yaml", yaml);
     environment.add_filter("compose", compose);
     environment.add_filter("cnf", cnf);
@@ -185,7 +190,7 @@ fn environment() -> Environment<'static> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_debug(false); // with it errors print the values of variables
-    environment.set_fuel(Some(1_000_000));
+    environment.set_fuel(Some(VALUE_FUEL));
     let syntax = SyntaxConfig::builder()
         .trim_blocks(true)
         .lstrip_blocks(true)
@@ -275,29 +280,19 @@ impl Object for Names {
     }
 }
 
-/// A YAML scalar, quoted for YAML 1.1 and 1.2.
+/// A YAML scalar, the same in YAML 1.1 and 1.2: a word as it is, any other string as JSON writes it, which YAML reads too.
 fn yaml(value: &Value) -> Result<String, Error> {
-    let failed = |_| {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            "a value cannot be written as YAML",
-        )
-    };
-    let json = value.as_str().map_or_else(
-        || serde_json::to_value(value).unwrap_or_default(),
-        serde_json::Value::from,
-    );
-    let text = serde_saphyr::to_string(&json).map_err(|error| failed(error.to_string()))?;
-    let text = text.trim_end_matches('\n');
-    // Block forms, which are for many lines and for long ones, do not fit behind a key; JSON's strings are YAML's too.
-    if text.contains('\n')
-        || value
-            .as_str()
-            .is_some_and(|text| text.contains(unprintable))
-    {
-        return Ok(escaped(&json.to_string()));
+    match value.as_str() {
+        Some(text) if is_bare(text) => Ok(text.to_owned()),
+        _ => serde_json::to_string(value)
+            .map(|json| escaped(&json))
+            .map_err(|_| {
+                Error::new(
+                    ErrorKind::InvalidOperation,
+                    "a value cannot be written as YAML",
+                )
+            }),
     }
-    Ok(text.to_owned())
 }
 
 /// What YAML does not take as it is, or takes for the end of a line.
@@ -322,6 +317,16 @@ fn escaped(json: &str) -> String {
         }
     }
     text
+}
+
+/// Whether a text is a string in every YAML without quotes: a word or a path that is none of YAML's own words.
+fn is_bare(text: &str) -> bool {
+    const OWN: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
+        && !OWN.iter().any(|own| own.eq_ignore_ascii_case(text))
 }
 
 /// A YAML scalar in a Compose file, where `$` would begin a variable.
@@ -419,7 +424,8 @@ mod tests {
         let quoted = |text: &str| compose(&Value::from(text)).unwrap();
         assert_eq!(quoted("plain"), "plain");
         assert_eq!(quoted("22:22"), "\"22:22\"");
-        assert_eq!(quoted("a$b"), "a$$b");
+        assert_eq!(quoted("a$b"), "\"a$$b\"");
+        assert_eq!(quoted("1e3"), "\"1e3\"");
         assert_eq!(quoted("two\nlines"), "\"two\\nlines\"");
         assert_eq!(quoted("true"), "\"true\"");
         assert_eq!(cnf(&Value::from("a#b")).unwrap(), "\"a#b\"");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use provision::declaration::Environment;
 use provision::resource::{Resource, Thing};
-use provision::{environment, graph, services};
+use provision::{environment, services};
 use serde_json::Value;
 
 use crate::lab::{Lab, docker, engine};
@@ -21,14 +21,10 @@ fn load(name: &str) -> Environment {
 
 /// What an environment means, in order; fails the test where it has none.
 fn ordered(environment: &Environment) -> Vec<Resource> {
-    let expansion = services::expand(environment, &services::Ports::new());
     let name = &environment.name;
-    assert!(
-        expansion.problems.is_empty(),
-        "{name}: {:?}",
-        expansion.problems
-    );
-    graph::order(expansion.resources).unwrap_or_else(|disorder| panic!("{name}: {disorder:?}"))
+    services::meaning(environment, &services::Ports::new())
+        .unwrap_or_else(|problems| panic!("{name}: {problems:?}"))
+        .resources
 }
 
 #[test]

@@ -34,7 +34,6 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("toml", &["environment/"]),
     ("annotate_snippets", &["show/"]),
     ("indicatif", &["show/", "commands/"]),
-    ("serde_saphyr", &["template.rs"]),
     ("sha1", &["secret.rs", "target/login.rs"]),
     ("pbkdf2", &["secret.rs", "target/login.rs"]),
 ];

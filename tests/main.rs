@@ -14,5 +14,6 @@ mod environments;
 mod house;
 mod lab;
 mod live;
+mod readme;
 mod runs;
 mod schema;

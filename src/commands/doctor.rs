@@ -150,9 +150,16 @@ async fn programs(findings: &mut Vec<Finding>) {
         ),
     });
     findings.push(compose().await);
+    let fetches = ["apt-get", "dpkg-deb", "perl"];
     findings.push(
         match on_path("mmdebstrap").or_else(|| on_path("debootstrap")) {
             Some(path) => Finding::fine("bootstrap", path.display().to_string()),
+            None if fetches
+                .into_iter()
+                .all(|program| on_path(program).is_some()) =>
+            {
+                Finding::fine("bootstrap", "apt-get fetches mmdebstrap when it is wanted")
+            }
             None => lacking(
                 "bootstrap",
                 "no mmdebstrap: images cannot be built where the registry is out of reach",

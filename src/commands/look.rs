@@ -7,9 +7,8 @@ use crate::command::{Answer, Answers, Place, Row, Sheet};
 use crate::commands::Context;
 use crate::declaration::Environment;
 use crate::environment;
-use crate::error::{Failure, Kind, Level, Problem};
+use crate::error::{Failure, Kind};
 use crate::files;
-use crate::graph::{self, Disorder};
 use crate::observe;
 use crate::plan::{self, Judging, Plan, Record};
 use crate::resource::{Id, Resource, Thing};
@@ -98,34 +97,14 @@ pub fn meaning(
     environment: &Environment,
     ports: &Ports,
 ) -> Result<(Vec<Resource>, Vec<Endpoint>), Failure> {
-    let expansion = services::expand(environment, ports);
-    let (errors, _): (Vec<Problem>, Vec<Problem>) = expansion
-        .problems
-        .into_iter()
-        .partition(|problem| problem.level == Level::Error);
-    if !errors.is_empty() {
-        let message = format!("`{}` cannot be meant like this", environment.file);
-        return Err(Failure::problems(message, errors));
+    match services::meaning(environment, ports) {
+        Ok(expansion) => Ok((expansion.resources, expansion.endpoints)),
+        Err(problems) => {
+            let mistakes = show::count(problems.len(), "mistake");
+            let message = format!("`{}` cannot be used: {mistakes}", environment.file);
+            Err(Failure::problems(message, problems))
+        }
     }
-    let resources =
-        graph::order(expansion.resources).map_err(|disorder| disordered(environment, &disorder))?;
-    Ok((resources, expansion.endpoints))
-}
-
-fn disordered(environment: &Environment, disorder: &[Disorder]) -> Failure {
-    let message = format!("the resources of `{}` have no order", environment.file);
-    let mut failure = Failure::new(Kind::Usage, message);
-    for one in disorder {
-        failure = failure.hint(match one {
-            Disorder::Missing(id, need) => format!("`{id}` needs `{need}`, which nobody declares"),
-            Disorder::Twice(id) => format!("`{id}` is declared twice"),
-            Disorder::Circle(ids) => {
-                let ids: Vec<_> = ids.iter().map(|id| format!("`{id}`")).collect();
-                format!("{} need each other in a circle", ids.join(" -> "))
-            }
-        });
-    }
-    failure
 }
 
 /// Connects, asks everything, and judges the answers.

@@ -141,9 +141,13 @@ fn build(
     fetch(&mut environment, &mut book, folder, &named);
     // An abstract one may name what only its children declare.
     if !merged.broken && !environment.is_abstract {
-        let (errors, warnings): (Vec<_>, Vec<_>) = services::check(&environment)
+        let (mut errors, warnings): (Vec<_>, Vec<_>) = services::check(&environment)
             .into_iter()
             .partition(|problem| problem.level == Level::Error);
+        // What cannot be meant is told by whoever asks for the meaning; here only where that is not reached.
+        if !errors.is_empty() || !book.problems.is_empty() {
+            errors.extend(services::mistakes(&environment));
+        }
         let told: Vec<Origin> = book.problems.iter().map(|one| one.origin.clone()).collect();
         let fresh = |one: &Problem| one.origin.is_none() || !told.contains(&one.origin);
         book.problems.extend(errors.into_iter().filter(fresh));

@@ -18,17 +18,17 @@ const TEMPLATE: &str = "\\{\\{";
 /// but within items of a list.
 pub fn schema() -> Json {
     let mut tables = BTreeMap::new();
-    let mut root = object(&ROOT, false, &mut tables);
+    let root = object(&ROOT, false, &mut tables);
     let definitions: Map<String, Json> = tables.into_iter().collect();
-    if let Some(root) = root.as_object_mut() {
-        root.insert(
-            "$schema".to_owned(),
-            json!("https://json-schema.org/draft/2020-12/schema"),
-        );
-        root.insert("title".to_owned(), json!("provision environment"));
-        root.insert("$defs".to_owned(), Json::Object(definitions));
-    }
-    root
+    let mut schema = Map::new();
+    schema.insert(
+        "$schema".to_owned(),
+        json!("https://json-schema.org/draft/2020-12/schema"),
+    );
+    schema.insert("title".to_owned(), json!("provision environment"));
+    schema.extend(root.as_object().cloned().unwrap_or_default());
+    schema.insert("$defs".to_owned(), Json::Object(definitions));
+    Json::Object(schema)
 }
 
 type Tables = BTreeMap<String, Json>;

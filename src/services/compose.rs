@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::command::Text;
 use crate::declaration::Origin;
+use crate::error::Problem;
 use crate::resource::{Id, Thing};
 use crate::resources::container::{Container, Mount};
 use crate::resources::volume::{FAMILY, Volume};
@@ -13,6 +14,8 @@ use crate::template;
 
 /// The name of the Compose file in the folder of generated files.
 pub const FILE: &str = "docker-compose.yml";
+
+const TEMPLATE: &str = "docker-compose.yml.j2";
 
 #[derive(Serialize)]
 struct Model {
@@ -68,6 +71,29 @@ struct NamedVolume {
 /// Adds the Compose file and the `.env` that names the project: a need of every container, so that the labels by which Compose
 /// knows them never point at nothing.
 pub(super) fn files(project: &mut Project<'_>) {
+    let content = match content(project) {
+        Ok(content) => content,
+        Err(message) => {
+            project
+                .problems
+                .push(Problem::error(message, &Origin::NONE));
+            return;
+        }
+    };
+    // 0600: a service's own passwords stand in its environment. `.env`, since Compose 1.29 refuses `name:`.
+    let (compose, _) = project.file(FILE, content, 0o600, &Origin::NONE);
+    let named = format!("COMPOSE_PROJECT_NAME={}\n", project.environment.project);
+    let (env, _) = project.file(".env", Text::plain(named), 0o600, &Origin::NONE);
+    project.containers_need(&[compose, env]);
+}
+
+/// The Compose file; a secret as a whole if one is in it.
+fn content(project: &Project<'_>) -> Result<Text, String> {
+    let templates = &project.environment.templates;
+    // Ours is known to be sound, a user's is tried by a check too.
+    if project.outline && !templates.contains_key(TEMPLATE) {
+        return Ok(Text::default());
+    }
     let mut services = Vec::new();
     let mut volumes = Vec::new();
     let mut secret = false;
@@ -81,31 +107,17 @@ pub(super) fn files(project: &mut Project<'_>) {
             _ => {}
         }
     }
-    let source = project.environment.file.clone();
     let model = Model {
-        source: source.clone(),
+        source: project.environment.file.clone(),
         services,
         volumes,
     };
-    let content = match template::file(
-        "docker-compose.yml.j2",
-        &project.environment.templates,
-        &model,
-    ) {
-        Ok(text) if secret => Text::secret(Secret::new(text)),
-        Ok(text) => Text::plain(text),
-        Err(message) => {
-            project
-                .problems
-                .push(crate::error::Problem::error(message, &Origin::NONE));
-            return;
-        }
-    };
-    // 0600: a service's own passwords stand in its environment. `.env`, since Compose 1.29 refuses `name:`.
-    let (compose, _) = project.file(FILE, content, 0o600, &Origin::NONE);
-    let named = format!("COMPOSE_PROJECT_NAME={}\n", project.environment.project);
-    let (env, _) = project.file(".env", Text::plain(named), 0o600, &Origin::NONE);
-    project.containers_need(&[compose, env]);
+    let text = template::file(TEMPLATE, templates, &model)?;
+    Ok(if secret {
+        Text::secret(Secret::new(text))
+    } else {
+        Text::plain(text)
+    })
 }
 
 fn service(container: &Container) -> Service {

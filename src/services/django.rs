@@ -50,7 +50,7 @@ pub static TABLE: Table = Table {
         Key::new(
             "pull",
             Type::Word(&["auto", "always", "never"]),
-            "As for PostgreSQL, for the base image.",
+            "Where its base image comes from, as for PostgreSQL.",
         )
         .default("\"auto\""),
         Key::new(
@@ -220,7 +220,7 @@ pub(super) fn variables(
 }
 
 /// Whether a variable's name says that its value is a secret.
-fn names_a_secret(name: &str) -> bool {
+pub(super) fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     [
         "PASSWORD",

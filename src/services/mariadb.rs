@@ -45,7 +45,7 @@ pub static TABLE: Table = Table {
         Key::new(
             "pull",
             Type::Word(&["auto", "always", "never"]),
-            "As for PostgreSQL.",
+            "Where its image comes from, as for PostgreSQL.",
         )
         .default("\"auto\""),
         Key::new(
@@ -56,7 +56,7 @@ pub static TABLE: Table = Table {
         Key::new(
             "init",
             Type::List(&Type::Path),
-            "SQL files (globs allowed), each run once a content, remembered in the server itself.",
+            "SQL files (globs allowed), each run once and once more when its content changes; remembered in the server itself.",
         ),
         Key::new(
             "init_database",
@@ -287,6 +287,7 @@ fn inside(project: &Project<'_>, name: &str, node: &Node, server: &Arc<Server>) 
         made.push(with_origins(
             resource("mariadb_database", database, thing.into()),
             entry,
+            &DATABASE,
         ));
     }
     let databases: Vec<Id> = made
@@ -309,6 +310,7 @@ fn inside(project: &Project<'_>, name: &str, node: &Node, server: &Arc<Server>) 
         made.push(with_origins(
             resource("mariadb_user", &named, thing.into()),
             entry,
+            &USER,
         ));
         let on = entry.node.named("grants").map(|(level, privileges)| {
             let words = match &privileges.node.value {
@@ -411,7 +413,11 @@ fn container(
     let (volume, volume_name, volume_key) =
         project.data_volume(name, family(tag, node), &node.origin("image"));
     let locked = locked_native_hash(&format!("{}/{name}/root", project.environment.project));
-    let sql = first_start::mariadb(inside, &locked);
+    let sql = if project.outline {
+        Text::default()
+    } else {
+        first_start::mariadb(inside, &locked)
+    };
     let (first_start, first_start_path) =
         project.file(&format!("{name}/first-start.sql"), sql, 0o644, &entry.key);
     let settings: Vec<Setting> = node

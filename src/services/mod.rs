@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use crate::command::Text;
 use crate::declaration::{Entry, Environment, Key, Table, Type};
-use crate::error::Problem;
+use crate::error::{Level, Problem};
 use crate::graph::{self, Disorder};
 use crate::resource::{Id, Resource};
 use crate::template::{self, Datum};
@@ -247,23 +247,61 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
             (service.check)(environment, name, entry, &mut problems);
         }
     }
-    let mut expansion = expand(environment, &Ports::new());
-    problems.append(&mut expansion.problems);
-    if problems.is_empty()
-        && let Err(disorder) = graph::order(expansion.resources.clone())
-    {
-        problems.extend(
-            disorder
-                .iter()
-                .map(|one| disordered(one, &expansion.resources)),
-        );
-    }
     problems
+}
+
+/// What cannot be meant, without what it would mean: for an environment that has other mistakes too, so that all are told.
+pub fn mistakes(environment: &Environment) -> Vec<Problem> {
+    let mut project = Project::new(environment, &Ports::new());
+    project.outline = true;
+    let expansion = expanded(project);
+    if !expansion.problems.is_empty() {
+        return expansion.problems;
+    }
+    let disorder = graph::sound(&expansion.resources).err().unwrap_or_default();
+    disorder
+        .iter()
+        // Two of one name are what the other mistakes are about.
+        .filter(|one| !matches!(one, Disorder::Twice(_)))
+        .map(|one| disordered(one, &expansion.resources))
+        .collect()
+}
+
+/// An environment as resources, in graph order.
+///
+/// # Errors
+/// What cannot be meant: a name in a template that is not there, a circle.
+pub fn meaning(environment: &Environment, ports: &Ports) -> Result<Expansion, Vec<Problem>> {
+    ordered(expand(environment, ports))
+}
+
+fn ordered(expansion: Expansion) -> Result<Expansion, Vec<Problem>> {
+    let errors = |problem: &Problem| problem.level == Level::Error;
+    if expansion.problems.iter().any(errors) {
+        return Err(expansion.problems);
+    }
+    match graph::sound(&expansion.resources) {
+        Ok(sequence) => {
+            let resources = graph::arranged(expansion.resources, &sequence);
+            Ok(Expansion {
+                resources,
+                ..expansion
+            })
+        }
+        Err(disorder) => {
+            let tell = |one| disordered(one, &expansion.resources);
+            Err(disorder.iter().map(tell).collect())
+        }
+    }
 }
 
 /// An environment as resources.
 pub fn expand(environment: &Environment, ports: &Ports) -> Expansion {
-    let mut project = Project::new(environment, ports);
+    expanded(Project::new(environment, ports))
+}
+
+fn expanded(mut project: Project<'_>) -> Expansion {
+    let environment = project.environment;
     project.names = names(&project, View::Container);
     for service in SERVICES {
         for (name, entry) in environment.services(service.word) {

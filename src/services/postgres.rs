@@ -32,10 +32,10 @@ pub static TABLE: Table = Table {
         Key::new("external", Type::Table(&EXTERNAL), "A managed server that is only configured, not installed.").later(),
         Key::new("version", Type::Word(&["15"]), "Major version.").default("\"15\""),
         Key::new("image", Type::Text, "Image on a Docker engine. Debian's family, since a volume keeps the family of the image that made it.").default("\"postgres:15-bookworm\""),
-        Key::new("pull", Type::Word(&["auto", "always", "never"]), "`auto`: the registry where it answers, else built from Debian's packages; `always`: the registry or an error; `never`: what the engine has, else built.").default("\"auto\""),
+        Key::new("pull", Type::Word(&["auto", "always", "never"]), "Where an image comes from that the engine does not have: `auto`: its registry where that answers, else built from Debian's packages; `always`: its registry, never built; `never`: built, no registry is asked. One that the engine has is used as it is.").default("\"auto\""),
         Key::new("superuser", Type::Identifier, "The superuser we come in as, over the local socket; nobody knows a password of it.").default("\"postgres\""),
-        Key::new("settings", Type::Map(&Type::Setting), "Server settings by their PostgreSQL name; set with `ALTER SYSTEM`."),
-        Key::new("init", Type::List(&Type::Path), "SQL files (globs allowed), each run once a content, remembered in the database itself."),
+        Key::new("settings", Type::Map(&Type::Setting), "Server settings by their PostgreSQL name, with units as PostgreSQL writes them (`128MB`, `500ms`); set with `ALTER SYSTEM`, and reloaded or restarted as they need."),
+        Key::new("init", Type::List(&Type::Path), "SQL files (globs allowed), each run once and once more when its content changes, as the owner of `init_database`; remembered in the database itself."),
         Key::new("init_database", Type::Identifier, "The database `init` runs in; needed where there is more than one."),
         Key::new("role", Type::Named(&ROLE), "Roles by name."),
         Key::new("database", Type::Named(&DATABASE), "Databases by name."),
@@ -59,7 +59,7 @@ pub static ROLE: Table = Table {
         Key::new("replication", Type::Bool, "May stream the write-ahead log.").default("false"),
         Key::new("bypassrls", Type::Bool, "Passes row-level security.").default("false"),
         Key::new("connection_limit", Type::Int(-1, 1_000_000), "Connections at once; -1 is no limit.").default("-1"),
-        Key::new("valid_until", Type::Text, "When its password ends, as PostgreSQL reads a timestamp with time zone; `infinity` is never.").default("\"infinity\""),
+        Key::new("valid_until", Type::Text, "When its password ends, as in `2031-05-01 10:00+02`; without a zone it is UTC, and `infinity` is never.").default("\"infinity\""),
         Key::new("member_of", Type::List(&Type::Identifier), "Roles it is a member of; exact.").default("[]"),
         Key::new("settings", Type::Map(&Type::Setting), "Settings of its sessions (`ALTER ROLE ... SET`); exact once named."),
     ],
@@ -418,7 +418,7 @@ impl Inside<'_, '_> {
                 .collect();
             let mut resource = self.resource("postgres_role", name, None, thing.into());
             resource.needs.extend(groups);
-            self.made.push(with_origins(resource, entry));
+            self.made.push(with_origins(resource, entry, &ROLE));
         }
     }
 
@@ -442,7 +442,7 @@ impl Inside<'_, '_> {
             resource
                 .needs
                 .extend(owner.map(|owner| self.id("postgres_role", &owner)));
-            self.made.push(with_origins(resource, entry));
+            self.made.push(with_origins(resource, entry, &DATABASE));
             for extension in node.list("extensions") {
                 self.extension(name, extension);
             }
@@ -683,11 +683,17 @@ fn rights(role: &str, database: &str, grants: &[&Node], owners: BTreeSet<String>
     thing
 }
 
-/// Where each key of a table stands.
-pub(super) fn with_origins(mut resource: Resource, entry: &Entry) -> Resource {
+/// Where each key of a table stands that a file says something about.
+pub(super) fn with_origins(
+    mut resource: Resource,
+    entry: &Entry,
+    table: &'static Table,
+) -> Resource {
     resource = resource.from("", entry.key.clone());
-    for (key, value) in entry.node.entries() {
-        resource = resource.from(key.to_owned(), value.node.origin.clone());
+    for key in table.keys {
+        if let Some(node) = entry.node.get(key.name) {
+            resource = resource.from(key.name, node.origin.clone());
+        }
     }
     resource
 }
@@ -707,7 +713,11 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
     let image = project.image(node, image_recipe(project.environment, tag));
     let (volume, volume_name, volume_key) =
         project.data_volume(name, family(tag, node), &node.origin("image"));
-    let sql = first_start::postgres(inside);
+    let sql = if project.outline {
+        Text::default()
+    } else {
+        first_start::postgres(inside)
+    };
     let (first_start, first_start_path) =
         project.file(&format!("{name}/first-start.sql"), sql, 0o644, &entry.key);
     let locked = locked_verifier(&format!(

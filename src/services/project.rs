@@ -32,6 +32,8 @@ pub struct Project<'a> {
     pub names: BTreeMap<String, Datum>,
     /// What cannot be meant.
     pub problems: Vec<Problem>,
+    /// Whether generated files stay empty: for a check, which needs the resources and not what they hold.
+    pub outline: bool,
     forwards: BTreeMap<String, Vec<Forward>>,
     resources: Vec<Resource>,
     endpoints: Vec<Endpoint>,
@@ -53,6 +55,7 @@ impl<'a> Project<'a> {
             environment,
             names: BTreeMap::new(),
             problems: Vec::new(),
+            outline: false,
             forwards,
             resources: Vec::new(),
             endpoints: Vec::new(),
@@ -262,8 +265,14 @@ impl<'a> Project<'a> {
         match template::value(node.as_text().unwrap_or_default(), &self.names) {
             Ok(rendered) => Some(rendered),
             Err(mistake) => {
+                let problem =
+                    Problem::error(mistake.message, &node.origin).label("in this template");
+                let beside = node
+                    .origin
+                    .line_text()
+                    .is_some_and(super::django::names_a_secret);
                 self.problems
-                    .push(Problem::error(mistake.message, &node.origin).label("in this template"));
+                    .push(if beside { problem.secret() } else { problem });
                 None
             }
         }

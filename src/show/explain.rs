@@ -3,6 +3,9 @@
 use crate::resource::{Field, Impact, Same};
 use crate::show::{Paint, clean, pad, short};
 
+/// How many of the things it needs are named.
+const NEEDS: usize = 6;
+
 /// What is known of a resource.
 #[derive(Clone, Debug, Default)]
 pub struct Explained {
@@ -30,7 +33,7 @@ pub fn render(explained: &Explained, paint: Paint) -> String {
     };
     about("declared", &clean(&explained.declared));
     about("live", &clean(&explained.live));
-    about("needs", &clean(&explained.needs.join(", ")));
+    about("needs", &clean(&needs(&explained.needs)));
     let rows: Vec<[String; 5]> = explained.fields.iter().map(row).collect();
     if !rows.is_empty() {
         let heading = ["FIELD", "WANTED", "FROM", "LIVE", "SAME"];
@@ -51,6 +54,16 @@ pub fn render(explained: &Explained, paint: Paint) -> String {
         }
     }
     out
+}
+
+/// The first of them, and how many more there are: an application needs all that is in its databases.
+fn needs(ids: &[String]) -> String {
+    let named = ids.iter().take(NEEDS).map(String::as_str);
+    let named = named.collect::<Vec<_>>().join(", ");
+    match ids.len().saturating_sub(NEEDS) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 fn row((field, origin): &(Field, String)) -> [String; 5] {

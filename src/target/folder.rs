@@ -173,7 +173,13 @@ fn write_file(folder: &Path, path: &Path, file: &File) -> std::io::Result<()> {
                 )));
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                DirBuilder::new().mode(0o700).create(&at)?
+                // Two files of one folder are written at once: the other may have just made it.
+                let made = DirBuilder::new().mode(0o700).create(&at);
+                if let Err(error) = made
+                    && !fs::symlink_metadata(&at).is_ok_and(|meta| meta.is_dir())
+                {
+                    return Err(error);
+                }
             }
             Err(error) => return Err(error),
         }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use provision::command::{Answer, Answers, Place, Rows};
 use provision::plan::{Judging, judge};
 use provision::resource::{Resource, Thing};
-use provision::{environment, graph, observe, services};
+use provision::{environment, observe, services};
 use serde_json::{Map, Value, json};
 
 use lab::compose::{compose2, v2};
@@ -100,14 +100,13 @@ fn deciding(servers: usize) -> f64 {
     write(&dir, servers);
     let canned = {
         let environment = load(&dir);
-        let resources = services::expand(&environment, &services::Ports::new()).resources;
+        let resources = meaning(&environment);
         answers(&resources)
     };
     let mut count = 0;
     let time = timed(5, || {
         let environment = load(&dir);
-        let resources = services::expand(&environment, &services::Ports::new()).resources;
-        let resources = graph::order(resources).unwrap();
+        let resources = meaning(&environment);
         let sheet = observe::sheet(&environment.project, &resources);
         assert_eq!(sheet.servers.len(), servers);
         let plan = judge(&resources, &canned, &Judging::default());
@@ -131,6 +130,13 @@ fn load(dir: &Path) -> provision::declaration::Environment {
     let environment = environment::load(dir, "local")
         .unwrap_or_else(|failure| panic!("{failure}: {:?}", failure.problems.first()));
     environment::resolve(environment).unwrap()
+}
+
+/// Expanded and in order.
+fn meaning(environment: &provision::declaration::Environment) -> Vec<Resource> {
+    services::meaning(environment, &services::Ports::new())
+        .unwrap_or_else(|problems| panic!("{problems:?}"))
+        .resources
 }
 
 /// An environment file for every thousand servers, and one that extends them all.
@@ -164,7 +170,8 @@ fn write(dir: &Path, servers: usize) {
     std::fs::write(dir.join("local.toml"), text).unwrap();
 }
 
-/// Answers in which every role and database is as wanted and the engine has nothing.
+/// Answers in which everything inside the servers is as wanted but their grants, and the engine has the volumes and no
+/// container: three of ten are to be made.
 fn answers(resources: &[Resource]) -> Answers {
     let mut answers = Answers::default();
     let mut rows: std::collections::HashMap<(Place, &'static str), Vec<Map<String, Value>>> =
@@ -183,6 +190,28 @@ fn answers(resources: &[Resource]) -> Answers {
                     "password": verifier, "until": null, "until_local": null, "ended": false, "member_of": null, "settings": null,
                 })
             }
+            Thing::PostgresDatabase(database) => json!({
+                "key": database.name, "owner": database.owner, "encoding": "UTF8", "collate": "C.UTF-8", "ctype": "C.UTF-8",
+                "provider": "c", "icu": null, "connection_limit": database.connection_limit,
+            }),
+            Thing::PostgresExtension(extension) => json!({
+                "key": extension.name, "version": "1.6", "schema": "public", "relocatable": true,
+            }),
+            Thing::PostgresSetting(setting) => {
+                let memory = setting.name == "work_mem";
+                json!({
+                    "key": setting.name, "running": if memory { "8192" } else { "50" }, "shown": setting.value[0],
+                    "file": setting.value[0], "vartype": "integer", "unit": if memory { "kB" } else { "" },
+                    "context": "user", "source": "configuration file", "pending_restart": false, "pending_reload": false,
+                })
+            }
+            Thing::Volume(volume) => json!({
+                "key": volume.name,
+                "inspect": { "Labels": {
+                    "com.docker.compose.volume": volume.key, "com.docker.compose.project": volume.project,
+                    "provision.family": volume.family,
+                } },
+            }),
             _ => Value::Null,
         };
         let rows = rows

@@ -1,4 +1,5 @@
-//! Both Docker Composes, from Debian's packages: 1.29 as it is installed, and 2.26 unpacked from the next release.
+//! Both Docker Composes, from Debian's packages: 1.29 as it is installed, else in a container, and 2.26 unpacked from the next
+//! release.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -75,9 +76,52 @@ pub fn compose2(folder: &Path, words: &[&str]) -> Ran {
         .args(words))
 }
 
-/// `docker-compose` 1.29 in a folder.
+/// `docker-compose` 1.29 in a folder. Where it is not installed, one in a container speaks to the same engine.
 pub fn compose1(folder: &Path, words: &[&str]) -> Ran {
-    run(Command::new("docker-compose")
-        .current_dir(folder)
-        .args(words))
+    static INSTALLED: OnceLock<bool> = OnceLock::new();
+    let version = || {
+        let output = Command::new("docker-compose")
+            .args(["version", "--short"])
+            .output();
+        output.is_ok_and(|output| output.stdout.starts_with(b"1."))
+    };
+    if *INSTALLED.get_or_init(version) {
+        return run(Command::new("docker-compose")
+            .current_dir(folder)
+            .args(words));
+    }
+    let at = folder.display().to_string();
+    let mut command = Command::new("docker");
+    // Without the program `docker` beside it, `exec` has to speak to the engine itself.
+    let alone = "COMPOSE_INTERACTIVE_NO_CLI=1";
+    command.args(["run", "--rm", "--network", "host", "-e", alone, "-w", &at]);
+    for mount in [
+        "/var/run/docker.sock:/var/run/docker.sock".to_owned(),
+        format!("{at}:{at}"),
+    ] {
+        command.args(["-v", &mount]);
+    }
+    run(command.arg(contained()).args(words))
+}
+
+/// An image that runs Debian 12's `docker-compose`; built once, on the base image of the sample application, which is Debian 12
+/// from wherever it came.
+fn contained() -> &'static str {
+    const IMAGE: &str = "provision-tests/docker-compose:1.29";
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        std::fs::write(
+            folder.path().join("Dockerfile"),
+            "FROM python:3.11-slim-bookworm\n\
+             RUN apt-get update -q && apt-get install -yq --no-install-recommends docker-compose\n\
+             ENTRYPOINT [\"/usr/bin/docker-compose\"]\n",
+        )
+        .unwrap();
+        run(Command::new("docker")
+            .args(["build", "-q", "--network", "host", "-t", IMAGE])
+            .arg(folder.path()))
+        .ends(0);
+    });
+    IMAGE
 }
