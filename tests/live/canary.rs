@@ -1,11 +1,11 @@
 //! No secret anywhere it does not belong: passwords that can be recognised are planted, everything is done that can be done, and
 //! then everything that was said, written, run or logged is searched for them. The search itself is tested on planted finds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use provision::secret::Secret;
 
-use crate::lab::{Lab, Ran, docker, engine, run};
+use crate::lab::{Lab, Ran, docker, engine, run, until};
 
 /// A password, and the forms in which it would give itself away.
 #[derive(Clone)]
@@ -129,9 +129,9 @@ impl Watch {
         );
         let (stopped, into, canaries) = (Arc::clone(&stop), Arc::clone(&seen), canaries.to_vec());
         let thread = std::thread::spawn(move || {
-            let mut rounds = 0;
+            let (mut rounds, mut clean) = (0, HashSet::new());
             while !stopped.load(Ordering::Relaxed) {
-                look_around(&canaries, &into);
+                look_around(&canaries, &into, &mut clean);
                 rounds += 1;
                 std::thread::sleep(Duration::from_millis(3));
             }
@@ -148,7 +148,8 @@ impl Watch {
     }
 }
 
-fn look_around(canaries: &[Canary], into: &Mutex<BTreeSet<Seen>>) {
+/// `clean` is what was looked at before and held nothing: most of it is the same in every round, and a round has to be quick.
+fn look_around(canaries: &[Canary], into: &Mutex<BTreeSet<Seen>>, clean: &mut HashSet<Vec<u8>>) {
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let name = entry.file_name();
         if !name
@@ -159,31 +160,48 @@ fn look_around(canaries: &[Canary], into: &Mutex<BTreeSet<Seen>>) {
             continue;
         }
         let path = entry.path();
-        // A process may be gone by now, and a kernel's has neither.
-        let cmdline = fs::read(path.join("cmdline")).unwrap_or_default();
-        let environ = fs::read(path.join("environ")).unwrap_or_default();
-        let variables = environ.split(|byte| *byte == 0).map(|line| {
-            let end = line.iter().position(|byte| *byte == b'=').unwrap_or(0);
-            (String::from_utf8_lossy(&line[..end]).into_owned(), line)
-        });
-        for (place, bytes) in variables.chain([("cmdline".to_owned(), cmdline.as_slice())]) {
-            // The word every canary begins with is looked for first: this has to be quick.
-            let quick = bytes.windows(6).any(|window| window == b"canary") || place == "cmdline";
-            if !quick {
+        // Before the rest, since a process that is ending has none.
+        let container = fs::read_link(path.join("ns/pid")).unwrap_or_default();
+        for place in ["cmdline", "environ"] {
+            // A process may be gone by now, and a kernel's has neither.
+            let bytes = fs::read(path.join(place)).unwrap_or_default();
+            if bytes.is_empty() || clean.contains(&bytes) {
                 continue;
             }
-            for canary in found(bytes, canaries) {
-                let container = fs::read_link(path.join("ns/pid")).unwrap_or_default();
-                let program = cmdline.split(|byte| *byte == 0).next().unwrap_or_default();
-                into.lock().unwrap().insert(Seen {
-                    canary,
-                    place: place.clone(),
-                    container: container.display().to_string(),
-                    program: String::from_utf8_lossy(program).into_owned(),
-                });
+            let canaries_found = found(&bytes, canaries);
+            for canary in &canaries_found {
+                let variables: Vec<String> = match place {
+                    "cmdline" => vec![place.to_owned()],
+                    _ => variables(&bytes, canaries, canary),
+                };
+                let program = fs::read(path.join("cmdline")).unwrap_or_default();
+                let program = program.split(|byte| *byte == 0).next().unwrap_or_default();
+                for place in variables {
+                    into.lock().unwrap().insert(Seen {
+                        canary: canary.clone(),
+                        place,
+                        container: container.display().to_string(),
+                        program: String::from_utf8_lossy(program).into_owned(),
+                    });
+                }
+            }
+            if canaries_found.is_empty() {
+                clean.insert(bytes);
             }
         }
     }
+}
+
+/// The names of the variables that hold a canary.
+fn variables(environ: &[u8], canaries: &[Canary], name: &str) -> Vec<String> {
+    environ
+        .split(|byte| *byte == 0)
+        .filter(|line| found(line, canaries).contains(name))
+        .map(|line| {
+            let end = line.iter().position(|byte| *byte == b'=').unwrap_or(0);
+            String::from_utf8_lossy(&line[..end]).into_owned()
+        })
+        .collect()
 }
 
 /// The namespace of a service's container.
@@ -523,29 +541,39 @@ fn failing(lab: &Lab, heard: &mut Heard, canaries: &mut Vec<Canary>) {
     let newer = all();
     planted_again(lab, &newer);
     canaries.extend(newer);
-    lab.psql(
-        "postgres",
-        "ALTER SYSTEM SET default_transaction_read_only = on",
-    );
-    lab.psql("postgres", "SELECT pg_reload_conf()");
+    // Somebody else alters the role meanwhile: our statement waits for them and then fails. MariaDB takes no hashes.
+    let mut other = Command::new("docker")
+        .args([
+            "exec",
+            "-u",
+            "postgres",
+            &lab.container("analytics"),
+            "psql",
+            "-Xq",
+            "-c",
+        ])
+        .arg("BEGIN; ALTER ROLE etl CONNECTION LIMIT 5; SELECT pg_sleep(15); COMMIT")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("somebody alters the role", || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        lab.psql("postgres", sql) == "1"
+    });
     lab.mariadb(
         "INSTALL SONAME 'simple_password_check'; SET GLOBAL strict_password_validation = ON",
     );
     let ran = heard.run(lab, &["apply", "local", "--yes", "-vvv"]);
-    lab.psql(
-        "postgres",
-        "ALTER SYSTEM RESET default_transaction_read_only",
-    );
-    lab.psql("postgres", "SELECT pg_reload_conf()");
+    other.wait().unwrap();
     lab.mariadb(
         "SET GLOBAL strict_password_validation = OFF; UNINSTALL SONAME 'simple_password_check'",
     );
     let ran = ran.ends(1);
     for word in [
-        "read-only transaction",
-        "strict-password-validation",
-        "postgres_role.analytics:etl",
-        "mariadb_user.ivr:etl@%",
+        "tuple concurrently updated",
+        "Operation ALTER USER failed",
+        "`postgres_role.analytics:etl` failed",
+        "`mariadb_user.ivr:django_user@%` failed",
     ] {
         assert!(
             ran.stderr.contains(word),
@@ -554,6 +582,12 @@ fn failing(lab: &Lab, heard: &mut Heard, canaries: &mut Vec<Canary>) {
         );
     }
     heard.run(lab, &["apply", "local", "--yes", "-vvv"]).ends(0);
+    let log = run(Command::new("docker").args(["logs", &lab.container("analytics")])).ends(0);
+    assert!(
+        log.stderr.contains("tuple concurrently updated"),
+        "{}",
+        log.stderr
+    );
 }
 
 /// Files, logs of containers, what the engine shows of containers and images.
