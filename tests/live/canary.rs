@@ -267,7 +267,7 @@ fn the_search_finds_what_is_planted() {
     run(Command::new("sh").args(["-c", "sleep 0.3; :", &canaries[1].password])).ends(0);
     run(Command::new("sleep").arg("0.3").env("PLANTED", one)).ends(0);
     let (seen, rounds) = watch.end();
-    let places: Vec<(&str, &str)> = seen
+    let places: BTreeSet<(&str, &str)> = seen
         .iter()
         .map(|seen| (seen.canary.as_str(), seen.place.as_str()))
         .collect();
