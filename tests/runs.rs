@@ -153,12 +153,10 @@ const HOSTILE: &[&str] = &[
 fn variables_arrive_byte_by_byte() {
     let root = tempfile::tempdir().unwrap();
     for value in HOSTILE {
-        let text = format!(
-            "[environment]\nproject = \"x\"\n[postgres.db]\n[postgres.db.role.app]\npassword = {{ env = \"GIVEN\" }}\n\
+        let text = "[environment]\nproject = \"x\"\n[postgres.db]\n[postgres.db.role.app]\npassword = { env = \"GIVEN\" }\n\
              [postgres.db.database.app]\nowner = \"app\"\n[django.web]\nsource = \".\"\nsettings = \"x.settings\"\n\
-             [django.web.env]\nPASSWORD = \"{{{{ postgres.db.role.app.password }}}}\"\nHOST = \"{{{{ postgres.db.host }}}}\"\n\
-             [forward.db]\nto = \"postgres.db\"\nlisten = \"127.0.0.1:15432\"\n"
-        );
+             [django.web.env]\nPASSWORD = \"{{ postgres.db.role.app.password }}\"\nHOST = \"{{ postgres.db.host }}\"\n\
+             [forward.db]\nto = \"postgres.db\"\nlisten = \"127.0.0.1:15432\"\n";
         let environments = root.path().join("environments");
         fs::create_dir_all(&environments).unwrap();
         fs::write(environments.join("local.toml"), text).unwrap();
