@@ -571,9 +571,9 @@ fn failing(lab: &Lab, heard: &mut Heard, canaries: &mut Vec<Canary>) {
     let ran = ran.ends(1);
     for word in [
         "tuple concurrently updated",
-        "Operation ALTER USER failed",
         "`postgres_role.analytics:etl` failed",
-        "`mariadb_user.ivr:django_user@%` failed",
+        // Where the engine drops a client's last words, it is unknown what came of it.
+        "error: `mariadb_user.ivr:django_user@%`",
     ] {
         assert!(
             ran.stderr.contains(word),
