@@ -17,6 +17,10 @@ const IN_A_ROW: u32 = 2;
 const STAYS_UP: Duration = Duration::from_secs(2);
 /// How long one check of ours may take.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Between the first good check and the one that confirms it.
+const SOON: Duration = Duration::from_millis(50);
+/// Between two checks at most.
+const LATEST: Duration = Duration::from_secs(1);
 /// What is left of a deadline to tell why it was not healthy.
 const TO_TELL: Duration = Duration::from_secs(2);
 
@@ -65,7 +69,11 @@ impl Engine {
                         good = 0;
                     }
                     let left = most.saturating_sub(begin.elapsed());
-                    match self.check_once(&id, argv, left).await {
+                    let asked = Instant::now();
+                    let checked = self.check_once(&id, argv, left).await;
+                    // A check costs what it takes; one after the other would slow down the very start it waits for.
+                    pause = pause.max(asked.elapsed() * 3);
+                    match checked {
                         Ok(()) => good += 1,
                         Err(why) => {
                             good = 0;
@@ -91,8 +99,8 @@ impl Engine {
                 );
                 return Err(self.unhealthy(&id, &message).await);
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(Duration::from_millis(150));
+            tokio::time::sleep(if good > 0 { SOON } else { pause.min(LATEST) }).await;
+            pause = pause * 3 / 2;
         }
     }
 
