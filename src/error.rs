@@ -181,23 +181,42 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// The one of some words that a mistyped one probably means.
+pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let likeness = |other: &str| match other.eq_ignore_ascii_case(word) {
+        true => 1.0,
+        false => strsim::jaro_winkler(word, other),
+    };
+    words
+        .into_iter()
+        .map(|other| (likeness(other), other))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, other)| other)
+}
+
 /// A problem with the nearest of some words as something to try, where one is near: `` did you mean `owner`? ``.
-pub fn did_you_mean<S: AsRef<str>>(
+pub fn did_you_mean<'a>(
     problem: Problem,
     word: &str,
-    candidates: impl IntoIterator<Item = S>,
+    words: impl IntoIterator<Item = &'a str>,
 ) -> Problem {
-    let reach = (word.chars().count() / 3).max(2);
-    let nearest = candidates
-        .into_iter()
-        .map(|candidate| {
-            let distance = strsim::damerau_levenshtein(word, candidate.as_ref());
-            (distance, candidate.as_ref().to_owned())
-        })
-        .filter(|(distance, _)| *distance <= reach)
-        .min();
-    match nearest {
-        Some((_, nearest)) => problem.help(format!("did you mean `{nearest}`?")),
+    match nearest(word, words) {
+        Some(nearest) => problem.help(format!("did you mean `{nearest}`?")),
         None => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_mistake_is_guessed() {
+        assert_eq!(nearest("lcoal", ["local", "prod"]), Some("local"));
+        assert_eq!(nearest("zzz", ["local", "prod"]), None);
     }
 }

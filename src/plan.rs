@@ -137,6 +137,12 @@ impl Plan {
                 keep.extend(change.needs.iter().cloned());
             }
         }
+        // What a container's first start makes comes with it.
+        for change in &self.changes {
+            if change.first_start && change.needs.iter().any(|need| keep.contains(need)) {
+                keep.insert(change.id.clone());
+            }
+        }
         let (kept, left_out) = std::mem::take(&mut self.changes)
             .into_iter()
             .partition(|change| keep.contains(&change.id));

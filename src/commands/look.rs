@@ -207,7 +207,9 @@ pub fn unknown_id(id: &str, known: &[&str]) -> Failure {
     let failure = Failure::new(Kind::Usage, format!("there is no resource `{id}`"));
     let tail =
         |known: &&&str| known.ends_with(&format!(".{id}")) || known.ends_with(&format!(":{id}"));
-    match show::nearest(id, known.iter().copied()).or_else(|| known.iter().find(tail).copied()) {
+    match crate::error::nearest(id, known.iter().copied())
+        .or_else(|| known.iter().find(tail).copied())
+    {
         Some(near) => failure.hint(format!("did you mean `{near}`?")),
         None => failure.hint(
             "`provision plan ENV --json` names what would change; an id is `kind.place:name`",

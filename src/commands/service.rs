@@ -177,7 +177,7 @@ async fn find(
         format!("`{}` has no service `{service}`", environment.name),
     );
     Err(
-        match show::nearest(service, declared.iter().map(String::as_str)) {
+        match crate::error::nearest(service, declared.iter().map(String::as_str)) {
             Some(near) => failure.hint(format!("did you mean `{near}`?")),
             None => failure.hint(format!("it has {}", declared.join(", "))),
         },

@@ -175,7 +175,7 @@ impl Checker<'_> {
 
     /// An unknown key; returns the key it was probably meant to be.
     fn unknown(&mut self, name: &str, entry: &RawEntry, table: &Table) -> Option<&'static str> {
-        let close = super::close(name, table.keys.iter().map(|key| key.name));
+        let close = crate::error::nearest(name, table.keys.iter().map(|key| key.name));
         // It may be a password whose key is mistyped beyond recognition.
         let meant = table.keys.iter().find(|key| Some(key.name) == close);
         let to_secret = match meant {

@@ -188,7 +188,7 @@ fn close_file(folder: &Path, missing: &str) -> Option<String> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| name.ends_with(".toml"))
         .collect();
-    let close = super::close(missing, names.iter().map(String::as_str))?;
+    let close = crate::error::nearest(missing, names.iter().map(String::as_str))?;
     Some(format!("did you mean `{close}`?"))
 }
 

@@ -76,7 +76,7 @@ fn unreadable(dir: &Path, name: &str, path: &Path, why: &str) -> Failure {
         Kind::Usage,
         format!("there is no environment `{name}`: `{shown}` does not exist"),
     );
-    if let Some(close) = close(name, names.iter().map(String::as_str)) {
+    if let Some(close) = crate::error::nearest(name, names.iter().map(String::as_str)) {
         failure = failure.hint(format!("did you mean `{close}`?"));
     } else if !names.is_empty() {
         failure = failure.hint(format!("`{}` has {}", dir.display(), names.join(", ")));
@@ -417,23 +417,4 @@ fn visit<'a>(
         }
         _ => {}
     }
-}
-
-/// The candidate that was probably meant.
-fn close<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if word.len() > 64 {
-        return None;
-    }
-    let likeness = |candidate: &str| {
-        if candidate.eq_ignore_ascii_case(word) {
-            return 1.0;
-        }
-        strsim::jaro_winkler(word, candidate)
-    };
-    candidates
-        .into_iter()
-        .map(|candidate| (likeness(candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.8)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, candidate)| candidate)
 }

@@ -102,7 +102,7 @@ pub(super) fn service(text: &str) -> Result<(), String> {
     };
     let (table, own) = text.split_once('.').ok_or_else(form)?;
     if !SERVICES.contains(&table) {
-        return Err(super::close(table, SERVICES)
+        return Err(crate::error::nearest(table, SERVICES)
             .map_or_else(form, |close| format!("did you mean `{close}.{own}`?")));
     }
     name(own)

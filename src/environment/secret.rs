@@ -73,7 +73,7 @@ impl Checker<'_> {
             .collect();
         for (name, at) in &unknown {
             let message = format!("unknown key `{}` in the secret `{key}`", shorten(name));
-            let help = super::close(name, SOURCES.into_iter().chain(["key"])).map_or_else(
+            let help = crate::error::nearest(name, SOURCES.into_iter().chain(["key"])).map_or_else(
                 || format!("a secret is {FORMS}"),
                 |close| format!("did you mean `{close}`?"),
             );

@@ -52,7 +52,7 @@ impl Checker<'_> {
             return Some("a value of `vars` cannot use another".to_owned());
         };
         let vars: Vec<String> = vars.keys().map(|name| format!("vars.{name}")).collect();
-        if let Some(close) = super::close(words.trim(), vars.iter().map(String::as_str)) {
+        if let Some(close) = crate::error::nearest(words.trim(), vars.iter().map(String::as_str)) {
             return Some(format!("did you mean `{close}`?"));
         }
         Some(match vars.is_empty() {
@@ -92,10 +92,12 @@ impl Checker<'_> {
             Type::Listen => rules::listen(&text),
             Type::Service => rules::service(&text),
             Type::Word(words) if !words.contains(&text.as_str()) => {
-                Err(super::close(&text, words.iter().copied()).map_or_else(
-                    || super::check::says(of),
-                    |close| format!("did you mean `{close}`?"),
-                ))
+                Err(
+                    crate::error::nearest(&text, words.iter().copied()).map_or_else(
+                        || super::check::says(of),
+                        |close| format!("did you mean `{close}`?"),
+                    ),
+                )
             }
             Type::Text if text.contains('\0') => Err("a string holds no NUL character".to_owned()),
             _ => Ok(()),

@@ -107,7 +107,11 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
                 ),
                 &origin,
             );
-            problems.push(did_you_mean(problem, &forward.to, &services));
+            problems.push(did_you_mean(
+                problem,
+                &forward.to,
+                services.iter().map(String::as_str),
+            ));
         }
         let others = taken.entry(forward.port).or_default();
         let everywhere = |address: &str| address == "0.0.0.0" || address == "[::]";

@@ -206,7 +206,7 @@ pub(super) fn check(
                 let message =
                     format!("the database `{database}` is not declared in `mariadb.{name}`");
                 let problem = Problem::error(message, &privileges.key);
-                problems.push(did_you_mean(problem, database, &databases));
+                problems.push(did_you_mean(problem, database, databases.iter().copied()));
             }
         }
     }
@@ -227,7 +227,7 @@ pub(super) fn check(
     {
         let message = format!("the database `{database}` is not declared in `mariadb.{name}`");
         let problem = Problem::error(message, &node.origin("init_database"));
-        problems.push(did_you_mean(problem, database, &databases));
+        problems.push(did_you_mean(problem, database, databases.iter().copied()));
     }
 }
 

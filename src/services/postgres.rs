@@ -217,7 +217,7 @@ pub(super) fn check(
         };
         let message = format!("the {what} `{word}` is not declared in `postgres.{name}`");
         let problem = Problem::error(message, &owner.origin(key));
-        problems.push(did_you_mean(problem, word, set));
+        problems.push(did_you_mean(problem, word, set.iter().copied()));
     };
     for (_, database) in node.named("database") {
         known(&roles, "role", &database.node, "owner");
@@ -250,7 +250,7 @@ pub(super) fn check(
             problems.push(did_you_mean(
                 Problem::error(message, &group.origin),
                 word,
-                &roles,
+                roles.iter().copied(),
             ));
         }
     }

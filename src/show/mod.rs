@@ -142,17 +142,6 @@ pub(crate) fn names<T: AsRef<str>>(names: &[T], most: usize) -> String {
     text
 }
 
-/// The one of some words that a mistyped one probably means.
-pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (word.chars().count() / 3).max(1);
-    words
-        .into_iter()
-        .map(|other| (strsim::damerau_levenshtein(word, other), other))
-        .filter(|(distance, _)| *distance <= most)
-        .min()
-        .map(|(_, other)| other)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,11 +160,5 @@ mod tests {
         assert_eq!(count(1, "change"), "1 change");
         assert_eq!(count(2, "change"), "2 changes");
         assert_eq!(count(0, "entry"), "0 entries");
-    }
-
-    #[test]
-    fn a_typing_mistake_is_guessed() {
-        assert_eq!(nearest("lcoal", ["local", "prod"]), Some("local"));
-        assert_eq!(nearest("zzz", ["local", "prod"]), None);
     }
 }
