@@ -11,7 +11,7 @@ use std::process::Command;
 use provision::environment;
 use provision::error::Kind;
 
-use crate::lab::{Lab, copy, engine, provision, run};
+use crate::lab::{Lab, copy, docker, engine, provision, run, until};
 
 /// The folder that the README says it runs in.
 const HOME: &str = "/home/ana/iact";
@@ -212,6 +212,17 @@ fn what_needs_an_engine_is_said_so() {
         .iter()
         .flat_map(|block| commands(block))
     {
+        if command.starts_with("provision ps") {
+            // The engine's own first check comes an interval after the start.
+            until("the engine calls it healthy", || {
+                docker(&[
+                    "inspect",
+                    "-f",
+                    "{{.State.Health.Status}}",
+                    &lab.container("iact"),
+                ]) == "healthy"
+            });
+        }
         let ran = run(&mut shell(lab.folder.path(), &to_lab(&lab, &command)));
         let (said, really) = (alike(&said), alike(&from_lab(&lab, &ran.stdout)));
         if said != really {
