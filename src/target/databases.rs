@@ -247,14 +247,14 @@ impl Asking<'_> {
         each: &[Question],
     ) -> Result<(psql::Seen, String), Closed> {
         let nonce = nonce().map_err(Closed::Unreadable)?;
-        let ran = self
-            .client(postgres(
-                container,
-                login,
-                psql::LOOKING,
-                psql::sheet(&nonce, server, databases, each),
-            ))
-            .await?;
+        let mut exec = postgres(
+            container,
+            login,
+            psql::LOOKING,
+            psql::sheet(&nonce, server, databases, each),
+        );
+        exec.last = Some(format!("{nonce} bye"));
+        let ran = self.client(exec).await?;
         let stderr = String::from_utf8_lossy(&ran.err).into_owned();
         let seen = psql::read(&ran.out, &nonce);
         // What the engine itself says about a program that is not there comes on stdout.
@@ -410,6 +410,7 @@ pub(super) fn client<'a>(
         env,
         input,
         most: MOST,
+        last: None,
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Exec<'a> {
     pub input: Secret,
     /// How much it may say.
     pub most: usize,
+    /// The last line of what it says, where that is known: its end, which the engine takes its time to tell, is not waited for.
+    pub last: Option<String>,
 }
 
 /// What a program said.
@@ -133,6 +135,8 @@ impl Engine {
         };
         let read = async {
             let mut heard = 0;
+            let last = exec.last.as_ref().map(|line| format!("{line}\n"));
+            let mut tail = Vec::new();
             while let Some(piece) = output.next().await {
                 let piece = piece.map_err(|error| NotRun::Broken(words(&error)))?;
                 let (side, bytes) = match &piece {
@@ -149,6 +153,13 @@ impl Engine {
                     )));
                 }
                 hear(side, bytes);
+                if let (Some(last), Side::Out) = (&last, side) {
+                    tail.extend_from_slice(bytes);
+                    if tail.ends_with(last.as_bytes()) {
+                        break;
+                    }
+                    tail.drain(..tail.len().saturating_sub(last.len()));
+                }
             }
             Ok(())
         };

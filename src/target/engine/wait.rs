@@ -158,6 +158,7 @@ impl Engine {
             env: Vec::new(),
             input: Secret::new(""),
             most: 1 << 20,
+            last: None,
         };
         let ran = tokio::time::timeout(left.min(PATIENCE), self.run_to_end(exec)).await;
         match ran {
