@@ -35,9 +35,10 @@ pub(super) fn env(options: &str) -> Vec<String> {
     .collect()
 }
 
-/// Settings of a session that only looks: nothing of a user's schema stands in for what we name, and nothing is written.
+/// Settings of a session that only looks: nothing of a user's schema stands in for what we name, nothing is written, and nothing
+/// is compiled for questions that take milliseconds.
 pub(super) const LOOKING: &str = "-c default_transaction_read_only=on -c search_path=pg_catalog -c client_min_messages=error \
-    -c statement_timeout=15000 -c lock_timeout=5000";
+    -c statement_timeout=15000 -c lock_timeout=5000 -c jit=off -c max_parallel_workers_per_gather=0";
 
 /// A sheet for one server: its questions, then those of each of its databases that is there.
 pub(super) fn sheet(
