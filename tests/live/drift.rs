@@ -31,6 +31,7 @@ fn every_drift_is_named_exactly_and_healed() {
         .filter_map(|case| check(&lab, case).err())
         .collect();
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n\n"));
+    network_removed(&lab);
     started_otherwise(&lab);
 
     assert_eq!(lab.psql("iact_analytics", "SELECT id FROM kept"), "42");
@@ -126,6 +127,33 @@ fn fill(lab: &Lab, word: &str) -> String {
     }
     word.replace("PROJECT", &lab.project)
         .replace("NETWORK", &format!("{}_default", lab.project))
+}
+
+/// The network gone from under its containers: it is made again, and each container connected to it.
+fn network_removed(lab: &Lab) {
+    let network = format!("{}_default", lab.project);
+    for service in ["analytics", "ivr", "iact"] {
+        docker(&[
+            "network",
+            "disconnect",
+            "-f",
+            &network,
+            &lab.container(service),
+        ]);
+    }
+    docker(&["network", "rm", &network]);
+    let connected = vec![format!("network {network}")];
+    let found: Vec<Change> = lab
+        .plan()
+        .into_iter()
+        .filter(|(_, action, _)| action != "create")
+        .collect();
+    let wanted: Vec<Change> = ["container.analytics", "container.ivr", "container.iact"]
+        .map(|id| (id.to_owned(), "update".to_owned(), connected.clone()))
+        .to_vec();
+    assert_eq!(found, wanted);
+    lab.apply();
+    lab.nothing_to_do();
 }
 
 /// A container that somebody started anew by hand, with another environment, port and mount: named field by field, healed by
