@@ -93,6 +93,31 @@ pub struct Change {
     pub ledger: Option<(String, String)>,
 }
 
+impl Change {
+    /// A change that is its steps: no fields, no needs, no ledger; as costly as the costliest step.
+    pub(crate) fn of(
+        id: Id,
+        place: Place,
+        action: Action,
+        reason: String,
+        steps: Vec<Step>,
+    ) -> Self {
+        let impact = steps.iter().map(|step| step.impact).max();
+        Change {
+            id,
+            place,
+            action,
+            fields: Vec::new(),
+            reason,
+            impact: impact.unwrap_or(Impact::None),
+            needs: Vec::new(),
+            steps,
+            first_start: false,
+            ledger: None,
+        }
+    }
+}
+
 /// Why a plan must not be carried out.
 #[derive(Clone, Debug)]
 pub struct Refusal {
@@ -506,21 +531,10 @@ impl Judge<'_> {
             }
             Removal::Forget => return,
         };
+        let reason = "no longer declared".to_owned();
         plan.changes.push(Change {
-            id,
-            place,
-            action: Action::Remove,
-            fields: Vec::new(),
-            reason: "no longer declared".to_owned(),
-            impact: steps
-                .iter()
-                .map(|step| step.impact)
-                .max()
-                .unwrap_or(Impact::None),
-            needs: Vec::new(),
-            steps,
-            first_start: false,
             ledger: entry.map(|entry| (entry, String::new())),
+            ..Change::of(id, place, Action::Remove, reason, steps)
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::command::{Answers, Place};
 use crate::plan::{Action, Change, Found, Judging, Plan, find, judge};
-use crate::resource::{Id, Impact, Removal, Resource, Step, Thing};
+use crate::resource::{Id, Removal, Resource, Thing};
 
 /// The order in which things go; each after all that stand before it.
 const ORDER: &[&str] = &["container", "network", "volume", "file"];
@@ -22,7 +22,7 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
             Found::There(found) => removal(resource, &found, judging, &mut plan),
             Found::Down(why) | Found::Unreadable(why) => {
                 let steps = Vec::new();
-                plan.changes.push(change(
+                plan.changes.push(Change::of(
                     resource.id.clone(),
                     resource.place.clone(),
                     Action::Unknown,
@@ -73,32 +73,13 @@ fn removal(resource: &Resource, found: &Thing, judging: &Judging, plan: &mut Pla
         Removal::HoldsData(_) => return plan.orphans.push(id),
         Removal::Forget => return,
     };
-    plan.changes.push(change(
+    plan.changes.push(Change::of(
         id,
         resource.place.clone(),
         Action::Remove,
         String::new(),
         steps,
     ));
-}
-
-fn change(id: Id, place: Place, action: Action, reason: String, steps: Vec<Step>) -> Change {
-    Change {
-        id,
-        place,
-        action,
-        fields: Vec::new(),
-        reason,
-        impact: steps
-            .iter()
-            .map(|step| step.impact)
-            .max()
-            .unwrap_or(Impact::None),
-        needs: Vec::new(),
-        steps,
-        first_start: false,
-        ledger: None,
-    }
 }
 
 /// What lies inside a server goes first, with its server still there.

@@ -268,16 +268,7 @@ pub(super) fn check(
         }
     }
     let init = node.list("init");
-    if let Some(first) = init.first()
-        && node.get("init_database").is_none()
-        && databases.len() != 1
-    {
-        let message = format!(
-            "`postgres.{name}` has {} databases, so `init` does not say where it runs",
-            databases.len()
-        );
-        problems.push(Problem::error(message, &first.origin).help("say `init_database = \"...\"`"));
-    }
+    project::init_has_a_place(&format!("postgres.{name}"), node, databases.len(), problems);
     for script in init {
         let text = script
             .as_text()

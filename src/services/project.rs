@@ -319,6 +319,18 @@ pub fn setting(entry: &Entry, yes: &str, no: &str) -> (Vec<String>, bool) {
     }
 }
 
+/// Init scripts of a database server run in its one database, or in the one that it names.
+pub fn init_has_a_place(service: &str, node: &Node, databases: usize, problems: &mut Vec<Problem>) {
+    if let Some(first) = node.list("init").first()
+        && node.get("init_database").is_none()
+        && databases != 1
+    {
+        let message =
+            format!("`{service}` has {databases} databases, so `init` does not say where it runs");
+        problems.push(Problem::error(message, &first.origin).help("say `init_database = \"...\"`"));
+    }
+}
+
 /// The libc that an image's tag promises: `alpine` images have musl, all others glibc.
 pub fn libc(tag: &str) -> &'static str {
     if tag.contains("alpine") {
