@@ -613,6 +613,6 @@ async fn patient(run: &Run<'_>, probe: &Probe) -> Result<(), String> {
 fn service(probe: &Probe) -> &str {
     match probe {
         Probe::Login { server, .. } => &server.service,
-        Probe::Http { service, .. } => service,
+        Probe::Http { service, .. } | Probe::HttpOn { service, .. } => service,
     }
 }

@@ -17,6 +17,7 @@ use crate::commands::{
     validate,
 };
 use crate::error::Kind;
+use crate::target::Reach;
 
 /// One TOML file an environment says what should exist; provision plans and applies the difference.
 #[derive(Debug, Parser)]
@@ -273,6 +274,7 @@ pub fn main() -> ExitCode {
             let context = Context {
                 dir: cli.global.dir,
                 verbose: cli.global.verbose,
+                reach: Reach::default(),
                 output: Output::new(colour(cli.global.color)),
             };
             commands::finish(&context, run(&context, cli.command))

@@ -100,15 +100,92 @@ pub enum Dialect {
     MariaDb,
 }
 
-/// A database server and how to come in: inside its container, over its local socket, as its superuser.
+/// A database server and how to come in: over its local socket as its superuser, or over the network as an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Server {
     /// The service, as in `analytics`.
     pub service: String,
     /// What it speaks.
     pub dialect: Dialect,
-    /// The login for us: `postgres`, or `root`.
+    /// The login for us: `postgres`, or `root`; of a managed server its administrator, who is no superuser.
     pub superuser: String,
+    /// Where its client is started.
+    pub seat: Seat,
+}
+
+/// Where the client of a database server is started, and so how the server is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Seat {
+    /// In the container of its service, over the server's own socket.
+    #[default]
+    Container,
+    /// On a machine, over the server's own socket.
+    Machine {
+        /// The machine.
+        name: Arc<str>,
+        /// The port, which names the socket.
+        port: u16,
+    },
+    /// On a machine, over the network: a managed server. The administrator's password is the target's to know, never in here.
+    Network {
+        /// The machine whose client it is.
+        from: Arc<str>,
+        /// The server's address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+}
+
+/// A machine with a shell, and how to come in.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// As in `[host.NAME]`; [`THIS`] is the machine we run on.
+    pub name: Arc<str>,
+    /// The way in.
+    pub via: Via,
+    /// How root is had.
+    pub sudo: Sudo,
+}
+
+/// The name of the machine we run on.
+pub const THIS: &str = "local";
+
+/// The way to a machine's shell.
+#[derive(Clone, Debug)]
+pub enum Via {
+    /// It is this one.
+    Local,
+    /// Over SSH.
+    Ssh(Box<Ssh>),
+}
+
+/// An SSH server. What is absent is as `~/.ssh/config` says.
+#[derive(Clone, Debug, Default)]
+pub struct Ssh {
+    /// An address, or a name of `~/.ssh/config`.
+    pub address: String,
+    /// Its port.
+    pub port: Option<u16>,
+    /// The user to log in as.
+    pub user: Option<String>,
+    /// The private key's file; a leading `~/` is the operator's home.
+    pub identity: Option<String>,
+    /// `USER@ADDRESS[:PORT]` that the connection goes through.
+    pub jump: Option<String>,
+    /// The pinned public host key, as in `ssh-ed25519 AAAA...`.
+    pub host_key: Option<String>,
+}
+
+/// How root is had on a machine.
+#[derive(Clone, Debug)]
+pub enum Sudo {
+    /// Not: the user is root, or nothing that needs root can be done.
+    No,
+    /// By sudo without a password.
+    Free,
+    /// By sudo with this password.
+    Password(Secret),
 }
 
 /// Where a resource lives, and so who is asked about it and told to change it.
@@ -118,6 +195,8 @@ pub enum Place {
     Folder,
     /// The Docker engine.
     Engine,
+    /// A machine, by name: what its shell can see and change.
+    Machine(Arc<str>),
     /// A database server; `None` is the server as a whole (PostgreSQL: its maintenance database `postgres`).
     Sql(Arc<Server>, Option<String>),
 }
@@ -128,6 +207,25 @@ impl Place {
         match self {
             Place::Sql(_, database) => database.as_ref(),
             _ => None,
+        }
+    }
+
+    /// The machine whose session reaches it, if one does.
+    pub fn machine(&self) -> Option<&Arc<str>> {
+        match self {
+            Place::Machine(name) => Some(name),
+            Place::Sql(server, _) => server.seat.machine(),
+            Place::Folder | Place::Engine => None,
+        }
+    }
+}
+
+impl Seat {
+    /// The machine on which the client is started, if it is one.
+    pub fn machine(&self) -> Option<&Arc<str>> {
+        match self {
+            Seat::Container => None,
+            Seat::Machine { name, .. } | Seat::Network { from: name, .. } => Some(name),
         }
     }
 }
@@ -158,6 +256,15 @@ pub enum Ask {
     Engine(EngineQuestion),
     /// The files of the environment's generated folder, by relative path.
     Folder,
+    /// A POSIX shell script, run once a machine as root with the items of all its things as `"$@"` (see [`Script`] for what it may
+    /// rely on). It prints a line a row, its columns separated by tabs; the first column is `key`. A value that may hold a tab or
+    /// a line end is printed as base64. A status other than 0 makes all of the answer unreadable.
+    Machine {
+        /// The script.
+        body: &'static str,
+        /// Names of the columns, `key` first; a line with another number of columns makes the answer unreadable.
+        columns: &'static [&'static str],
+    },
 }
 
 /// What the engine is asked. Every row is an object with a member `key`.
@@ -263,6 +370,35 @@ pub enum Do {
     Write(File),
     /// Remove a file of the environment's generated folder.
     Unlink(String),
+    /// Run a script on the resource's machine.
+    Script(Script),
+}
+
+/// A script for a machine's shell: its body is constant, values are its words.
+///
+/// It runs under a POSIX `/bin/sh` (dash, bash, busybox) as root with `set -eu`, `umask 077`, `LC_ALL=C.UTF-8` and a `PATH` with the
+/// `sbin` folders; its stdin is `input`, or empty. What it daemonizes is started with `9>&-`, since the lock is descriptor 9. Words
+/// may be secret, so a body passes them to builtins only (`printf '%s' "$1" | program`), never as arguments of a program.
+/// Functions that every body may call are in `target/prelude.sh`.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    /// What is run.
+    pub body: &'static str,
+    /// `"$1"`, `"$2"`, ...
+    pub words: Vec<Text>,
+    /// What its stdin holds.
+    pub input: Option<Blob>,
+}
+
+/// Bytes that go to a machine.
+#[derive(Clone, Debug)]
+pub enum Blob {
+    /// These.
+    Text(Text),
+    /// A file of the user, as it is.
+    File(std::path::PathBuf),
+    /// A folder of the user as a tar archive, what its `.dockerignore` names left out; the same bytes for the same contents.
+    Folder(std::path::PathBuf),
 }
 
 /// A file of the environment's generated folder (`.provision/ENV/`, mode 0700).
@@ -402,6 +538,8 @@ pub struct Sheet {
     pub files: Vec<String>,
     /// Database servers, each with its declared databases.
     pub servers: Vec<(Arc<Server>, Vec<String>)>,
+    /// Machines, each with the items of its questions, by question.
+    pub machines: Vec<(Arc<str>, HashMap<&'static str, Vec<String>>)>,
     /// The questions, all kinds together.
     pub questions: Vec<Question>,
 }

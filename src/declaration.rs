@@ -418,6 +418,26 @@ pub enum Stage {
     Prod,
 }
 
+/// What an environment is applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// A Docker engine.
+    Docker,
+    /// The servers of `[host.NAME]`.
+    Ssh,
+    /// This machine.
+    Local,
+    /// An engine if one answers, else this machine: not decided yet, and meant as [`Driver::Docker`] until it is.
+    Auto,
+}
+
+impl Driver {
+    /// Whether services are containers.
+    pub fn is_engine(self) -> bool {
+        matches!(self, Driver::Docker | Driver::Auto)
+    }
+}
+
 /// A checked environment: its merged tree and all that it names, so that everything behind it is pure.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -427,6 +447,8 @@ pub struct Environment {
     pub project: String,
     /// What it is for.
     pub stage: Stage,
+    /// What it is applied to.
+    pub driver: Driver,
     /// Only for others to extend: validated, never planned.
     pub is_abstract: bool,
     /// The file it was loaded from, as shown to people.

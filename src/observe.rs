@@ -29,6 +29,7 @@ struct Gathering {
     volumes: BTreeSet<String>,
     files: BTreeSet<String>,
     servers: BTreeMap<Arc<Server>, BTreeSet<String>>,
+    machines: BTreeMap<Arc<str>, BTreeMap<&'static str, BTreeSet<String>>>,
 }
 
 impl Gathering {
@@ -41,6 +42,11 @@ impl Gathering {
 
     fn thing(&mut self, project: &str, resource: &Resource) {
         self.questions.insert(resource.thing.question());
+        if let Place::Machine(machine) = &resource.place {
+            let asked = self.machines.entry(Arc::clone(machine)).or_default();
+            let items = asked.entry(resource.thing.question()).or_default();
+            items.insert(resource.thing.item().into_owned());
+        }
         match &resource.thing {
             Thing::Image(image) => {
                 let ask = self.images.entry(image.tag.clone()).or_default();
@@ -82,10 +88,11 @@ impl Gathering {
         let mut questions: Vec<Question> = Vec::new();
         for question in QUESTIONS {
             // What is ours and no longer declared is found by these two, whatever is declared.
-            let always = matches!(
-                question.ask,
-                Ask::Engine(EngineQuestion::Containers | EngineQuestion::Volumes)
-            );
+            let always = self.machines.is_empty()
+                && matches!(
+                    question.ask,
+                    Ask::Engine(EngineQuestion::Containers | EngineQuestion::Volumes)
+                );
             // Kinds that are gone from the file may have left entries in the ledger, and removing one asks what is there.
             let of_server = match question.ask {
                 Ask::PostgresServer(_) | Ask::PostgresDatabase(_) => postgres,
@@ -115,6 +122,16 @@ impl Gathering {
                 .into_iter()
                 .map(|(server, databases)| (server, databases.into_iter().collect()))
                 .collect(),
+            machines: self
+                .machines
+                .into_iter()
+                .map(|(machine, asked)| {
+                    let items = asked
+                        .into_iter()
+                        .map(|(question, items)| (question, items.into_iter().collect()));
+                    (machine, items.collect())
+                })
+                .collect(),
             questions,
         }
     }
@@ -123,6 +140,7 @@ impl Gathering {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Seat;
     use crate::resource::Id;
     use crate::resources::container::{Container, Port};
     use crate::resources::postgres_role::PostgresRole;
@@ -144,6 +162,7 @@ mod tests {
             service: "analytics".to_owned(),
             dialect: Dialect::Postgres,
             superuser: "postgres".to_owned(),
+            seat: Seat::Container,
         });
         let container = Container {
             service: "analytics".to_owned(),

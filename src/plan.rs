@@ -500,7 +500,7 @@ impl Judge<'_> {
                         }
                     }
                 }
-                Place::Folder => {}
+                Place::Folder | Place::Machine(_) => {}
             }
         }
         // What lies inside goes before what holds it: a database's rights before a role, rights before their user.

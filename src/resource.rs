@@ -133,6 +133,21 @@ pub enum Probe {
         /// `Host` header.
         host: String,
     },
+    /// `GET` a path from a machine and want 200.
+    HttpOn {
+        /// The machine it is asked from.
+        machine: std::sync::Arc<str>,
+        /// The service, for people: `iact`.
+        service: String,
+        /// Address it is asked at, as in `127.0.0.1`.
+        address: String,
+        /// Port it is asked at.
+        port: u16,
+        /// Path, as in `/health`.
+        path: String,
+        /// `Host` header.
+        host: String,
+    },
 }
 
 /// How a field of what is wanted compares with the same field of what is found.
@@ -314,6 +329,39 @@ impl Step {
         }
     }
 
+    /// A script on a machine that costs nothing and may take two minutes.
+    pub fn script(
+        says: impl Into<String>,
+        body: &'static str,
+        words: impl IntoIterator<Item = crate::command::Text>,
+    ) -> Self {
+        let script = crate::command::Script {
+            body,
+            words: words.into_iter().collect(),
+            input: None,
+        };
+        Step {
+            says: says.into(),
+            does: Do::Script(script),
+            impact: Impact::None,
+            deadline: Duration::from_secs(120),
+            merge: None,
+        }
+    }
+
+    /// The same step at another cost.
+    pub fn costs(self, impact: Impact) -> Self {
+        Step { impact, ..self }
+    }
+
+    /// The same step with another deadline, in seconds.
+    pub fn within(self, seconds: u64) -> Self {
+        Step {
+            deadline: Duration::from_secs(seconds),
+            ..self
+        }
+    }
+
     /// A restart of the server at the place, once for all that want it.
     pub fn restart(says: impl Into<String>) -> Self {
         Step {
@@ -348,6 +396,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
 
     /// Which rows of the answer are about this thing: their `key`. Also its name in the ledger.
     fn key(&self) -> Cow<'_, str>;
+
+    /// What its question is asked about it, where that is not its key: one of the script's words.
+    fn item(&self) -> Cow<'_, str> {
+        self.key()
+    }
 
     /// What was found, from the rows with this thing's key (possibly none).
     ///

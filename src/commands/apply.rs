@@ -46,7 +46,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         &environment.project,
         &format!("`apply {}`", environment.name),
     )?;
-    let look = look::look(environment, &wishes).await?;
+    let look = look::look(context, environment, &wishes).await?;
     if let Some(saved) = &saved {
         let target = look.target.says();
         saved.holds(&planning::basis(&look, &target, &wishes), &look.plan)?;

@@ -33,7 +33,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         &environment.project,
         &format!("`destroy {}`", environment.name),
     )?;
-    let mut look = look::look(environment, &Wishes::default()).await?;
+    let mut look = look::look(context, environment, &Wishes::default()).await?;
     look.judging.destroy_data = options
         .destroy_data
         .iter()

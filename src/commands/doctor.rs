@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use crate::commands::{Context, End, code};
-use crate::declaration::{Entries, Environment, Node, Origin, Stage, Value};
+use crate::declaration::{Driver, Entries, Environment, Node, Origin, Stage, Value};
 use crate::environment;
 use crate::error::Kind;
 use crate::files;
@@ -32,7 +32,7 @@ pub async fn run(context: &Context) -> End {
         .first()
         .cloned()
         .unwrap_or_else(|| nothing(context));
-    let target = engine(&probe, &mut findings).await;
+    let target = engine(context, &probe, &mut findings).await;
     programs(&mut findings).await;
     for environment in &environments {
         folder(environment, &mut findings);
@@ -90,7 +90,7 @@ fn environments(context: &Context, findings: &mut Vec<Finding>) -> Vec<Environme
         }
     }
     // Servers are not looked at from here.
-    good.retain(|environment| environment.later.is_empty());
+    good.retain(|environment| environment.later.is_empty() && environment.driver.is_engine());
     good
 }
 
@@ -101,6 +101,7 @@ fn nothing(context: &Context) -> Environment {
         project: "none".to_owned(),
         is_abstract: false,
         stage: Stage::Dev,
+        driver: Driver::Docker,
         file: String::new(),
         dir: context.dir.clone(),
         folder: PathBuf::from(".provision/none"),
@@ -116,8 +117,12 @@ fn nothing(context: &Context) -> Environment {
     }
 }
 
-async fn engine(environment: &Environment, findings: &mut Vec<Finding>) -> Option<Target> {
-    match Target::connect(environment).await {
+async fn engine(
+    context: &Context,
+    environment: &Environment,
+    findings: &mut Vec<Finding>,
+) -> Option<Target> {
+    match Target::connect(environment, &context.reach).await {
         Ok(target) => {
             findings.push(Finding::fine("engine", target.says()));
             Some(target)

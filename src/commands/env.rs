@@ -52,7 +52,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
 
 /// The ports that are in use; where nobody can say, the declared ones.
 async fn ports(context: &Context, environment: crate::declaration::Environment) -> Ports {
-    match look::look(environment, &Wishes::default()).await {
+    match look::look(context, environment, &Wishes::default()).await {
         Ok(look) => look.ports,
         Err(failure) => {
             let warning =

@@ -23,7 +23,7 @@ pub struct Options {
 /// [`Kind::Usage`] where there is no such resource.
 pub async fn run(context: &Context, options: &Options) -> End {
     let environment = look::ready(context, &options.environment)?;
-    let look = look::look(environment, &Wishes::default()).await?;
+    let look = look::look(context, environment, &Wishes::default()).await?;
     let known: Vec<&str> = look
         .resources
         .iter()

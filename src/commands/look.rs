@@ -108,7 +108,11 @@ pub fn meaning(
 }
 
 /// Connects, asks everything, and judges the answers.
-pub async fn look(environment: Environment, wishes: &Wishes) -> Result<Look, Failure> {
+pub async fn look(
+    context: &Context,
+    environment: Environment,
+    wishes: &Wishes,
+) -> Result<Look, Failure> {
     let began = Instant::now();
     let (mut resources, mut endpoints) = meaning(&environment, &Ports::new())?;
     tracing::info!(
@@ -117,7 +121,7 @@ pub async fn look(environment: Environment, wishes: &Wishes) -> Result<Look, Fai
         "expanded and ordered"
     );
     let began = Instant::now();
-    let target = Target::connect(&environment).await?;
+    let target = Target::connect(&environment, &context.reach).await?;
     tracing::info!(ms = ms(began), "connected to {}", target.says());
     let began = Instant::now();
     let mut sheet = observe::sheet(&environment.project, &resources);
@@ -369,7 +373,7 @@ mod tests {
 
     use super::*;
     use crate::command::Rows;
-    use crate::declaration::{Entries, Entry, Node, Origin, Stage, Value as Held};
+    use crate::declaration::{Driver, Entries, Entry, Node, Origin, Stage, Value as Held};
     use crate::resources::container::{Container, Port};
 
     fn node(value: Held) -> Node {
@@ -402,6 +406,7 @@ mod tests {
             project: "iact".to_owned(),
             is_abstract: false,
             stage: Stage::Dev,
+            driver: Driver::Docker,
             file: "environments/local.toml".to_owned(),
             dir: "/nowhere".into(),
             folder: "/nowhere/.provision/local".into(),

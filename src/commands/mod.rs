@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::error::{Failure, Kind};
+use crate::target::Reach;
 use output::Output;
 
 /// What every command has.
@@ -29,6 +30,8 @@ pub struct Context {
     pub dir: PathBuf,
     /// How much is told, from 0.
     pub verbose: u8,
+    /// How machines are reached.
+    pub reach: Reach,
     /// The one voice.
     pub output: Output,
 }

@@ -36,7 +36,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         destroy_data: options.destroy_data.clone(),
     };
     let environment = look::ready(context, &options.environment)?;
-    let look = look::look(environment, &wishes).await?;
+    let look = look::look(context, environment, &wishes).await?;
     show(context, options, &look);
     save(context, options, &look)?;
     let differs = (options.detailed && !look.plan.is_empty()).then_some(Kind::Differs);

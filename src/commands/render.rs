@@ -101,7 +101,7 @@ async fn images(context: &Context, environment: Environment, resources: &[Resour
         only,
         ..Wishes::default()
     };
-    let look = look::look(environment, &wishes).await?;
+    let look = look::look(context, environment, &wishes).await?;
     context.output.say(&show::plan::refusals(
         &look.plan,
         context.output.talk_paint(),

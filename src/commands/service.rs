@@ -19,7 +19,7 @@ use crate::target::{ContainerRow, Target, Trouble};
 /// Where the engine cannot be asked.
 pub async fn ps(context: &Context, environment: &str) -> End {
     let environment = look::open(context, environment)?;
-    let target = Target::connect(&environment).await?;
+    let target = Target::connect(&environment, &context.reach).await?;
     let rows = target.containers(&environment.project).await?;
     let mut lines: Vec<Vec<String>> = rows.iter().map(line).collect();
     for service in declared(&environment)? {
@@ -161,7 +161,7 @@ async fn find(
     let environment = look::open(context, environment)?;
     let service = service.rsplit('.').next().unwrap_or_default();
     let declared = declared(&environment)?;
-    let target = Target::connect(&environment).await?;
+    let target = Target::connect(&environment, &context.reach).await?;
     let rows = target.containers(&environment.project).await?;
     if let Some(row) = rows.into_iter().find(|row| row.service == service) {
         return Ok((environment, target, row));

@@ -16,7 +16,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::declaration::{Entry, Environment, Node, Origin, SecretSource, Stage, Value};
+use crate::declaration::{Driver, Entry, Environment, Node, Origin, SecretSource, Stage, Value};
 use crate::error::{Failure, Kind, Level, Problem};
 use crate::secret::Secret;
 use crate::services;
@@ -123,6 +123,7 @@ fn build(
         name: stem.to_owned(),
         project: String::new(),
         stage: stage.unwrap_or(Stage::Prod),
+        driver: Driver::Docker,
         is_abstract: false,
         file: shown.to_owned(),
         dir: folder.to_owned(),
@@ -135,7 +136,7 @@ fn build(
         later: Vec::new(),
     };
     identify(&mut environment, &mut book, folder);
-    targets(&environment, &mut later);
+    environment.driver = driver(&environment.tree);
     sort(&mut later);
     environment.later = later;
     fetch(&mut environment, &mut book, folder, &named);
@@ -187,18 +188,13 @@ fn identify(environment: &mut Environment, book: &mut read::Book, folder: &Path)
     environment.folder = root.join(".provision").join(&environment.name);
 }
 
-/// Values of `[target]` that a later version carries out.
-fn targets(environment: &Environment, later: &mut Vec<Problem>) {
-    let Some(target) = environment.tree.get("target") else {
-        return;
-    };
-    let driver = target.text("driver").unwrap_or("docker");
-    let origin = target.origin("driver");
-    if driver != "docker" && !origin.is_none() {
-        later.push(Problem::warning(
-            format!("`driver = \"{driver}\"` is not supported yet"),
-            &origin,
-        ));
+/// The driver of `[target]`.
+fn driver(tree: &Node) -> Driver {
+    match tree.get("target").and_then(|target| target.text("driver")) {
+        Some("ssh") => Driver::Ssh,
+        Some("local") => Driver::Local,
+        Some("auto") => Driver::Auto,
+        _ => Driver::Docker,
     }
 }
 

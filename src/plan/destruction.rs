@@ -5,7 +5,7 @@ use crate::plan::{Action, Change, Found, Judging, Plan, find, judge};
 use crate::resource::{Id, Removal, Resource, Thing};
 
 /// The order in which things go; each after all that stand before it.
-const ORDER: &[&str] = &["container", "network", "volume", "file"];
+const ORDER: &[&str] = &["container", "network", "volume", "generated_file"];
 
 /// The removal of all that is ours; `orphans` are what holds data and stays.
 pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Judging) -> Plan {

@@ -48,6 +48,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.key(),)* }
             }
 
+            /// See [`Kind::item`].
+            pub fn item(&self) -> Cow<'_, str> {
+                match self { $(Thing::$name(thing) => thing.item(),)* }
+            }
+
             /// See [`Kind::read`].
             ///
             /// # Errors
@@ -121,7 +126,7 @@ kinds! {
     image::Image,
     network::Network,
     volume::Volume,
-    file::RenderedFile,
+    generated_file::RenderedFile,
     container::Container,
     postgres_role::PostgresRole,
     postgres_database::PostgresDatabase,

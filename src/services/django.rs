@@ -14,7 +14,7 @@ use crate::resources::container::{Container, Health, Mount};
 use crate::resources::image::Build;
 use crate::secret::sha256;
 use crate::services::project::{self, Project, View};
-use crate::services::{Reads, recipe};
+use crate::services::{Reads, recipe, server};
 use crate::template::{self, Datum};
 
 /// `[django.NAME]`.
@@ -32,8 +32,7 @@ pub static TABLE: Table = Table {
             "on",
             Type::Either(&Type::Name, &Type::List(&Type::Name)),
             "The host, group or hosts it runs on; not used on a Docker engine.",
-        )
-        .later(),
+        ),
         Key::new(
             "source",
             Type::Either(&Type::Path, &Type::Table(&GIT)),
@@ -143,7 +142,12 @@ pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
 }
 
 /// Host, port and URL.
-pub(super) fn names(project: &Project<'_>, name: &str, entry: &Entry, view: View) -> Option<Datum> {
+pub(super) fn names(
+    project: &Project<'_>,
+    name: &str,
+    entry: &Entry,
+    view: &View,
+) -> Option<Datum> {
     let (host, port) = project.seen("django", name, port(&entry.node), view)?;
     Some(Datum::map([
         (
@@ -239,6 +243,9 @@ pub(super) fn names_a_secret(name: &str) -> bool {
 
 /// The container with its image.
 pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
+    if !project.on_engine() {
+        return server::django::expand(project, name, entry);
+    }
     let node = &entry.node;
     let service = format!("django.{name}");
     let inside = port(node);

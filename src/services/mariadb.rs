@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::command::{Dialect, Place, Server, Text};
+use crate::command::{Dialect, Place, Seat, Server, Text};
 use crate::declaration::{Entry, Environment, Key, Node, Table, Type, Value};
 use crate::error::{Problem, did_you_mean};
 use crate::resource::{Id, Probe, Resource, Thing};
@@ -20,7 +20,7 @@ use crate::resources::mariadb_user::MariadbUser;
 use crate::secret::{Secret, locked_native_hash, sha256};
 use crate::services::postgres::{script_name, with_origins};
 use crate::services::project::{self, Project, View};
-use crate::services::{Reads, first_start, recipe};
+use crate::services::{Reads, first_start, recipe, server};
 use crate::template::{self, Datum};
 
 /// `[mariadb.NAME]`.
@@ -38,8 +38,7 @@ pub static TABLE: Table = Table {
             "on",
             Type::Either(&Type::Name, &Type::List(&Type::Name)),
             "The host, group or hosts it runs on; not used on a Docker engine.",
-        )
-        .later(),
+        ),
         Key::new("version", Type::Word(&["10.11"]), "Version.").default("\"10.11\""),
         Key::new("image", Type::Text, "Image on a Docker engine.").default("\"mariadb:10.11\""),
         Key::new(
@@ -121,7 +120,12 @@ pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
 }
 
 /// Host, port, users and databases.
-pub(super) fn names(project: &Project<'_>, name: &str, entry: &Entry, view: View) -> Option<Datum> {
+pub(super) fn names(
+    project: &Project<'_>,
+    name: &str,
+    entry: &Entry,
+    view: &View,
+) -> Option<Datum> {
     let (host, port) = project.seen("mariadb", name, PORT, view)?;
     let users = entry.node.named("user").map(|(user, entry)| {
         let mut known = vec![("name".to_owned(), Datum::Text(account(user).0.to_owned()))];
@@ -223,10 +227,14 @@ pub(super) fn check(
 
 /// The server with everything in it.
 pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
+    if !project.on_engine() {
+        return server::mariadb::expand(project, name, entry);
+    }
     let server = Arc::new(Server {
         service: name.to_owned(),
         dialect: Dialect::MariaDb,
         superuser: "root".to_owned(),
+        seat: Seat::Container,
     });
     let made = inside(project, name, &entry.node, &server);
     let container_id = Id::short("container", name);
@@ -263,7 +271,8 @@ fn inside(project: &Project<'_>, name: &str, node: &Node, server: &Arc<Server>) 
         let mut one = resource("mariadb_setting", setting, thing.into())
             .from("", entry.key.clone())
             .from("value", entry.node.origin.clone());
-        one.needs.push(Id::short("file", &settings_file(name)));
+        one.needs
+            .push(Id::short("generated_file", &settings_file(name)));
         made.push(one);
     }
     for (database, entry) in node.named("database") {

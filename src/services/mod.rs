@@ -4,10 +4,13 @@ mod compose;
 pub mod django;
 mod first_start;
 pub mod forward;
+pub mod hosts;
 pub mod mariadb;
+mod plain;
 pub mod postgres;
 mod project;
 pub mod root;
+mod server;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,7 +31,7 @@ struct Service {
     /// The files it wants read before it is expanded.
     reads: fn(&Entry, &mut Reads),
     /// What strings of the environment may know of it.
-    names: fn(&Project<'_>, &str, &Entry, View) -> Option<Datum>,
+    names: fn(&Project<'_>, &str, &Entry, &View) -> Option<Datum>,
     /// Contradictions within it.
     check: fn(&Environment, &str, &Entry, &mut Vec<Problem>),
     /// Its resources.
@@ -103,7 +106,7 @@ pub static ROOT: Table = Table {
             Type::Named(&forward::TABLE),
             "Ports of services on this machine, by name.",
         ),
-        Key::new("host", Type::Named(&root::HOST), "Servers by name.").later(),
+        Key::new("host", Type::Named(&root::HOST), "Servers by name."),
         Key::new(
             "user",
             Type::Named(&root::USER),
@@ -230,6 +233,7 @@ pub type Ports = BTreeMap<String, u16>;
 /// The files that the services of an environment name (its tree is merged and checked by type).
 pub fn reads(environment: &Environment) -> Reads {
     let mut reads = Reads::default();
+    plain::reads(environment, &mut reads);
     for service in SERVICES {
         for (_, entry) in environment.services(service.word) {
             (service.reads)(entry, &mut reads);
@@ -242,8 +246,15 @@ pub fn reads(environment: &Environment) -> Reads {
 pub fn check(environment: &Environment) -> Vec<Problem> {
     let mut problems = names_are_unique(environment);
     problems.extend(forward::check(environment));
+    plain::check(environment, &mut problems);
     for service in SERVICES {
         for (name, entry) in environment.services(service.word) {
+            hosts::check_on(
+                environment,
+                &format!("{}.{name}", service.word),
+                entry,
+                &mut problems,
+            );
             (service.check)(environment, name, entry, &mut problems);
         }
     }
@@ -302,13 +313,21 @@ pub fn expand(environment: &Environment, ports: &Ports) -> Expansion {
 
 fn expanded(mut project: Project<'_>) -> Expansion {
     let environment = project.environment;
-    project.names = names(&project, View::Container);
+    if project.on_engine() {
+        project.names = names(&project, &View::Container);
+    } else {
+        plain::expand(&mut project);
+    }
     for service in SERVICES {
         for (name, entry) in environment.services(service.word) {
             (service.expand)(&mut project, name, entry);
         }
     }
-    compose::files(&mut project);
+    if project.on_engine() {
+        compose::files(&mut project);
+    } else {
+        plain::wire(&mut project);
+    }
     project.finish()
 }
 
@@ -322,7 +341,7 @@ pub fn operator_variables(
     ports: &Ports,
 ) -> Result<Vec<(String, Text)>, Vec<Problem>> {
     let mut project = Project::new(environment, ports);
-    project.names = names(&project, View::Operator);
+    project.names = names(&project, &View::Operator);
     let mut variables = BTreeMap::new();
     for (_, entry) in environment.services("django") {
         variables.extend(django::variables(&mut project, entry).0);
@@ -335,8 +354,12 @@ pub fn operator_variables(
 }
 
 /// What strings of the environment may name.
-fn names(project: &Project<'_>, view: View) -> BTreeMap<String, Datum> {
-    let mut names = BTreeMap::from([("vars".to_owned(), project::vars(project.environment))]);
+fn names(project: &Project<'_>, view: &View) -> BTreeMap<String, Datum> {
+    let machine = match view {
+        View::Machine(machine) => Some(&**machine),
+        View::Container | View::Operator => None,
+    };
+    let mut names = hosts::names(project.environment, machine);
     for service in SERVICES {
         let entries = project
             .environment

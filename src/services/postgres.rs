@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::command::{Dialect, Place, Server, Text};
+use crate::command::{Dialect, Place, Seat, Server, Text};
 use crate::declaration::{Entry, Environment, Key, Node, Table, Type};
 use crate::error::{Problem, did_you_mean};
 use crate::quote;
@@ -19,7 +19,7 @@ use crate::resources::postgres_setting::PostgresSetting;
 use crate::resources::sql_script::SqlScript;
 use crate::secret::{Secret, locked_verifier, sha256};
 use crate::services::project::{self, Project, View};
-use crate::services::{Reads, first_start, recipe};
+use crate::services::{Reads, first_start, recipe, server};
 use crate::template::Datum;
 
 /// `[postgres.NAME]`.
@@ -28,7 +28,7 @@ pub static TABLE: Table = Table {
     doc: "A PostgreSQL server with its roles, databases and grants.",
     keys: &[
         Key::new("enabled", Type::Bool, "`false` drops an entry that was inherited.").default("true"),
-        Key::new("on", Type::Either(&Type::Name, &Type::List(&Type::Name)), "The host, group or hosts it runs on; not used on a Docker engine.").later(),
+        Key::new("on", Type::Either(&Type::Name, &Type::List(&Type::Name)), "The host, group or hosts it runs on; not used on a Docker engine."),
         Key::new("external", Type::Table(&EXTERNAL), "A managed server that is only configured, not installed.").later(),
         Key::new("version", Type::Word(&["15"]), "Major version.").default("\"15\""),
         Key::new("image", Type::Text, "Image on a Docker engine. Debian's family, since a volume keeps the family of the image that made it.").default("\"postgres:15-bookworm\""),
@@ -172,7 +172,12 @@ pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
 }
 
 /// Host, port, roles and databases.
-pub(super) fn names(project: &Project<'_>, name: &str, entry: &Entry, view: View) -> Option<Datum> {
+pub(super) fn names(
+    project: &Project<'_>,
+    name: &str,
+    entry: &Entry,
+    view: &View,
+) -> Option<Datum> {
     let (host, port) = project.seen("postgres", name, PORT, view)?;
     let roles = entry.node.named("role").map(|(role, entry)| {
         let mut known = vec![("name".to_owned(), Datum::Text(role.to_owned()))];
@@ -289,6 +294,9 @@ pub(super) fn check(
 
 /// The server with everything in it.
 pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
+    if !project.on_engine() {
+        return server::postgres::expand(project, name, entry);
+    }
     let server = Arc::new(Server {
         service: name.to_owned(),
         dialect: Dialect::Postgres,
@@ -297,6 +305,7 @@ pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
             .text("superuser")
             .unwrap_or("postgres")
             .to_owned(),
+        seat: Seat::Container,
     });
     let container = Id::short("container", name);
     let mut inside = Inside {
@@ -776,6 +785,7 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
         service: name.to_owned(),
         dialect: Dialect::Postgres,
         superuser: superuser.to_owned(),
+        seat: Seat::Container,
     };
     resource.probe = Some(Probe::Login {
         server: Arc::new(server),

@@ -1,13 +1,14 @@
 //! What all services of a project on a Docker engine share: names, network, images, forwards.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::command::{File, Place, Text};
 use crate::declaration::{Entry, Environment, Node, Origin, Value};
 use crate::error::Problem;
 use crate::resource::{Id, Probe, Resource, Thing};
 use crate::resources::container::Port;
-use crate::resources::file::RenderedFile;
+use crate::resources::generated_file::RenderedFile;
 use crate::resources::image::{Build, Image, Pull, Registry};
 use crate::resources::network::Network;
 use crate::resources::volume::Volume;
@@ -16,10 +17,12 @@ use crate::services::{Endpoint, Expansion, Ports};
 use crate::template::{self, Datum};
 
 /// From where a service is seen: it has one address for its neighbours and another for the operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
     /// From a container of the project.
     Container,
+    /// From a machine.
+    Machine(Arc<str>),
     /// From the operator's machine, through the forwards.
     Operator,
 }
@@ -28,8 +31,9 @@ pub enum View {
 pub struct Project<'a> {
     /// What is expanded.
     pub environment: &'a Environment,
-    /// What strings may name.
+    /// What strings may name; on servers as seen from the machine that is expanded for ([`Project::stand_on`]).
     pub names: BTreeMap<String, Datum>,
+    views: BTreeMap<Arc<str>, BTreeMap<String, Datum>>,
     /// What cannot be meant.
     pub problems: Vec<Problem>,
     /// Whether generated files stay empty: for a check, which needs the resources and not what they hold.
@@ -54,6 +58,7 @@ impl<'a> Project<'a> {
         let mut project = Project {
             environment,
             names: BTreeMap::new(),
+            views: BTreeMap::new(),
             problems: Vec::new(),
             outline: false,
             forwards,
@@ -62,8 +67,29 @@ impl<'a> Project<'a> {
             images: BTreeSet::new(),
             settled: BTreeMap::new(),
         };
-        project.network();
+        if project.on_engine() {
+            project.network();
+        }
         project
+    }
+
+    /// Whether services are containers; else they are on machines.
+    pub fn on_engine(&self) -> bool {
+        self.environment.driver.is_engine()
+    }
+
+    /// The machines that an entry is on.
+    pub fn machines_of(&self, entry: &Entry) -> Vec<Arc<str>> {
+        super::hosts::on(self.environment, &entry.node)
+    }
+
+    /// From now on strings are rendered as seen from a machine.
+    pub fn stand_on(&mut self, machine: &Arc<str>) {
+        if !self.views.contains_key(machine) {
+            let names = super::names(self, &View::Machine(Arc::clone(machine)));
+            self.views.insert(Arc::clone(machine), names);
+        }
+        self.names = self.views.get(machine).cloned().unwrap_or_default();
     }
 
     pub(super) fn finish(self) -> Expansion {
@@ -191,7 +217,7 @@ impl<'a> Project<'a> {
         };
         let resource = Resource {
             place: Place::Folder,
-            ..on_engine(Id::short("file", path), thing.into())
+            ..on_engine(Id::short("generated_file", path), thing.into())
         };
         (self.add(resource.from("", origin.clone())), absolute)
     }
@@ -229,9 +255,18 @@ impl<'a> Project<'a> {
     }
 
     /// Host and port of a service for a consumer.
-    pub fn seen(&self, table: &str, name: &str, inside: u16, view: View) -> Option<(String, u16)> {
+    pub fn seen(&self, table: &str, name: &str, inside: u16, view: &View) -> Option<(String, u16)> {
         match view {
             View::Container => Some((name.to_owned(), inside)),
+            View::Machine(from) => {
+                let entry = self.environment.tree.get(table)?.get(name)?;
+                let on = super::hosts::on(self.environment, entry);
+                let host = match on.iter().any(|machine| machine == from) {
+                    true => "127.0.0.1".to_owned(),
+                    false => super::hosts::address(self.environment, on.first()?),
+                };
+                Some((host, inside))
+            }
             View::Operator => self.published(&format!("{table}.{name}")),
         }
     }
@@ -291,17 +326,13 @@ pub fn on_engine(id: Id, thing: Thing) -> Resource {
     }
 }
 
-/// The `vars` table as names.
-pub fn vars(environment: &Environment) -> Datum {
-    Datum::map(environment.services("vars").filter_map(|(name, entry)| {
-        let datum = match &entry.node.value {
-            Value::Text(text) => Datum::Text(text.clone()),
-            Value::Int(number) => Datum::Int(*number),
-            Value::Bool(flag) => Datum::Bool(*flag),
-            _ => return None,
-        };
-        Some((name.to_owned(), datum))
-    }))
+/// A resource of a machine without needs: `kind.MACHINE:KEY`.
+pub fn on_machine(machine: &Arc<str>, thing: impl Into<Thing>) -> Resource {
+    let thing = thing.into();
+    Resource {
+        place: Place::Machine(Arc::clone(machine)),
+        ..on_engine(Id::new(thing.kind(), machine, &thing.key()), thing)
+    }
 }
 
 /// A server setting's value as text: one item, or those of a list.

@@ -14,9 +14,8 @@ const ENABLED: Key = Key::new(
 const ON: Key = Key::new(
     "on",
     Type::Either(&Type::Name, &Type::List(&Type::Name)),
-    "The host, group of hosts, or list of them it is on.",
-)
-.required();
+    "The host, group of hosts, or list of them it is on; not needed where `driver = \"local\"`.",
+);
 
 const OWNER: Key =
     Key::new("owner", Type::Identifier, "The user that owns it.").default("\"root\"");
@@ -78,7 +77,7 @@ pub static TARGET: Table = Table {
         Key::new(
             "driver",
             Type::Word(&["docker", "ssh", "local", "auto"]),
-            "`docker`: a Docker engine. Not supported yet: `ssh`: the servers of `[host.NAME]`; `local`: this machine; `auto`: an engine if one answers, else this machine.",
+            "`docker`: a Docker engine; `ssh`: the servers of `[host.NAME]`; `local`: this machine; `auto`: an engine if one answers, else this machine.",
         )
         .default("\"docker\""),
         Key::new(
@@ -139,6 +138,11 @@ pub static HOST: Table = Table {
             "Whether root is had by sudo: `true` without a password, or `{ password = ... }`.",
         )
         .default("false"),
+        Key::new(
+            "private_address",
+            Type::Text,
+            "Its address as the other servers see it. Absent: `address`.",
+        ),
         Key::new(
             "groups",
             Type::List(&Type::Name),

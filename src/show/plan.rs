@@ -399,7 +399,7 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::command::{Dialect, Server};
+    use crate::command::{Dialect, Seat, Server};
     use crate::plan::Refusal;
     use crate::resource::Same;
 
@@ -408,6 +408,7 @@ pub(crate) mod tests {
             service: service.to_owned(),
             dialect: Dialect::Postgres,
             superuser: "postgres".to_owned(),
+            seat: Seat::Container,
         })
     }
 
@@ -480,7 +481,7 @@ pub(crate) mod tests {
             reason: "`ivr` is down".to_owned(),
             ..change(id, action)
         };
-        let mut file = change("file.docker-compose.yml", Action::Create);
+        let mut file = change("generated_file.docker-compose.yml", Action::Create);
         file.place = Place::Folder;
         let mut gone = change("postgres_role.analytics:old", Action::Remove);
         gone.reason = "no longer declared".to_owned();

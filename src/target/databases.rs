@@ -130,7 +130,7 @@ impl Asking<'_> {
             Ask::PostgresDatabase(_) => dialect == Dialect::Postgres && !whole,
             Ask::MariaDb(_) => dialect == Dialect::MariaDb,
             Ask::Ledger(of) => of == dialect,
-            Ask::Engine(_) | Ask::Folder => false,
+            Ask::Engine(_) | Ask::Folder | Ask::Machine { .. } => false,
         };
         self.sheet.questions.iter().filter(fits).copied().collect()
     }

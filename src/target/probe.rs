@@ -50,6 +50,7 @@ pub(super) async fn probe(engine: &Engine, project: &str, probe: &Probe) -> Resu
             }
             Ok(())
         }
+        Probe::HttpOn { .. } => Err("not written yet".to_owned()),
         Probe::Http {
             service,
             published,

@@ -474,7 +474,12 @@ fn looked_at(lab: &Lab, heard: &mut Heard) {
         &["explain", "local", "postgres_role.analytics:etl", "-vvv"],
         &["explain", "local", "mariadb_user.ivr:django_user@%", "-vvv"],
         &["explain", "local", "container.iact", "-vvv"],
-        &["explain", "local", "file.docker-compose.yml", "-vvv"],
+        &[
+            "explain",
+            "local",
+            "generated_file.docker-compose.yml",
+            "-vvv",
+        ],
         &["render", "local", "--out", "rendered", "-vvv"],
         &["apply", "local", "--yes", "-vvv"],
         &["validate", "local", "-vvv"],

@@ -356,7 +356,7 @@ fn another_password(lab: &Lab) {
     let changes: Vec<_> = lab
         .plan()
         .into_iter()
-        .filter(|(id, ..)| !id.starts_with("file."))
+        .filter(|(id, ..)| !id.starts_with("generated_file."))
         .collect();
     let found: Vec<(&str, &str, Vec<&str>)> = changes
         .iter()

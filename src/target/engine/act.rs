@@ -30,7 +30,7 @@ impl Target {
         deadline: std::time::Duration,
         talk: &(dyn Fn(&str) + Send + Sync),
     ) -> Done {
-        let engine = &self.engine;
+        let engine = self.engine()?;
         match action {
             EngineAction::Pull { image } => engine.pull(image, talk).await,
             EngineAction::Build {

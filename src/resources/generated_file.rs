@@ -1,4 +1,4 @@
-//! `file`: a generated file in the environment's folder (`.provision/ENV/`), for Compose and for what containers mount.
+//! `generated_file`: a generated file in the environment's folder (`.provision/ENV/`), for Compose and for what containers mount.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub struct RenderedFile {
 }
 
 impl Kind for RenderedFile {
-    const NAME: &'static str = "file";
+    const NAME: &'static str = "generated_file";
     const QUESTION: Question = Question { name: "files", ask: Ask::Folder };
 
     fn key(&self) -> Cow<'_, str> {

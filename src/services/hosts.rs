@@ -1,0 +1,178 @@
+//! `[host.NAME]`: the machines of an environment, which entries are on them, and how they see each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::command::{Machine, Ssh, Sudo, THIS, Via};
+use crate::declaration::{Driver, Entry, Environment, Node, Value};
+use crate::error::{Problem, did_you_mean};
+use crate::template::Datum;
+
+/// The machines an environment is applied to; none where that is a Docker engine.
+pub fn machines(environment: &Environment) -> Vec<Machine> {
+    match environment.driver {
+        Driver::Docker | Driver::Auto => Vec::new(),
+        Driver::Local => vec![Machine {
+            name: THIS.into(),
+            via: Via::Local,
+            sudo: Sudo::Free,
+        }],
+        Driver::Ssh => environment
+            .services("host")
+            .map(|(name, entry)| machine(name, &entry.node))
+            .collect(),
+    }
+}
+
+/// A host as a machine.
+pub fn machine(name: &str, node: &Node) -> Machine {
+    let text = |key| node.text(key).map(str::to_owned);
+    let ssh = Ssh {
+        address: node.text("address").unwrap_or(name).to_owned(),
+        port: node.int("port").and_then(|port| u16::try_from(port).ok()),
+        user: text("user"),
+        identity: text("identity"),
+        jump: text("jump"),
+        host_key: text("host_key"),
+    };
+    let sudo = match node.get("sudo").map(|sudo| &sudo.value) {
+        Some(Value::Bool(true)) => Sudo::Free,
+        Some(Value::Table(_)) => node
+            .get("sudo")
+            .and_then(|sudo| sudo.secret("password"))
+            .map_or(Sudo::Free, |password| Sudo::Password(password.clone())),
+        _ => Sudo::No,
+    };
+    Machine {
+        name: name.into(),
+        via: Via::Ssh(Box::new(ssh)),
+        sudo,
+    }
+}
+
+/// The machines that an entry is on, by its `on`: hosts, groups of hosts, or lists of them; every machine once, in order of name.
+/// On this machine alone everything is on it.
+pub fn on(environment: &Environment, node: &Node) -> Vec<Arc<str>> {
+    match environment.driver {
+        Driver::Docker | Driver::Auto => return Vec::new(),
+        Driver::Local => return vec![THIS.into()],
+        Driver::Ssh => {}
+    }
+    let words = words(node);
+    environment
+        .services("host")
+        .filter(|(name, entry)| {
+            words.iter().any(|(word, _)| word == name)
+                || entry
+                    .node
+                    .list("groups")
+                    .iter()
+                    .filter_map(Node::as_text)
+                    .any(|group| words.iter().any(|(word, _)| *word == group))
+        })
+        .map(|(name, _)| name.into())
+        .collect()
+}
+
+/// The words of an entry's `on`, each with its node.
+fn words(node: &Node) -> Vec<(&str, &Node)> {
+    let Some(on) = node.get("on") else {
+        return Vec::new();
+    };
+    match &on.value {
+        Value::List(items) => items
+            .iter()
+            .filter_map(|item| Some((item.as_text()?, item)))
+            .collect(),
+        _ => on.as_text().map(|word| (word, on)).into_iter().collect(),
+    }
+}
+
+/// An `on` that names no host or group, or is missing where servers are many.
+pub fn check_on(environment: &Environment, what: &str, entry: &Entry, problems: &mut Vec<Problem>) {
+    if environment.driver != Driver::Ssh {
+        return;
+    }
+    let mut known: Vec<&str> = Vec::new();
+    for (name, host) in environment.services("host") {
+        known.push(name);
+        known.extend(host.node.list("groups").iter().filter_map(Node::as_text));
+    }
+    let words = words(&entry.node);
+    if words.is_empty() {
+        let message = format!("`{what}` does not say which host it is on");
+        problems.push(
+            Problem::error(message, &entry.key).help("say `on = \"HOST\"`, a group, or a list"),
+        );
+    }
+    for (word, node) in words {
+        if !known.contains(&word) {
+            let message = format!("there is no host or group of hosts `{word}`");
+            let problem = Problem::error(message, &node.origin);
+            problems.push(did_you_mean(problem, word, known.iter().copied()));
+        }
+    }
+}
+
+/// The address of a machine as its neighbours see it.
+pub fn address(environment: &Environment, machine: &str) -> String {
+    if environment.driver != Driver::Ssh {
+        return "127.0.0.1".to_owned();
+    }
+    let host = environment
+        .services("host")
+        .find(|(name, _)| *name == machine);
+    let node = host.map(|(_, entry)| &entry.node);
+    node.and_then(|node| {
+        node.text("private_address")
+            .or_else(|| node.text("address"))
+    })
+    .unwrap_or(machine)
+    .to_owned()
+}
+
+/// What strings of an entry on a machine may name besides services: `vars` with the machine's own over them, `here` (its `name` and
+/// `address`), and `host.NAME.address` of all.
+pub(super) fn names(environment: &Environment, machine: Option<&str>) -> BTreeMap<String, Datum> {
+    let mut vars: BTreeMap<String, Datum> =
+        environment.services("vars").filter_map(datum).collect();
+    let hosts = environment.services("host");
+    let all = hosts.map(|(name, _)| {
+        let address = Datum::Text(address(environment, name));
+        (
+            name.to_owned(),
+            Datum::map([("address".to_owned(), address)]),
+        )
+    });
+    let mut names = BTreeMap::from([("host".to_owned(), Datum::map(all))]);
+    if let Some(machine) = machine {
+        let host = environment
+            .services("host")
+            .find(|(name, _)| *name == machine);
+        vars.extend(
+            host.into_iter()
+                .flat_map(|(_, entry)| entry.node.named("vars"))
+                .filter_map(datum),
+        );
+        let here = [
+            ("name".to_owned(), Datum::Text(machine.to_owned())),
+            (
+                "address".to_owned(),
+                Datum::Text(address(environment, machine)),
+            ),
+        ];
+        names.insert("here".to_owned(), Datum::map(here));
+    }
+    names.insert("vars".to_owned(), Datum::map(vars));
+    names
+}
+
+fn datum((name, entry): (&str, &Entry)) -> Option<(String, Datum)> {
+    let datum = match &entry.node.value {
+        Value::Text(text) => Datum::Text(text.clone()),
+        Value::Int(number) => Datum::Int(*number),
+        Value::Bool(flag) => Datum::Bool(*flag),
+        _ => return None,
+    };
+    Some((name.to_owned(), datum))
+}
