@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use crate::command::{Answer, Answers, Place, Row, Sheet};
 use crate::commands::Context;
-use crate::declaration::Environment;
+use crate::declaration::{Driver, Environment};
 use crate::environment;
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, Level, Problem};
 use crate::files;
 use crate::observe;
 use crate::plan::{self, Judging, Plan, Record};
@@ -107,12 +107,46 @@ pub fn meaning(
     }
 }
 
+/// Decides what `driver = "auto"` is here: a Docker engine if one answers, else this machine. Says which and why.
+///
+/// # Errors
+/// What is declared and has no place on this machine.
+pub async fn decide(environment: &mut Environment) -> Result<Option<String>, Failure> {
+    if environment.driver != Driver::Auto {
+        return Ok(None);
+    }
+    let note = match Target::find_engine().await {
+        Ok(_) => {
+            environment.driver = Driver::Docker;
+            return Ok(None);
+        }
+        Err(failure) => {
+            environment.driver = Driver::Local;
+            let why = failure.message;
+            format!("no Docker engine: {why}; so everything is set up on this machine itself")
+        }
+    };
+    let problems: Vec<Problem> = services::check(environment)
+        .into_iter()
+        .filter(|problem| problem.level == Level::Error)
+        .collect();
+    if problems.is_empty() {
+        return Ok(Some(note));
+    }
+    let message = format!(
+        "`{}` cannot be used on this machine itself",
+        environment.file
+    );
+    Err(Failure::problems(message, problems))
+}
+
 /// Connects, asks everything, and judges the answers.
 pub async fn look(
     context: &Context,
-    environment: Environment,
+    mut environment: Environment,
     wishes: &Wishes,
 ) -> Result<Look, Failure> {
+    let decided = decide(&mut environment).await?;
     let began = Instant::now();
     let (mut resources, mut endpoints) = meaning(&environment, &Ports::new())?;
     tracing::info!(
@@ -128,7 +162,8 @@ pub async fn look(
     let answers = target.look(&sheet).await?;
     tracing::info!(ms = ms(began), "looked");
     let began = Instant::now();
-    let (ports, notes) = corrected(&environment, &resources, &answers);
+    let (ports, mut notes) = corrected(&environment, &resources, &answers);
+    notes.extend(decided);
     if !ports.is_empty() {
         (resources, endpoints) = meaning(&environment, &ports)?;
         sheet = observe::sheet(&environment.project, &resources);

@@ -135,6 +135,15 @@ impl Target {
         })
     }
 
+    /// Where the Docker engine of this machine answers.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`] where none does, and why.
+    pub async fn find_engine() -> Result<String, Failure> {
+        let engine = engine::Engine::connect().await?;
+        Ok(engine.address().to_owned())
+    }
+
     /// Where it is, for people: `Docker engine at /var/run/docker.sock`, `2 servers`, `this machine`.
     pub fn says(&self) -> String {
         match &self.engine {
