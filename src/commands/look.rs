@@ -12,7 +12,7 @@ use crate::files;
 use crate::observe;
 use crate::plan::{self, Judging, Plan, Record};
 use crate::resource::{Id, Resource, Thing};
-use crate::services::{self, Endpoint, Ports, forward};
+use crate::services::{self, Endpoint, Ports, forward, hosts};
 use crate::show;
 use crate::target::Target;
 
@@ -21,6 +21,8 @@ use crate::target::Target;
 pub struct Wishes {
     /// Only these and what they need; all where it is empty.
     pub only: Vec<String>,
+    /// Only what is on these hosts and groups of hosts; all where it is empty.
+    pub hosts: Vec<String>,
     /// Things holding data that may be destroyed, by exact id.
     pub destroy_data: Vec<String>,
 }
@@ -154,6 +156,8 @@ pub async fn look(
         resources = resources.len(),
         "expanded and ordered"
     );
+    let hosts = hosts::named(&environment, &wishes.hosts)?;
+    narrow(&mut resources, &hosts);
     let began = Instant::now();
     let target = Target::connect(&environment, &context.reach).await?;
     tracing::info!(ms = ms(began), "connected to {}", target.says());
@@ -174,6 +178,9 @@ pub async fn look(
         environment: environment.name.clone(),
     };
     let mut plan = plan::judge(&resources, &answers, &judging);
+    for (machine, failure) in target.unreached() {
+        plan.lose(&machine, failure);
+    }
     check_destroy_data(wishes, &resources, &plan)?;
     if !wishes.only.is_empty() {
         let only = named(&wishes.only, &resources, &plan)?;
@@ -192,6 +199,18 @@ pub async fn look(
         judging,
         plan,
     })
+}
+
+/// Leaves out what is on other hosts than these.
+fn narrow(resources: &mut Vec<Resource>, hosts: &[String]) {
+    if hosts.is_empty() {
+        return;
+    }
+    let is_named = |machine: &str| hosts.iter().any(|host| host == machine);
+    resources.retain(|resource| {
+        let machine = resource.place.machine();
+        machine.is_some_and(|machine| is_named(machine))
+    });
 }
 
 fn ms(began: Instant) -> u64 {

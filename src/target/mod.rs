@@ -207,6 +207,14 @@ impl Target {
         self.engine.as_ref().ok_or_else(none)
     }
 
+    /// The machines that could not be reached so far, each with why.
+    pub fn unreached(&self) -> Vec<(Arc<str>, Failure)> {
+        let machines = self.machines.iter();
+        machines
+            .filter_map(|(name, machine)| Some((Arc::clone(name), machine.unreached()?)))
+            .collect()
+    }
+
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of
     /// each that is done.
     ///
