@@ -95,6 +95,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.exists(),)* }
             }
 
+            /// See [`Kind::rendered`].
+            pub fn rendered(&self) -> Option<crate::command::File> {
+                match self { $(Thing::$name(thing) => thing.rendered(),)* }
+            }
+
             /// See [`Kind::foreign`].
             pub fn foreign(&self) -> Option<String> {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
