@@ -95,6 +95,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.exists(),)* }
             }
 
+            /// See [`Kind::rendered`].
+            pub fn rendered(&self) -> Option<crate::command::File> {
+                match self { $(Thing::$name(thing) => thing.rendered(),)* }
+            }
+
             /// See [`Kind::foreign`].
             pub fn foreign(&self) -> Option<String> {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
@@ -128,6 +133,14 @@ kinds! {
     volume::Volume,
     generated_file::RenderedFile,
     container::Container,
+    apt_repository::AptRepository,
+    packages::Packages,
+    group::Group,
+    user::User,
+    authorized_key::AuthorizedKeys,
+    directory::Directory,
+    server_file::ServerFile,
+    link::Link,
     postgres_role::PostgresRole,
     postgres_database::PostgresDatabase,
     postgres_extension::PostgresExtension,
