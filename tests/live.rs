@@ -5,3 +5,4 @@ mod canary;
 mod compose;
 mod drift;
 mod stack;
+mod verify;
