@@ -135,13 +135,12 @@ impl Target {
         })
     }
 
-    /// Where the Docker engine of this machine answers.
+    /// Why there is no Docker engine on this machine; none where one answers.
     ///
     /// # Errors
-    /// [`Kind::Unreachable`] where none does, and why.
-    pub async fn find_engine() -> Result<String, Failure> {
-        let engine = engine::Engine::connect().await?;
-        Ok(engine.address().to_owned())
+    /// [`Kind::Unreachable`]: one is there or named, and cannot be spoken to.
+    pub async fn no_engine() -> Result<Option<String>, Failure> {
+        engine::Engine::is_absent().await
     }
 
     /// Where it is, for people: `Docker engine at /var/run/docker.sock`, `2 servers`, `this machine`.
