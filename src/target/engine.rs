@@ -19,7 +19,7 @@ use super::Trouble;
 use super::say::{clean, last_lines};
 use crate::error::{Failure, Kind};
 
-pub(super) use exec::{Exec, NotRun, Ran, Side};
+pub(super) use exec::{Exec, NotRun, Side};
 
 /// A connection to an engine.
 pub(super) struct Engine {
