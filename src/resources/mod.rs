@@ -128,6 +128,8 @@ kinds! {
     volume::Volume,
     generated_file::RenderedFile,
     container::Container,
+    postgres_cluster::PostgresCluster,
+    postgres_hba::PostgresHba,
     postgres_role::PostgresRole,
     postgres_database::PostgresDatabase,
     postgres_extension::PostgresExtension,
