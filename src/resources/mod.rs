@@ -141,6 +141,8 @@ kinds! {
     directory::Directory,
     server_file::ServerFile,
     link::Link,
+    postgres_cluster::PostgresCluster,
+    postgres_hba::PostgresHba,
     postgres_role::PostgresRole,
     postgres_database::PostgresDatabase,
     postgres_extension::PostgresExtension,
