@@ -30,6 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli.rs"]),
     ("clap_mangen", &["cli.rs"]),
     ("bollard", &["target/engine"]),
+    ("openssh", &["target/ssh.rs"]),
     ("minijinja", &["template.rs"]),
     ("toml", &["environment/"]),
     ("annotate_snippets", &["show/"]),
