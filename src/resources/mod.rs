@@ -2,6 +2,7 @@
 //! lists them.
 
 mod mariadb;
+mod paths;
 mod postgres;
 
 use std::borrow::Cow;
@@ -98,6 +99,14 @@ macro_rules! kinds {
             /// See [`Kind::foreign`].
             pub fn foreign(&self) -> Option<String> {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
+            }
+
+            /// See [`Kind::texts`].
+            pub fn texts(&self, field: &str, found: &Thing) -> Option<(String, String)> {
+                match (self, found) {
+                    $((Thing::$name(thing), Thing::$name(found)) => thing.texts(field, found),)*
+                    _ => None,
+                }
             }
 
             /// See [`Kind::recipe`].
