@@ -426,6 +426,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
         true
     }
 
+    /// The file that it is, for `render`: generated files, files of machines, units. Absolute paths are a machine's.
+    fn rendered(&self) -> Option<crate::command::File> {
+        None
+    }
+
     /// Why what was found is somebody else's and never touched.
     fn foreign(&self) -> Option<String> {
         None

@@ -96,6 +96,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.exists(),)* }
             }
 
+            /// See [`Kind::rendered`].
+            pub fn rendered(&self) -> Option<crate::command::File> {
+                match self { $(Thing::$name(thing) => thing.rendered(),)* }
+            }
+
             /// See [`Kind::foreign`].
             pub fn foreign(&self) -> Option<String> {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
@@ -145,6 +150,8 @@ kinds! {
     directory::Directory,
     server_file::ServerFile,
     link::Link,
+    postgres_cluster::PostgresCluster,
+    postgres_hba::PostgresHba,
     postgres_role::PostgresRole,
     postgres_database::PostgresDatabase,
     postgres_extension::PostgresExtension,
