@@ -2,6 +2,7 @@
 //! lists them.
 
 mod mariadb;
+mod paths;
 mod postgres;
 
 use std::borrow::Cow;
@@ -105,6 +106,14 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
             }
 
+            /// See [`Kind::texts`].
+            pub fn texts(&self, field: &str, found: &Thing) -> Option<(String, String)> {
+                match (self, found) {
+                    $((Thing::$name(thing), Thing::$name(found)) => thing.texts(field, found),)*
+                    _ => None,
+                }
+            }
+
             /// See [`Kind::recipe`].
             pub fn recipe(&self, found: &Thing) -> Vec<String> {
                 match (self, found) {
@@ -154,4 +163,10 @@ kinds! {
     mariadb_grant::MariadbGrant,
     mariadb_setting::MariadbSetting,
     mariadb_script::MariadbScript,
+    hosts_entry::HostsEntry,
+    sysctl::Sysctl,
+    swap::Swap,
+    systemd_unit::SystemdUnit,
+    timer::Timer,
+    firewall::Firewall,
 }
