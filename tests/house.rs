@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("toml", &["environment/"]),
     ("annotate_snippets", &["show/"]),
     ("indicatif", &["show/", "commands/"]),
+    ("sha_crypt", &["secret.rs"]),
     ("sha1", &["secret.rs", "target/login.rs"]),
     ("pbkdf2", &["secret.rs", "target/login.rs"]),
 ];
