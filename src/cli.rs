@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
     self, Context, Wishes, apply, destroy, doctor, env, explain, init, plan, render, schema,
-    service, validate,
+    service, validate, verify,
 };
 use crate::error::Kind;
 use crate::target::Reach;
@@ -89,6 +89,17 @@ enum EnvFormat {
     Dotenv,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum VerifyFormat {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// For build servers
+    Junit,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write a first environment file from a few answers
@@ -112,6 +123,14 @@ enum Command {
     Plan(PlanArgs),
     /// Plan, ask, apply, look again
     Apply(ApplyArgs),
+    /// Say whether it really works: log in as every declared user, ask every health URL
+    Verify {
+        #[command(flatten)]
+        on: On,
+        /// How it is written
+        #[arg(long, value_enum, default_value_t = VerifyFormat::Table)]
+        format: VerifyFormat,
+    },
     /// Write every generated file, for Compose alone
     Render {
         #[command(flatten)]
@@ -369,6 +388,22 @@ async fn run(context: &Context, command: Command) -> commands::End {
         }
         Command::Plan(args) => plan::run(context, &args.into()).await,
         Command::Apply(args) => apply::run(context, &args.into()).await,
+        Command::Verify { on, format } => {
+            let format = match format {
+                VerifyFormat::Table => verify::Format::Table,
+                VerifyFormat::Json => verify::Format::Json,
+                VerifyFormat::Junit => verify::Format::Junit,
+            };
+            let environment = on.environment;
+            verify::run(
+                context,
+                &verify::Options {
+                    environment,
+                    format,
+                },
+            )
+            .await
+        }
         Command::Render { on, out, images } => {
             let environment = on.environment;
             render::run(
