@@ -59,6 +59,12 @@ struct Global {
     /// When to use colour; NO_COLOR is honoured
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     color: When,
+    /// How many machines are spoken to at the same time
+    #[arg(long, global = true, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
+    parallel: u16,
+    /// Do not keep connections for the next command
+    #[arg(long, global = true)]
+    no_persist: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -296,7 +302,10 @@ pub fn main() -> ExitCode {
             let context = Context {
                 dir: cli.global.dir,
                 verbose: cli.global.verbose,
-                reach: Reach::default(),
+                reach: Reach {
+                    parallel: cli.global.parallel.into(),
+                    persist: !cli.global.no_persist,
+                },
                 output: Output::new(colour(cli.global.color)),
             };
             commands::finish(&context, run(&context, cli.command))

@@ -66,6 +66,8 @@ pub struct Difference {
     pub origin: String,
     /// Who moved.
     pub moved: Moved,
+    /// As found and as wanted, where it is a text of many lines that may be shown.
+    pub texts: Option<(String, String)>,
 }
 
 /// One change of a plan.
@@ -401,10 +403,12 @@ impl Judge<'_> {
                 None => Moved::Unknown,
             };
             let origin = resource.origin(&field.name).short();
+            let texts = found.and_then(|found| resource.thing.texts(&field.name, found));
             differences.push(Difference {
                 field,
                 origin,
                 moved,
+                texts,
             });
         }
         let steps = resource.thing.steps(found);

@@ -436,6 +436,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
         None
     }
 
+    /// What a differing field holds as found and as wanted, where that is text of many lines and may be shown: its difference is.
+    fn texts(&self, _field: &str, _found: &Self) -> Option<(String, String)> {
+        None
+    }
+
     /// What cannot be altered and how to get there by hand: said where a differing field has [`Impact::DataRisk`].
     fn recipe(&self, _found: &Self) -> Vec<String> {
         Vec::new()

@@ -30,10 +30,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli.rs"]),
     ("clap_mangen", &["cli.rs"]),
     ("bollard", &["target/engine"]),
+    ("openssh", &["target/ssh.rs"]),
     ("minijinja", &["template.rs"]),
     ("toml", &["environment/"]),
     ("annotate_snippets", &["show/"]),
     ("indicatif", &["show/", "commands/"]),
+    ("sha_crypt", &["secret.rs"]),
     ("sha1", &["secret.rs", "target/login.rs"]),
     ("pbkdf2", &["secret.rs", "target/login.rs"]),
 ];

@@ -1,7 +1,9 @@
 //! The kinds of things, one file each. A new kind is a file of pure functions and a row in the table below; nothing else
 //! lists them.
 
+mod accounts;
 mod mariadb;
+mod paths;
 mod postgres;
 
 use std::borrow::Cow;
@@ -105,6 +107,14 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
             }
 
+            /// See [`Kind::texts`].
+            pub fn texts(&self, field: &str, found: &Thing) -> Option<(String, String)> {
+                match (self, found) {
+                    $((Thing::$name(thing), Thing::$name(found)) => thing.texts(field, found),)*
+                    _ => None,
+                }
+            }
+
             /// See [`Kind::recipe`].
             pub fn recipe(&self, found: &Thing) -> Vec<String> {
                 match (self, found) {
@@ -141,6 +151,8 @@ kinds! {
     directory::Directory,
     server_file::ServerFile,
     link::Link,
+    postgres_cluster::PostgresCluster,
+    postgres_hba::PostgresHba,
     postgres_role::PostgresRole,
     postgres_database::PostgresDatabase,
     postgres_extension::PostgresExtension,
@@ -152,4 +164,10 @@ kinds! {
     mariadb_grant::MariadbGrant,
     mariadb_setting::MariadbSetting,
     mariadb_script::MariadbScript,
+    hosts_entry::HostsEntry,
+    sysctl::Sysctl,
+    swap::Swap,
+    systemd_unit::SystemdUnit,
+    timer::Timer,
+    firewall::Firewall,
 }

@@ -203,6 +203,8 @@ pub struct Reads {
     pub texts: Vec<PathBuf>,
     /// Folders whose digest is wanted, absolute.
     pub folders: Vec<PathBuf>,
+    /// Files whose digest is wanted, absolute.
+    pub files: Vec<PathBuf>,
 }
 
 /// What an environment means.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use similar::{ChangeTag, TextDiff};
+
 use crate::command::Place;
 use crate::error;
 use crate::plan::{Action, Change, Difference, Moved, Plan};
@@ -282,7 +284,7 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
         }
     }
     let mut out = String::new();
-    for [name, value, origin, moved] in &rows {
+    for ([name, value, origin, moved], difference) in rows.iter().zip(&change.fields) {
         let text = format!(
             "      {}   {}   {}   {}",
             pad(name, widths[0]),
@@ -292,6 +294,9 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
         );
         out.push_str(text.trim_end());
         out.push('\n');
+        if let Some((found, wanted)) = &difference.texts {
+            out.push_str(&lines(head, found, wanted));
+        }
     }
     if head.verbose {
         for step in &change.steps {
@@ -299,6 +304,51 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
             out.push_str(&head.paint.dim(&says));
             out.push('\n');
         }
+    }
+    out
+}
+
+/// Lines of a text's difference that are shown without `--verbose`, and characters of each.
+const LINES: usize = 40;
+const WIDE: usize = 160;
+
+/// The lines in which a text differs, each with two around it.
+fn lines(head: &Head<'_>, found: &str, wanted: &str) -> String {
+    let (most, wide) = match head.verbose {
+        true => (usize::MAX, usize::MAX),
+        false => (LINES, WIDE),
+    };
+    let paint = head.paint;
+    let diff = TextDiff::configure()
+        .timeout(std::time::Duration::from_millis(200))
+        .diff_lines(found, wanted);
+    let mut shown = Vec::new();
+    for group in diff.grouped_ops(2) {
+        if !shown.is_empty() {
+            shown.push(paint.dim("..."));
+        }
+        for one in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let text = short(one.value().trim_end_matches('\n'), wide);
+            let end = match one.missing_newline() {
+                true => paint.dim(" (no line end)"),
+                false => String::new(),
+            };
+            shown.push(match one.tag() {
+                ChangeTag::Delete => paint.red(&format!("- {text}")) + &end,
+                ChangeTag::Insert => paint.green(&format!("+ {text}")) + &end,
+                ChangeTag::Equal => paint.dim(&format!("  {text}")),
+            });
+        }
+    }
+    let more = shown.len().saturating_sub(most);
+    shown.truncate(most);
+    let mut out: String = shown
+        .iter()
+        .map(|line| format!("        {}\n", line.trim_end()))
+        .collect();
+    if more > 0 {
+        let rest = format!("{} more: `--verbose` shows them", count(more, "line"));
+        out.push_str(&format!("        {}\n", paint.dim(&rest)));
     }
     out
 }
@@ -442,6 +492,7 @@ pub(crate) mod tests {
             field,
             origin: origin.to_owned(),
             moved,
+            texts: None,
         }
     }
 
@@ -551,6 +602,33 @@ iact local, Docker engine at /var/run/docker.sock
 10 changes: 5 create, 1 update, 1 recreate, 1 remove, 1 waits, 1 unknown. 17 as wanted. Apply with `provision apply local`.
 "
         );
+    }
+
+    #[test]
+    fn the_lines_of_a_text_that_differ_are_shown_and_nothing_obeys_them() {
+        let mut motd = change("file.web1:/etc/motd", Action::Update);
+        let shown = |digest: &str| format!("sha256 {digest}");
+        let field = Field::new("content", Some(shown("1a")), shown("2b"), Impact::None);
+        let found = "one\ntwo\nthree\nfour\nfive \x1b[2J\n";
+        let wanted = "one\ntwo\nthree\nfour\n5\nsix";
+        motd.fields = vec![Difference {
+            texts: Some((found.to_owned(), wanted.to_owned())),
+            ..differs(field, "prod.toml:30", Moved::Machine)
+        }];
+        let plan = Plan {
+            changes: vec![motd],
+            ..Plan::default()
+        };
+        let text = render(&head(), &plan);
+        let body = "\
+      content   sha256 1a -> sha256 2b   prod.toml:30   changed on the machine
+          three
+          four
+        - five \\x1b[2J
+        + 5
+        + six (no line end)
+";
+        assert!(text.contains(body), "{text}");
     }
 
     #[test]

@@ -127,6 +127,25 @@ impl Engine {
         }
     }
 
+    /// Why there is no engine on this machine; none where one answers. One that is there and may not be spoken to, or that
+    /// `DOCKER_HOST` names, is never taken for none.
+    pub async fn is_absent() -> Result<Option<String>, Failure> {
+        let socket = find_socket()?;
+        let named = std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty());
+        let nobody = match tokio::net::UnixStream::connect(&socket).await {
+            Ok(_) => false,
+            Err(error) => matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+            ),
+        };
+        if nobody && !named {
+            let address = clean(&socket.display().to_string(), 200);
+            return Ok(Some(format!("no Docker engine answers at {address}")));
+        }
+        Engine::connect().await.map(|_| None)
+    }
+
     /// Where its socket is.
     pub fn address(&self) -> &str {
         &self.address

@@ -12,6 +12,7 @@ mod engine;
 mod folder;
 mod frames;
 mod lexer;
+mod local;
 pub mod login;
 mod machine;
 mod mariadb;
@@ -19,7 +20,9 @@ mod ports;
 mod probe;
 mod psql;
 mod say;
+mod session;
 mod sql;
+mod ssh;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -125,12 +128,13 @@ impl Target {
             true => Some(engine::Engine::connect().await?),
             false => None,
         };
+        let ways = machine::Ways::new(environment, reach);
         let machines = hosts::machines(environment)
             .into_iter()
             .map(|machine| {
                 (
                     Arc::clone(&machine.name),
-                    machine::Remote::new(machine, reach),
+                    machine::Remote::new(machine, &ways),
                 )
             })
             .collect();
@@ -142,7 +146,7 @@ impl Target {
         Ok(Target {
             engine,
             machines,
-            here: machine::Remote::new(here, reach),
+            here: machine::Remote::new(here, &ways),
             passwords: passwords(environment),
             project: environment.project.clone(),
             folder: environment.folder.clone(),
@@ -151,13 +155,12 @@ impl Target {
         })
     }
 
-    /// Where the Docker engine of this machine answers.
+    /// Why there is no Docker engine on this machine; none where one answers.
     ///
     /// # Errors
-    /// [`Kind::Unreachable`] where none does, and why.
-    pub async fn find_engine() -> Result<String, Failure> {
-        let engine = engine::Engine::connect().await?;
-        Ok(engine.address().to_owned())
+    /// [`Kind::Unreachable`]: one is there or named, and cannot be spoken to.
+    pub async fn no_engine() -> Result<Option<String>, Failure> {
+        engine::Engine::is_absent().await
     }
 
     /// Where it is, for people: `Docker engine at /var/run/docker.sock`, `2 servers`, `this machine`.
@@ -265,6 +268,35 @@ impl Target {
         machines
             .filter_map(|(name, machine)| Some((Arc::clone(name), machine.unreached()?)))
             .collect()
+    }
+
+    /// Takes the lock of the project on machines, side by side. It is held there, for as long as a script of ours runs; it goes
+    /// with this target.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] with its holder; [`Kind::Unreachable`] and [`Kind::Failed`] where it cannot be had.
+    pub async fn lock_machines(
+        &self,
+        machines: impl IntoIterator<Item = Arc<str>>,
+        doing: &str,
+    ) -> Result<(), Failure> {
+        let machines = machines
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>();
+        let locks = machines
+            .iter()
+            .filter_map(|name| self.machines.get(name))
+            .map(|machine| machine.lock(&self.project, doing));
+        let taken = futures_util::future::join_all(locks).await;
+        let failures: Vec<_> = taken.into_iter().filter_map(Result::err).collect();
+        let strongest = Kind::strongest(failures.iter().map(|failure| failure.kind));
+        match failures
+            .into_iter()
+            .find(|failure| Some(failure.kind) == strongest)
+        {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
     }
 
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of
