@@ -39,11 +39,12 @@ pub async fn run(context: &Context, options: &Options) -> End {
         .map(|path| Saved::read(&files::read_plan(path)?))
         .transpose()?;
     let environment = opened(context, options, saved.as_ref())?;
-    let wishes = wishes(options, saved.as_ref());
-    let _lock = Lock::take(
-        &environment.project,
-        &format!("`apply {}`", environment.name),
-    )?;
+    let doing = format!("`apply {}`", environment.name);
+    let wishes = Wishes {
+        doing: Some(doing.clone()),
+        ..wishes(options, saved.as_ref())
+    };
+    let _lock = Lock::take(&environment.project, &doing)?;
     let look = look::look(context, environment, &wishes).await?;
     if let Some(saved) = &saved {
         let target = look.target.says();
@@ -102,6 +103,7 @@ fn wishes(options: &Options, saved: Option<&Saved>) -> Wishes {
             only: saved.only.clone(),
             hosts: saved.hosts.clone(),
             destroy_data: saved.destroy_data.clone(),
+            doing: None,
         },
         None => options.wishes.clone(),
     }

@@ -29,11 +29,13 @@ pub struct Options {
 /// Whatever keeps it from beginning.
 pub async fn run(context: &Context, options: &Options) -> End {
     let environment = look::supported(context, &options.environment)?;
-    let _lock = Lock::take(
-        &environment.project,
-        &format!("`destroy {}`", environment.name),
-    )?;
-    let mut look = look::look(context, environment, &Wishes::default()).await?;
+    let doing = format!("`destroy {}`", environment.name);
+    let _lock = Lock::take(&environment.project, &doing)?;
+    let wishes = Wishes {
+        doing: Some(doing),
+        ..Wishes::default()
+    };
+    let mut look = look::look(context, environment, &wishes).await?;
     look.judging.destroy_data = options
         .destroy_data
         .iter()

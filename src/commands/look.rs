@@ -25,6 +25,8 @@ pub struct Wishes {
     pub hosts: Vec<String>,
     /// Things holding data that may be destroyed, by exact id.
     pub destroy_data: Vec<String>,
+    /// What is going to be done, for whoever wants to do something meanwhile: machines are locked for it before they are asked.
+    pub doing: Option<String>,
 }
 
 /// An environment, what it means, what was found, and what would be done.
@@ -155,6 +157,10 @@ pub async fn look(
     narrow(&mut resources, &hosts);
     let began = Instant::now();
     let target = Target::connect(&environment, &context.reach).await?;
+    if let Some(doing) = &wishes.doing {
+        let machines = resources.iter().filter_map(|one| one.place.machine());
+        target.lock_machines(machines.cloned(), doing).await?;
+    }
     tracing::info!(ms = ms(began), "connected to {}", target.says());
     let began = Instant::now();
     let mut sheet = observe::sheet(&environment.project, &resources);
