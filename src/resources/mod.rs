@@ -164,4 +164,10 @@ kinds! {
     mariadb_grant::MariadbGrant,
     mariadb_setting::MariadbSetting,
     mariadb_script::MariadbScript,
+    hosts_entry::HostsEntry,
+    sysctl::Sysctl,
+    swap::Swap,
+    systemd_unit::SystemdUnit,
+    timer::Timer,
+    firewall::Firewall,
 }
