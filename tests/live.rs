@@ -4,4 +4,5 @@ mod bad_days;
 mod canary;
 mod compose;
 mod drift;
+mod servers;
 mod stack;
