@@ -137,6 +137,29 @@ pub enum Seat {
     },
 }
 
+/// How a server is reached by who uses it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Route {
+    /// Through a port of the machine we run on.
+    Port(String, u16),
+    /// From a machine, at an address as that machine sees it.
+    From(Arc<str>, String, u16),
+    /// From where the server is: its container's own address, its machine's loopback; a managed one from the machine that has its
+    /// client.
+    Own,
+}
+
+/// Why somebody was not let in to a database server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// In one sentence; no secret, no control character.
+    pub why: String,
+    /// Whether it was the server that refused, and not that nobody could be asked.
+    pub refused: bool,
+    /// The code of the refusal, as in `28P01` or `1045`.
+    pub code: Option<String>,
+}
+
 /// A machine with a shell, and how to come in.
 #[derive(Clone, Debug)]
 pub struct Machine {

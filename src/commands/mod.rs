@@ -15,6 +15,7 @@ pub mod render;
 pub mod schema;
 pub mod service;
 pub mod validate;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -131,6 +131,7 @@ fn build(
         tree,
         texts: BTreeMap::new(),
         folders: BTreeMap::new(),
+        files: BTreeMap::new(),
         templates: BTreeMap::new(),
         warnings,
         later: Vec::new(),
@@ -220,6 +221,12 @@ fn fetch(
     for path in reads.folders {
         match paths::digest(&path) {
             Ok(digest) => drop(environment.folders.insert(path, digest)),
+            Err(why) => problem(&path, why),
+        }
+    }
+    for path in reads.files {
+        match paths::digest_of_file(&path) {
+            Ok(digest) => drop(environment.files.insert(path, digest)),
             Err(why) => problem(&path, why),
         }
     }

@@ -322,6 +322,19 @@ pub(super) fn digest(folder: &Path) -> Result<String, String> {
         .collect())
 }
 
+/// SHA-256 of a file.
+///
+/// # Errors
+/// Why it cannot be read, as the end of a sentence.
+pub(super) fn digest_of_file(path: &Path) -> Result<String, String> {
+    let seen = fs::metadata(path).map_err(|error| read::trouble(&error))?;
+    if !seen.is_file() {
+        return Err("is no file".to_owned());
+    }
+    let digest = file_digest(path).map_err(|error| read::trouble(&error))?;
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn file_digest(path: &Path) -> std::io::Result<[u8; 32]> {
     let mut file = fs::File::open(path)?;
     let mut digest = Sha256::new();

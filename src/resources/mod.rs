@@ -1,6 +1,7 @@
 //! The kinds of things, one file each. A new kind is a file of pure functions and a row in the table below; nothing else
 //! lists them.
 
+mod accounts;
 mod mariadb;
 mod paths;
 mod postgres;
@@ -163,4 +164,10 @@ kinds! {
     mariadb_grant::MariadbGrant,
     mariadb_setting::MariadbSetting,
     mariadb_script::MariadbScript,
+    hosts_entry::HostsEntry,
+    sysctl::Sysctl,
+    swap::Swap,
+    systemd_unit::SystemdUnit,
+    timer::Timer,
+    firewall::Firewall,
 }
