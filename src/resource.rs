@@ -431,6 +431,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
         None
     }
 
+    /// When a field of what was found was last changed, in seconds since 1970, where the machine can tell.
+    fn changed(&self, _field: &str) -> Option<i64> {
+        None
+    }
+
     /// What cannot be altered and how to get there by hand: said where a differing field has [`Impact::DataRisk`].
     fn recipe(&self, _found: &Self) -> Vec<String> {
         Vec::new()

@@ -100,6 +100,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
             }
 
+            /// See [`Kind::changed`].
+            pub fn changed(&self, field: &str) -> Option<i64> {
+                match self { $(Thing::$name(thing) => thing.changed(field),)* }
+            }
+
             /// See [`Kind::recipe`].
             pub fn recipe(&self, found: &Thing) -> Vec<String> {
                 match (self, found) {
