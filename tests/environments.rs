@@ -67,7 +67,7 @@ fn every_environment_is_loaded_and_means_something_in_order() {
 fn what_is_rendered_is_a_compose_file() {
     for name in environment::names(&folder()) {
         let environment = load(&name);
-        if environment.is_abstract {
+        if environment.is_abstract || !environment.driver.is_engine() {
             continue;
         }
         let resources = ordered(&environment);

@@ -46,12 +46,13 @@ pub fn render(head: &Head<'_>, plan: &Plan) -> String {
     out
 }
 
-/// Why a plan must not be carried out, one error each.
+/// Which machines could not be asked, and why a plan must not be carried out: one error each.
 pub fn refusals(plan: &Plan, paint: Paint) -> String {
-    plan.refusals
-        .iter()
-        .map(|refusal| failure::error(&refusal.message, &refusal.hints, paint))
-        .collect()
+    let unseen = plan.unseen.iter().map(|unseen| &unseen.failure);
+    let unseen = unseen.map(|failure| failure::error(&failure.message, &failure.hints, paint));
+    let refused = plan.refusals.iter();
+    let refused = refused.map(|refusal| failure::error(&refusal.message, &refusal.hints, paint));
+    unseen.chain(refused).collect()
 }
 
 fn body(head: &Head<'_>, plan: &Plan) -> String {
@@ -96,6 +97,14 @@ fn body(head: &Head<'_>, plan: &Plan) -> String {
             let id = pad(&clean(refusal.id.as_str()), width);
             out.push_str(&format!("  {} {id}  refused\n", head.paint.red("!")));
         }
+    }
+    for unseen in &plan.unseen {
+        let machine = pad(&clean(&unseen.machine), width);
+        let things = count(unseen.resources, "resource");
+        let symbol = head.paint.cyan("?");
+        out.push_str(&format!(
+            "  {symbol} {machine}  cannot be asked, so nothing is known of {things}\n"
+        ));
     }
     for id in &plan.orphans {
         let id = clean(id.as_str());
@@ -325,7 +334,7 @@ fn value(field: &Field, made: bool, most: usize) -> String {
 }
 
 fn summary(head: &Head<'_>, plan: &Plan) -> String {
-    if plan.changes.is_empty() && plan.refusals.is_empty() {
+    if plan.changes.is_empty() && plan.refusals.is_empty() && plan.unseen.is_empty() {
         let (things, are) = match plan.as_wanted {
             1 => ("1 resource".to_owned(), "is"),
             number => (count(number, "resource"), "are"),
@@ -386,6 +395,7 @@ pub fn tally(plan: &Plan) -> String {
 pub fn verdicts(plan: &Plan) -> Vec<error::Kind> {
     let refused: HashSet<&Id> = plan.refusals.iter().map(|refusal| &refusal.id).collect();
     let mut kinds: Vec<_> = plan.refusals.iter().map(|refusal| refusal.kind).collect();
+    kinds.extend(plan.unseen.iter().map(|unseen| unseen.failure.kind));
     let unseen =
         |change: &&Change| change.action == Action::Unknown && !refused.contains(&change.id);
     if plan.changes.iter().any(|change| unseen(&change)) {

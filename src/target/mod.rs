@@ -135,6 +135,15 @@ impl Target {
         })
     }
 
+    /// Where the Docker engine of this machine answers.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`] where none does, and why.
+    pub async fn find_engine() -> Result<String, Failure> {
+        let engine = engine::Engine::connect().await?;
+        Ok(engine.address().to_owned())
+    }
+
     /// Where it is, for people: `Docker engine at /var/run/docker.sock`, `2 servers`, `this machine`.
     pub fn says(&self) -> String {
         match &self.engine {
@@ -196,6 +205,14 @@ impl Target {
     fn engine(&self) -> Result<&engine::Engine, Trouble> {
         let none = || Trouble::failed("this environment is not applied to a Docker engine");
         self.engine.as_ref().ok_or_else(none)
+    }
+
+    /// The machines that could not be reached so far, each with why.
+    pub fn unreached(&self) -> Vec<(Arc<str>, Failure)> {
+        let machines = self.machines.iter();
+        machines
+            .filter_map(|(name, machine)| Some((Arc::clone(name), machine.unreached()?)))
+            .collect()
     }
 
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of
