@@ -592,6 +592,11 @@ impl Judge<'_> {
                 Place::Folder | Place::Machine(_) => {}
             }
         }
+        for resource in self.judging.memories.undeclared(resources) {
+            if !self.released(&resource, plan) {
+                removals.push((resource.id, resource.place, resource.thing, None));
+            }
+        }
         // What lies inside goes before what holds it: a database's rights before a role, rights before their user.
         let rank = |kind: &str| {
             crate::resources::NAMES
@@ -604,6 +609,23 @@ impl Judge<'_> {
         for (id, place, thing, entry) in removals {
             self.removal(id, place, &thing, entry, plan);
         }
+    }
+
+    /// Whether a thing that a machine remembers is no longer there, or none of ours to remove.
+    fn released(&self, resource: &Resource, plan: &mut Plan) -> bool {
+        let made = self.judging.memories.kept(&resource.id, &resource.place);
+        match find(&resource.thing, &resource.place, self.answers) {
+            Found::Absent => plan.gone.push(resource.id.clone()),
+            Found::There(found) => {
+                let forgets = matches!(found.remove(), Removal::Forget);
+                if made.is_some_and(|kept| kept.made) && !forgets && found.exists() {
+                    return false;
+                }
+                plan.released.push(resource.id.clone());
+            }
+            Found::Down(_) | Found::Unreadable(_) => {}
+        }
+        true
     }
 
     fn removal(&self, id: Id, place: Place, thing: &Thing, entry: Option<String>, plan: &mut Plan) {

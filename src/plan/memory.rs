@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 use crate::command::{Ask, Place, Question};
 use crate::plan::Record;
 use crate::resource::{Id, Resource, Thing};
-use crate::services::project;
 
 /// The version of the format; a memory of a later one is refused and never rewritten.
 pub const FORMAT: u64 = 2;
@@ -256,7 +255,11 @@ impl Memories {
                 }
                 left.push(Resource {
                     id: Id::parse(id),
-                    ..project::on_machine(machine, thing)
+                    place: place.clone(),
+                    thing,
+                    needs: Vec::new(),
+                    origins: BTreeMap::new(),
+                    probe: None,
                 });
             }
         }
