@@ -762,7 +762,7 @@ async fn probe(run: &Run<'_>, touched: &HashSet<Id>, report: &mut Report) {
         .collect();
     while let Some((id, probe, result)) = running.next().await {
         let Err(message) = result else { continue };
-        let log = run.target.log_tail(service(probe), LOG_LINES).await;
+        let log = run.target.log_tail(probe, LOG_LINES).await;
         let trouble = Trouble {
             kind: Kind::Unhealthy,
             message,
@@ -784,12 +784,5 @@ async fn patient(run: &Run<'_>, probe: &Probe) -> Result<(), String> {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
-    }
-}
-
-fn service(probe: &Probe) -> &str {
-    match probe {
-        Probe::Login { server, .. } => &server.service,
-        Probe::Http { service, .. } | Probe::HttpOn { service, .. } => service,
     }
 }

@@ -44,7 +44,8 @@ pub fn newer(what: &str, format: u64) -> Failure {
         "{what} is of format {format}, and this version of the program knows formats up to {}",
         memory::FORMAT
     );
-    Failure::new(Kind::Stale, message).hint("use the version that wrote it, or a later one; it is not rewritten")
+    Failure::new(Kind::Stale, message)
+        .hint("use the version that wrote it, or a later one; it is not rewritten")
 }
 
 /// Keeps what was last applied.

@@ -32,9 +32,13 @@ impl Besides {
     /// For an environment, or some of its hosts.
     pub fn of(environment: &Environment, hosts: &[String], audit: bool) -> Self {
         let machines = hosts::machines(environment).into_iter();
-        let wanted = |name: &Arc<str>| hosts.is_empty() || hosts.iter().any(|host| **host == **name);
+        let wanted =
+            |name: &Arc<str>| hosts.is_empty() || hosts.iter().any(|host| **host == **name);
         Besides {
-            machines: machines.map(|machine| machine.name).filter(wanted).collect(),
+            machines: machines
+                .map(|machine| machine.name)
+                .filter(wanted)
+                .collect(),
             memory: memory::name(&environment.project, &environment.name),
             audit,
         }

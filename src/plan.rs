@@ -93,6 +93,8 @@ pub struct Difference {
     pub moved: Moved,
     /// Since when, where it is the machine that moved and that can be known.
     pub since: Option<Since>,
+    /// As found and as wanted, where it is a text of many lines that may be shown.
+    pub texts: Option<(String, String)>,
 }
 
 /// One change of a plan.
@@ -463,11 +465,13 @@ impl Judge<'_> {
                 Moved::File | Moved::Unknown => None,
             };
             let origin = resource.origin(&field.name).short();
+            let texts = found.and_then(|found| resource.thing.texts(&field.name, found));
             differences.push(Difference {
                 field,
                 origin,
                 moved,
                 since,
+                texts,
             });
         }
         let steps = resource.thing.steps(found);
@@ -509,7 +513,8 @@ impl Judge<'_> {
                 hints: resource.thing.recipe(found),
             });
         }
-        let reason = match (action, record.is_some()) {
+        let was_there = record.is_some_and(|kept| !kept.fields.is_empty());
+        let reason = match (action, was_there) {
             (Action::Create, false) => "not there",
             (Action::Create, true) => "gone from the machine",
             _ => "differs",

@@ -426,6 +426,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
         true
     }
 
+    /// The file that it is, for `render`: generated files, files of machines, units. Absolute paths are a machine's.
+    fn rendered(&self) -> Option<crate::command::File> {
+        None
+    }
+
     /// Why what was found is somebody else's and never touched.
     fn foreign(&self) -> Option<String> {
         None
@@ -433,6 +438,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
 
     /// When a field of what was found was last changed, in seconds since 1970, where the machine can tell.
     fn changed(&self, _field: &str) -> Option<i64> {
+        None
+    }
+
+    /// What a differing field holds as found and as wanted, where that is text of many lines and may be shown: its difference is.
+    fn texts(&self, _field: &str, _found: &Self) -> Option<(String, String)> {
         None
     }
 

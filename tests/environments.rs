@@ -118,7 +118,7 @@ fn local_is_planned_on_an_engine() {
     }
     let lab = Lab::new("planned");
     let plan = lab.provision(&["plan", "local", "--json"]).ends(0).json();
-    assert_eq!(plan["format_version"], "1.0");
+    assert_eq!(plan["format_version"], "1.1");
     let changes = plan["changes"].as_array().unwrap();
     let ids: HashSet<&str> = changes
         .iter()

@@ -116,17 +116,12 @@ pub async fn decide(environment: &mut Environment) -> Result<Option<String>, Fai
     if environment.driver != Driver::Auto {
         return Ok(None);
     }
-    let note = match Target::find_engine().await {
-        Ok(_) => {
-            environment.driver = Driver::Docker;
-            return Ok(None);
-        }
-        Err(failure) => {
-            environment.driver = Driver::Local;
-            let why = failure.message;
-            format!("no Docker engine: {why}; so everything is set up on this machine itself")
-        }
+    let Some(why) = Target::no_engine().await? else {
+        environment.driver = Driver::Docker;
+        return Ok(None);
     };
+    environment.driver = Driver::Local;
+    let note = format!("{why}, so everything is set up on this machine itself");
     let problems: Vec<Problem> = services::check(environment)
         .into_iter()
         .filter(|problem| problem.level == Level::Error)

@@ -161,7 +161,8 @@ impl Memory {
                     .iter()
                     .map(|(name, one)| (name.clone(), last(one)))
                     .collect();
-                let kept = json!({ "made": kept.made, "at": kept.at, "by": kept.by, "fields": fields });
+                let kept =
+                    json!({ "made": kept.made, "at": kept.at, "by": kept.by, "fields": fields });
                 (id.clone(), kept)
             })
             .collect();
@@ -270,10 +271,9 @@ impl Memories {
     pub fn after(&self, resources: &[Resource], outcome: &Outcome, at: &str, by: &str) -> Memories {
         let declared: HashSet<&str> = resources.iter().map(|one| one.id.as_str()).collect();
         let mut after = self.clone();
-        after
-            .here
-            .0
-            .retain(|id, _| declared.contains(id.as_str()) && !outcome.gone.contains(&Id::parse(id)));
+        after.here.0.retain(|id, _| {
+            declared.contains(id.as_str()) && !outcome.gone.contains(&Id::parse(id))
+        });
         for memory in after.machines.values_mut() {
             memory.0.retain(|id, _| {
                 // What lies in a database is remembered by its ledger.
@@ -354,10 +354,22 @@ mod tests {
 
     #[test]
     fn a_later_format_is_told_from_a_damaged_one() {
-        let later = memory().render().replace("\"format_version\": 2", "\"format_version\": 3");
+        let later = memory()
+            .render()
+            .replace("\"format_version\": 2", "\"format_version\": 3");
         assert_eq!(Memory::parse(&later), Err(Unusable::Newer(3)));
-        for damaged in ["", "[]", "{\"cut", "{\"format_version\":2}", "{\"a\":1}", "{\"format_version\":\"x\"}"] {
-            assert!(matches!(Memory::parse(damaged), Err(Unusable::Damaged(_))), "{damaged}");
+        for damaged in [
+            "",
+            "[]",
+            "{\"cut",
+            "{\"format_version\":2}",
+            "{\"a\":1}",
+            "{\"format_version\":\"x\"}",
+        ] {
+            assert!(
+                matches!(Memory::parse(damaged), Err(Unusable::Damaged(_))),
+                "{damaged}"
+            );
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use similar::{ChangeTag, TextDiff};
+
 use crate::command::Place;
 use crate::error;
-use crate::plan::{Action, Change, Difference, Moved, Plan};
+use crate::plan::{Action, Change, Difference, Moved, Plan, Since};
 use crate::resource::{Field, Id, Impact};
 use crate::show::{Paint, clean, count, failure, pad, short};
 
@@ -110,6 +112,13 @@ fn body(head: &Head<'_>, plan: &Plan) -> String {
         let id = clean(id.as_str());
         out.push_str(&format!(
             "  {} {id} holds data and is no longer declared; `--destroy-data={id}` removes it\n",
+            head.paint.dim("kept:")
+        ));
+    }
+    for id in &plan.released {
+        let id = clean(id.as_str());
+        out.push_str(&format!(
+            "  {} {id} is no longer declared; it was there before and stays as it is\n",
             head.paint.dim("kept:")
         ));
     }
@@ -282,7 +291,7 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
         }
     }
     let mut out = String::new();
-    for [name, value, origin, moved] in &rows {
+    for ([name, value, origin, moved], difference) in rows.iter().zip(&change.fields) {
         let text = format!(
             "      {}   {}   {}   {}",
             pad(name, widths[0]),
@@ -292,6 +301,9 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
         );
         out.push_str(text.trim_end());
         out.push('\n');
+        if let Some((found, wanted)) = &difference.texts {
+            out.push_str(&lines(head, found, wanted));
+        }
     }
     if head.verbose {
         for step in &change.steps {
@@ -303,12 +315,61 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
     out
 }
 
+/// Lines of a text's difference that are shown without `--verbose`, and characters of each.
+const LINES: usize = 40;
+const WIDE: usize = 160;
+
+/// The lines in which a text differs, each with two around it.
+fn lines(head: &Head<'_>, found: &str, wanted: &str) -> String {
+    let (most, wide) = match head.verbose {
+        true => (usize::MAX, usize::MAX),
+        false => (LINES, WIDE),
+    };
+    let paint = head.paint;
+    let diff = TextDiff::configure()
+        .timeout(std::time::Duration::from_millis(200))
+        .diff_lines(found, wanted);
+    let mut shown = Vec::new();
+    for group in diff.grouped_ops(2) {
+        if !shown.is_empty() {
+            shown.push(paint.dim("..."));
+        }
+        for one in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let text = short(one.value().trim_end_matches('\n'), wide);
+            let end = match one.missing_newline() {
+                true => paint.dim(" (no line end)"),
+                false => String::new(),
+            };
+            shown.push(match one.tag() {
+                ChangeTag::Delete => paint.red(&format!("- {text}")) + &end,
+                ChangeTag::Insert => paint.green(&format!("+ {text}")) + &end,
+                ChangeTag::Equal => paint.dim(&format!("  {text}")),
+            });
+        }
+    }
+    let more = shown.len().saturating_sub(most);
+    shown.truncate(most);
+    let mut out: String = shown
+        .iter()
+        .map(|line| format!("        {}\n", line.trim_end()))
+        .collect();
+    if more > 0 {
+        let rest = format!("{} more: `--verbose` shows them", count(more, "line"));
+        out.push_str(&format!("        {}\n", paint.dim(&rest)));
+    }
+    out
+}
+
 fn row(head: &Head<'_>, change: &Change, difference: &Difference) -> [String; 4] {
-    let moved = match difference.moved {
-        _ if change.action == Action::Create => "",
-        Moved::File => "changed in the file",
-        Moved::Machine => "changed on the machine",
-        Moved::Unknown => "",
+    let moved = match (change.action, difference.moved) {
+        (Action::Create, _) => String::new(),
+        (_, Moved::File) => "changed in the file".to_owned(),
+        (_, Moved::Machine) => format!("changed on the machine{}", since(difference.since)),
+        (_, Moved::Both) => format!(
+            "changed in the file and on the machine{}",
+            since(difference.since)
+        ),
+        (_, Moved::Unknown) => String::new(),
     };
     let most = if head.verbose { 4096 } else { 48 };
     let made = change.action == Action::Create;
@@ -316,8 +377,21 @@ fn row(head: &Head<'_>, change: &Change, difference: &Difference) -> [String; 4]
         short(&difference.field.name, most),
         value(&difference.field, made, most),
         clean(&difference.origin),
-        moved.to_owned(),
+        moved,
     ]
+}
+
+/// ` after 2026-11-25 10:42 UTC`.
+pub(crate) fn since(since: Option<Since>) -> String {
+    let (word, seconds) = match since {
+        None => return String::new(),
+        Some(Since::At(seconds)) => ("at", seconds),
+        Some(Since::After(seconds)) => ("after", seconds),
+    };
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(time) => format!(" {word} {}", time.strftime("%Y-%m-%d %H:%M UTC")),
+        Err(_) => String::new(),
+    }
 }
 
 /// `7 -> 50`; what is hidden says only that it differs.
@@ -441,7 +515,9 @@ pub(crate) mod tests {
         Difference {
             field,
             origin: origin.to_owned(),
+            since: (moved == Moved::Machine).then_some(Since::After(1_764_067_320)),
             moved,
+            texts: None,
         }
     }
 
@@ -537,8 +613,8 @@ iact local, Docker engine at /var/run/docker.sock
 
   + 1 generated file                     create
   ~ postgres_role.analytics:django_user  update, no downtime
-      password           differs         local.toml:24   changed on the machine
-      connection_limit   7 -> no limit   default         changed on the machine
+      password           differs         local.toml:24   changed on the machine after 2025-11-25 10:42 UTC
+      connection_limit   7 -> no limit   default         changed on the machine after 2025-11-25 10:42 UTC
   ± container.iact                       recreate, some seconds without `iact`
       env DJANGO_DEBUG   true\\x1b[2J -> false   local.toml:51   changed in the file
   + container.ivr                        create: 127.0.0.1:13306
@@ -551,6 +627,33 @@ iact local, Docker engine at /var/run/docker.sock
 10 changes: 5 create, 1 update, 1 recreate, 1 remove, 1 waits, 1 unknown. 17 as wanted. Apply with `provision apply local`.
 "
         );
+    }
+
+    #[test]
+    fn the_lines_of_a_text_that_differ_are_shown_and_nothing_obeys_them() {
+        let mut motd = change("file.web1:/etc/motd", Action::Update);
+        let shown = |digest: &str| format!("sha256 {digest}");
+        let field = Field::new("content", Some(shown("1a")), shown("2b"), Impact::None);
+        let found = "one\ntwo\nthree\nfour\nfive \x1b[2J\n";
+        let wanted = "one\ntwo\nthree\nfour\n5\nsix";
+        motd.fields = vec![Difference {
+            texts: Some((found.to_owned(), wanted.to_owned())),
+            ..differs(field, "prod.toml:30", Moved::Machine)
+        }];
+        let plan = Plan {
+            changes: vec![motd],
+            ..Plan::default()
+        };
+        let text = render(&head(), &plan);
+        let body = "\
+      content   sha256 1a -> sha256 2b   prod.toml:30   changed on the machine after 2025-11-25 10:42 UTC
+          three
+          four
+        - five \\x1b[2J
+        + 5
+        + six (no line end)
+";
+        assert!(text.contains(body), "{text}");
     }
 
     #[test]
