@@ -19,6 +19,7 @@ mod probe;
 mod psql;
 mod say;
 mod sql;
+pub(crate) mod tree;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
