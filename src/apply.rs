@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 
-use crate::command::{Do, Place, Server, Sheet, SqlStep};
+use crate::command::{Do, Place, Script, Server, Sheet, SqlStep};
 use crate::error::{Failure, Kind};
 use crate::plan::{self, Action, Change, Judging, Plan, Record};
 use crate::resource::{Id, Probe, Resource, Step};
@@ -21,8 +21,8 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(60);
 /// Lines of a container's log shown where it fails.
 const LOG_LINES: usize = 20;
 
-/// Rounds of looking again for what waited. A thing waits for its server, a server for its engine: two would do.
-const ROUNDS: usize = 3;
+/// Rounds of looking again for what waited. A thing waits for its server, a server for its engine or its packages: two would do.
+const ROUNDS: usize = 4;
 
 /// What happens while a plan is carried out.
 #[derive(Clone, Debug)]
@@ -109,22 +109,25 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
     let mut report = Report::default();
     let mut touched: HashSet<Id> = HashSet::new();
     let mut now = plan.clone();
-    let mut only: Option<HashSet<Id>> = None;
+    let mut left: HashSet<Id> = plan
+        .changes
+        .iter()
+        .map(|change| change.id.clone())
+        .collect();
     let mut known: HashSet<Id> = plan.left_out.iter().cloned().collect();
     for _ in 0..ROUNDS {
-        let mine = |id: &Id| only.as_ref().is_none_or(|ids| ids.contains(id));
         let changes: Vec<&Change> = now
             .changes
             .iter()
-            .filter(|change| mine(&change.id))
+            .filter(|change| left.contains(&change.id))
             .collect();
-        let waiting: HashSet<Id> = changes
-            .iter()
-            .filter(|change| change.action == Action::Wait)
-            .map(|change| change.id.clone())
-            .collect();
+
+        let waiting = held(&changes);
+        let (later, changes): (Vec<&Change>, Vec<&Change>) = changes
+            .into_iter()
+            .partition(|change| waiting.contains(&change.id));
         round(run, &changes, &mut report).await;
-        touched.extend(changes.iter().map(|change| change.id.clone()));
+        touched.extend(changes.iter().chain(&later).map(|change| change.id.clone()));
         known.extend(touched.iter().cloned());
         let failed = !report.failed.is_empty() || !report.unknown.is_empty() || report.interrupted;
         let answers = match run.target.look(run.sheet).await {
@@ -138,31 +141,66 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         let after = plan::judge(run.resources, &answers, run.judging);
         report.record = Some(after.settled.clone());
         settle(&after, &mut report);
-        if failed {
-            let left = after.changes.iter().map(|change| &change.id);
-            report
-                .not_done
-                .extend(left.filter(|id| waiting.contains(*id)).cloned());
-            break;
-        }
         refuse(&after, &waiting, &mut report);
-        if !report.failed.is_empty() {
-            break;
-        }
-        let next: HashSet<Id> = waiting
+        left = waiting
             .into_iter()
             .chain(entailed(&after, &known))
             .collect();
-        if next.is_empty() {
+        let blocked = blocked(&after, &report);
+        let lost = |id: &Id| report.interrupted || blocked.contains(id);
+        let (not_done, next): (Vec<Id>, Vec<Id>) = left.drain().partition(lost);
+        let differs: HashSet<&Id> = after.changes.iter().map(|change| &change.id).collect();
+        let differing = |ids: Vec<Id>| ids.into_iter().filter(|id| differs.contains(id));
+        report.not_done.extend(differing(not_done));
+        left = differing(next).collect();
+        if left.is_empty() {
             break;
         }
-        only = Some(next);
         now = after;
     }
+    // Nobody can say what these wait for.
+    report.not_done.extend(left);
+    report.not_done.sort();
+    report.not_done.dedup();
     if report.failed.is_empty() && report.unknown.is_empty() && !report.interrupted {
         probe(run, &touched, &mut report).await;
     }
     Ok(report)
+}
+
+/// What cannot be done before it is looked again: what cannot be seen yet, and whatever needs that.
+fn held(changes: &[&Change]) -> HashSet<Id> {
+    let mut held: HashSet<Id> = HashSet::new();
+    for change in changes {
+        if change.action == Action::Wait || change.needs.iter().any(|need| held.contains(need)) {
+            held.insert(change.id.clone());
+        }
+    }
+    held
+}
+
+/// What is not gone on with after a failure: the rest of its machine, and whatever needs it; where there are no machines, all of it.
+/// The other machines go on.
+fn blocked(after: &Plan, report: &Report) -> HashSet<Id> {
+    let troubled = report.failed.iter().chain(&report.unknown);
+    let bad: HashSet<&Id> = troubled.map(|(id, _)| id).chain(&report.not_done).collect();
+    let mut broken: HashSet<Option<&str>> = HashSet::new();
+    for change in after
+        .changes
+        .iter()
+        .filter(|change| bad.contains(&change.id))
+    {
+        broken.insert(change.place.machine().map(|machine| &**machine));
+    }
+    let mut blocked: HashSet<Id> = HashSet::new();
+    for change in &after.changes {
+        let machine = change.place.machine().map(|machine| &**machine);
+        let lost = |id: &Id| bad.contains(id) || blocked.contains(id);
+        if broken.contains(&machine) || lost(&change.id) || change.needs.iter().any(lost) {
+            blocked.insert(change.id.clone());
+        }
+    }
+    blocked
 }
 
 /// What our own changes brought about: who owned a database loses, with it, rights that were declared beside.
@@ -243,62 +281,80 @@ fn unseen(why: &str) -> Trouble {
     }
 }
 
-/// What is carried out as one: a change of the engine, or all SQL of one server in one trip.
+/// Whose stream a change goes down.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Stream<'a> {
+    /// Its own: the engine works side by side.
+    Alone(usize),
+    /// Its machine's: scripts in graph order down one session.
+    Machine(&'a str),
+    /// Its database server's: all SQL in one trip.
+    Server(&'a Server),
+}
+
+/// What is carried out as one: a change of the engine, scripts of a machine, or SQL of a server.
 struct Unit<'a> {
+    stream: Stream<'a>,
     changes: Vec<&'a Change>,
-    server: Option<&'a Server>,
     /// Units that have to be done before.
     waits: HashSet<usize>,
 }
 
 /// Makes units of changes: first-start changes go with their container, what waits with nothing.
+///
+/// A stream is cut where something else has to happen in between (a cluster is made by its machine, then roles by SQL, then the
+/// machine goes on): a change's stage is one more than that of whatever it needs from another stream, and changes of one stream and
+/// stage are a unit. Stages only grow along needs, so units never need each other in a circle.
 fn units<'a>(changes: &[&'a Change]) -> Vec<Unit<'a>> {
     let mut units: Vec<Unit<'a>> = Vec::new();
-    let mut of: HashMap<Id, usize> = HashMap::new();
-    let mut by_server: HashMap<&Server, usize> = HashMap::new();
-    for &change in changes {
+    let mut of: HashMap<&Id, (usize, usize)> = HashMap::new();
+    let mut open: HashMap<(Stream<'a>, usize), usize> = HashMap::new();
+    for (number, &change) in changes.iter().enumerate() {
         if matches!(
             change.action,
             Action::Wait | Action::Unknown | Action::Replace
         ) {
             continue;
         }
-        let container = || change.needs.iter().find_map(|need| of.get(need).copied());
-        let at = match &change.place {
-            Place::Sql(..) if change.first_start => container(),
-            Place::Sql(server, _) => by_server.get(&**server).copied(),
-            _ => None,
+        let needed = || change.needs.iter().filter_map(|need| of.get(need).copied());
+        if change.first_start
+            && let Some((unit, stage)) = needed().next()
+        {
+            units[unit].changes.push(change);
+            of.insert(&change.id, (unit, stage));
+            continue;
+        }
+        let stream = match &change.place {
+            Place::Sql(server, _) => Stream::Server(server),
+            Place::Machine(machine) => Stream::Machine(machine),
+            Place::Engine | Place::Folder => Stream::Alone(number),
         };
-        let at = at.unwrap_or_else(|| {
-            let server = match &change.place {
-                Place::Sql(server, _) => Some(&**server),
-                _ => None,
-            };
+        let stage = needed()
+            .map(|(unit, stage)| stage + usize::from(units[unit].stream != stream))
+            .max()
+            .unwrap_or(0);
+        let unit = *open.entry((stream, stage)).or_insert_with(|| {
             units.push(Unit {
+                stream,
                 changes: Vec::new(),
-                server,
                 waits: HashSet::new(),
             });
-            if let Some(server) = server {
-                by_server.insert(server, units.len() - 1);
-            }
             units.len() - 1
         });
-        units[at].changes.push(change);
-        of.insert(change.id.clone(), at);
-    }
-    for &change in changes {
-        let Some(&at) = of.get(&change.id) else {
-            continue;
-        };
-        let needed: Vec<usize> = change
-            .needs
-            .iter()
-            .filter_map(|need| of.get(need).copied())
+        let waits: Vec<usize> = needed()
+            .map(|(need, _)| need)
+            .filter(|need| *need != unit)
             .collect();
-        units[at]
-            .waits
-            .extend(needed.into_iter().filter(|need| *need != at));
+        units[unit].waits.extend(waits);
+        units[unit].changes.push(change);
+        of.insert(&change.id, (unit, stage));
+    }
+    // One stream is one conversation: its later stages come after its earlier ones.
+    for ((stream, stage), unit) in &open {
+        let earlier = (0..*stage)
+            .rev()
+            .find_map(|stage| open.get(&(*stream, stage)));
+        units[*unit].waits.extend(earlier);
     }
     units
 }
@@ -333,8 +389,8 @@ async fn round(run: &Run<'_>, changes: &[&Change], report: &mut Report) {
         for at in ready {
             left.remove(&at);
             let changes = units[at].changes.clone();
-            let server = units[at].server;
-            running.push(async move { (at, unit(run, &changes, server).await) });
+            let stream = units[at].stream;
+            running.push(async move { (at, unit(run, &changes, stream).await) });
         }
         let Some((at, (done, end))) = running.next().await else {
             break;
@@ -373,10 +429,131 @@ async fn round(run: &Run<'_>, changes: &[&Change], report: &mut Report) {
     report.not_done.sort();
 }
 
-async fn unit(run: &Run<'_>, changes: &[&Change], server: Option<&Server>) -> (Vec<Id>, End) {
-    match server {
-        Some(server) => sql(run, changes, server).await,
-        None => steps(run, changes).await,
+async fn unit(run: &Run<'_>, changes: &[&Change], stream: Stream<'_>) -> (Vec<Id>, End) {
+    match stream {
+        Stream::Server(server) => sql(run, changes, server).await,
+        Stream::Machine(machine) => scripts(run, changes, machine).await,
+        Stream::Alone(_) => steps(run, changes).await,
+    }
+}
+
+/// The steps of a machine's changes as one stream of scripts.
+#[derive(Default)]
+struct Scripts {
+    scripts: Vec<(Script, Duration)>,
+    /// The changes a script is of: several where their steps were joined.
+    owners: Vec<Vec<usize>>,
+    /// The last script of each change; none where it has none.
+    ends: Vec<Option<usize>>,
+}
+
+impl Scripts {
+    /// Neighbours with the same `merge` word and the same body are one script with the words of all: one `apt-get` for all packages.
+    fn new(changes: &[&Change]) -> Self {
+        let mut all = Scripts {
+            ends: vec![None; changes.len()],
+            ..Scripts::default()
+        };
+        let mut word: Option<&'static str> = None;
+        for (at, change) in changes.iter().enumerate() {
+            for step in &change.steps {
+                let Do::Script(script) = &step.does else {
+                    continue;
+                };
+                match all.scripts.last_mut() {
+                    Some((last, deadline))
+                        if step.merge.is_some()
+                            && step.merge == word
+                            && last.body == script.body
+                            && script.input.is_none() =>
+                    {
+                        last.words.extend(script.words.iter().cloned());
+                        *deadline = (*deadline).max(step.deadline);
+                    }
+                    _ => {
+                        all.scripts.push((script.clone(), step.deadline));
+                        all.owners.push(Vec::new());
+                    }
+                }
+                word = step.merge;
+                if let Some(owners) = all.owners.last_mut()
+                    && owners.last() != Some(&at)
+                {
+                    owners.push(at);
+                }
+                all.ends[at] = Some(all.scripts.len() - 1);
+            }
+        }
+        all
+    }
+
+    /// The changes that are over when a script is.
+    fn ended(&self, script: usize) -> impl Iterator<Item = usize> {
+        let owners = self.owners.get(script).into_iter().flatten().copied();
+        owners.filter(move |at| self.ends[*at] == Some(script))
+    }
+}
+
+/// A machine's changes down one session, in order, up to the first that fails.
+async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>, End) {
+    let begun = Instant::now();
+    let all = Scripts::new(changes);
+    let begin = |at: usize| {
+        if let Some(change) = changes.get(at)
+            && let Some(step) = change.steps.first()
+        {
+            (run.tell)(Event::Begin(change.id.clone(), step.says.clone()));
+        }
+    };
+    let done = Mutex::new(0usize);
+    let heard = |script: usize| {
+        let mut done = done
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *done = (*done).max(script + 1);
+        for at in all.ended(script) {
+            (run.tell)(Event::Done(changes[at].id.clone(), begun.elapsed()));
+        }
+        if let Some(next) = all.owners.get(script + 1).and_then(|owners| owners.first()) {
+            begin(*next);
+        }
+    };
+    begin(0);
+    let ids = |upto: usize| -> Vec<Id> {
+        (0..changes.len())
+            .filter(|at| all.ends[*at].is_none_or(|end| end < upto))
+            .map(|at| changes[at].id.clone())
+            .collect()
+    };
+    if all.scripts.is_empty() {
+        return (ids(0), End::Done);
+    }
+    match run.target.run(machine, &all.scripts, &heard).await {
+        Ok(()) => (ids(all.scripts.len()), End::Done),
+        Err((script, trouble)) => {
+            let failed: Vec<(Id, Trouble)> = all
+                .owners
+                .get(script)
+                .into_iter()
+                .flatten()
+                .map(|at| (changes[*at].id.clone(), trouble.clone()))
+                .collect();
+            for (id, trouble) in &failed {
+                (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
+            }
+            // A change without steps that comes after the failure was not begun either.
+            let first = all.owners.get(script).and_then(|owners| owners.first());
+            let done = ids(script)
+                .into_iter()
+                .filter(|id| {
+                    let at = changes.iter().position(|change| change.id == *id);
+                    at.is_none_or(|at| {
+                        all.ends[at].is_some() || first.is_none_or(|first| at < *first)
+                    })
+                })
+                .collect();
+            (done, End::Failed(failed))
+        }
     }
 }
 
@@ -585,7 +762,7 @@ async fn probe(run: &Run<'_>, touched: &HashSet<Id>, report: &mut Report) {
         .collect();
     while let Some((id, probe, result)) = running.next().await {
         let Err(message) = result else { continue };
-        let log = run.target.log_tail(service(probe), LOG_LINES).await;
+        let log = run.target.log_tail(probe, LOG_LINES).await;
         let trouble = Trouble {
             kind: Kind::Unhealthy,
             message,
@@ -607,12 +784,5 @@ async fn patient(run: &Run<'_>, probe: &Probe) -> Result<(), String> {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
-    }
-}
-
-fn service(probe: &Probe) -> &str {
-    match probe {
-        Probe::Login { server, .. } => &server.service,
-        Probe::Http { service, .. } | Probe::HttpOn { service, .. } => service,
     }
 }

@@ -13,8 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
-    self, Context, apply, destroy, doctor, env, explain, init, plan, render, schema, service,
-    validate,
+    self, Context, Wishes, apply, destroy, doctor, env, explain, init, plan, render, schema,
+    service, validate,
 };
 use crate::error::Kind;
 use crate::target::Reach;
@@ -230,6 +230,9 @@ struct Limits {
     /// Only these resources and what they need
     #[arg(long, value_name = "ID", num_args = 1..)]
     only: Vec<String>,
+    /// Only these hosts or groups of hosts
+    #[arg(long, value_name = "HOST", num_args = 1..)]
+    host: Vec<String>,
     /// Destroy this too, which holds data and is no longer declared, by exact id
     #[arg(long, value_name = "ID")]
     destroy_data: Vec<String>,
@@ -260,7 +263,7 @@ struct ApplyArgs {
     #[arg(short, long)]
     yes: bool,
     /// Apply this saved plan, if it still holds
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "destroy_data"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "host", "destroy_data"])]
     plan: Option<PathBuf>,
     #[command(flatten)]
     limits: Limits,
@@ -461,6 +464,16 @@ impl From<InitArgs> for init::Options {
     }
 }
 
+impl From<Limits> for Wishes {
+    fn from(limits: Limits) -> Self {
+        Wishes {
+            only: limits.only,
+            hosts: limits.host,
+            destroy_data: limits.destroy_data,
+        }
+    }
+}
+
 impl From<PlanArgs> for plan::Options {
     fn from(args: PlanArgs) -> Self {
         plan::Options {
@@ -468,8 +481,7 @@ impl From<PlanArgs> for plan::Options {
             json: args.json,
             out: args.out,
             detailed: args.detailed_exitcode,
-            only: args.limits.only,
-            destroy_data: args.limits.destroy_data,
+            wishes: args.limits.into(),
         }
     }
 }
@@ -480,8 +492,7 @@ impl From<ApplyArgs> for apply::Options {
             environment: args.on.environment,
             yes: args.yes,
             plan: args.plan,
-            only: args.limits.only,
-            destroy_data: args.limits.destroy_data,
+            wishes: args.limits.into(),
         }
     }
 }

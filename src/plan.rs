@@ -66,6 +66,8 @@ pub struct Difference {
     pub origin: String,
     /// Who moved.
     pub moved: Moved,
+    /// As found and as wanted, where it is a text of many lines that may be shown.
+    pub texts: Option<(String, String)>,
 }
 
 /// One change of a plan.
@@ -131,6 +133,17 @@ pub struct Refusal {
     pub hints: Vec<String>,
 }
 
+/// A machine that could not be asked.
+#[derive(Clone, Debug)]
+pub struct Unseen {
+    /// The machine.
+    pub machine: String,
+    /// Why, and what to try next.
+    pub failure: error::Failure,
+    /// How many resources are on it.
+    pub resources: usize,
+}
+
 /// What would be done, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -144,6 +157,8 @@ pub struct Plan {
     pub orphans: Vec<Id>,
     /// Changes that [`Plan::only`] left out.
     pub left_out: Vec<Id>,
+    /// Machines that could not be asked: what is on them is neither wanted nor changed here.
+    pub unseen: Vec<Unseen>,
     /// What holds now, field by field, for the record: only of resources that are as wanted.
     pub settled: Record,
 }
@@ -151,7 +166,20 @@ pub struct Plan {
 impl Plan {
     /// Whether nothing is left to do.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.unseen.is_empty()
+    }
+
+    /// Takes out what is on a machine that could not be asked: said once, not for every resource.
+    pub fn lose(&mut self, machine: &str, failure: error::Failure) {
+        let is_on = |place: &Place| place.machine().is_some_and(|name| **name == *machine);
+        let before = self.changes.len();
+        self.changes
+            .retain(|change| change.action != Action::Unknown || !is_on(&change.place));
+        self.unseen.push(Unseen {
+            machine: machine.to_owned(),
+            failure,
+            resources: before - self.changes.len(),
+        });
     }
 
     /// Keeps only the named changes and what they need.
@@ -375,10 +403,12 @@ impl Judge<'_> {
                 None => Moved::Unknown,
             };
             let origin = resource.origin(&field.name).short();
+            let texts = found.and_then(|found| resource.thing.texts(&field.name, found));
             differences.push(Difference {
                 field,
                 origin,
                 moved,
+                texts,
             });
         }
         let steps = resource.thing.steps(found);

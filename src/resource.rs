@@ -426,8 +426,18 @@ pub trait Kind: Sized + Clone + fmt::Debug {
         true
     }
 
+    /// The file that it is, for `render`: generated files, files of machines, units. Absolute paths are a machine's.
+    fn rendered(&self) -> Option<crate::command::File> {
+        None
+    }
+
     /// Why what was found is somebody else's and never touched.
     fn foreign(&self) -> Option<String> {
+        None
+    }
+
+    /// What a differing field holds as found and as wanted, where that is text of many lines and may be shown: its difference is.
+    fn texts(&self, _field: &str, _found: &Self) -> Option<(String, String)> {
         None
     }
 

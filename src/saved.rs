@@ -31,6 +31,9 @@ pub struct Saved {
     created: String,
     /// What it was limited to.
     pub only: Vec<String>,
+    /// Only these hosts and groups of hosts; all if empty.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// What it may destroy.
     pub destroy_data: Vec<String>,
     changes: Vec<SavedChange>,
@@ -91,6 +94,8 @@ pub struct Basis<'a> {
     pub answers: &'a Answers,
     /// What the plan is limited to.
     pub only: &'a [String],
+    /// See [`Saved::hosts`].
+    pub hosts: &'a [String],
     /// What the plan may destroy.
     pub destroy_data: &'a [String],
 }
@@ -105,6 +110,7 @@ pub fn save(basis: &Basis<'_>, plan: &Plan, salt: &str, created: &str) -> String
         target: basis.target.to_owned(),
         created: created.to_owned(),
         only: basis.only.to_vec(),
+        hosts: basis.hosts.to_vec(),
         destroy_data: basis.destroy_data.to_vec(),
         changes: changes(plan),
         relied: relied(basis),
@@ -437,6 +443,7 @@ mod tests {
             resources,
             answers,
             only: &[],
+            hosts: &[],
             destroy_data: &[],
         }
     }

@@ -24,6 +24,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
         "provision.cnf.j2",
         include_str!("../templates/provision.cnf.j2"),
     ),
+    ("pgdg.asc", include_str!("../templates/pgdg.asc")),
     (
         "images/postgres.Dockerfile",
         include_str!("../templates/images/postgres.Dockerfile"),

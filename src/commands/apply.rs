@@ -24,10 +24,8 @@ pub struct Options {
     pub yes: bool,
     /// A saved plan, which is the consent.
     pub plan: Option<PathBuf>,
-    /// Only these and what they need.
-    pub only: Vec<String>,
-    /// Things holding data that may be destroyed.
-    pub destroy_data: Vec<String>,
+    /// What is looked at and what may go.
+    pub wishes: Wishes,
 }
 
 /// Plans, asks, applies.
@@ -81,7 +79,9 @@ pub async fn run(context: &Context, options: &Options) -> End {
     }
     tell(context, &look, &report, began);
     context.output.forgive();
-    Ok(code(report.kinds()))
+    // A machine that nobody could ask is not as wanted either.
+    let unseen = look.plan.unseen.iter().map(|unseen| unseen.failure.kind);
+    Ok(code(report.kinds().into_iter().chain(unseen)))
 }
 
 fn opened(
@@ -100,12 +100,10 @@ fn wishes(options: &Options, saved: Option<&Saved>) -> Wishes {
     match saved {
         Some(saved) => Wishes {
             only: saved.only.clone(),
+            hosts: saved.hosts.clone(),
             destroy_data: saved.destroy_data.clone(),
         },
-        None => Wishes {
-            only: options.only.clone(),
-            destroy_data: options.destroy_data.clone(),
-        },
+        None => options.wishes.clone(),
     }
 }
 

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use crate::command::{Answer, Answers, Place, Row, Sheet};
 use crate::commands::Context;
-use crate::declaration::Environment;
+use crate::declaration::{Driver, Environment};
 use crate::environment;
-use crate::error::{Failure, Kind};
+use crate::error::{Failure, Kind, Level, Problem};
 use crate::files;
 use crate::observe;
 use crate::plan::{self, Judging, Plan, Record};
 use crate::resource::{Id, Resource, Thing};
-use crate::services::{self, Endpoint, Ports, forward};
+use crate::services::{self, Endpoint, Ports, forward, hosts};
 use crate::show;
 use crate::target::Target;
 
@@ -21,6 +21,8 @@ use crate::target::Target;
 pub struct Wishes {
     /// Only these and what they need; all where it is empty.
     pub only: Vec<String>,
+    /// Only what is on these hosts and groups of hosts; all where it is empty.
+    pub hosts: Vec<String>,
     /// Things holding data that may be destroyed, by exact id.
     pub destroy_data: Vec<String>,
 }
@@ -107,12 +109,41 @@ pub fn meaning(
     }
 }
 
+/// Decides what `driver = "auto"` is here: a Docker engine if one answers, else this machine. Says which and why.
+///
+/// # Errors
+/// What is declared and has no place on this machine.
+pub async fn decide(environment: &mut Environment) -> Result<Option<String>, Failure> {
+    if environment.driver != Driver::Auto {
+        return Ok(None);
+    }
+    let Some(why) = Target::no_engine().await? else {
+        environment.driver = Driver::Docker;
+        return Ok(None);
+    };
+    environment.driver = Driver::Local;
+    let note = format!("{why}, so everything is set up on this machine itself");
+    let problems: Vec<Problem> = services::check(environment)
+        .into_iter()
+        .filter(|problem| problem.level == Level::Error)
+        .collect();
+    if problems.is_empty() {
+        return Ok(Some(note));
+    }
+    let message = format!(
+        "`{}` cannot be used on this machine itself",
+        environment.file
+    );
+    Err(Failure::problems(message, problems))
+}
+
 /// Connects, asks everything, and judges the answers.
 pub async fn look(
     context: &Context,
-    environment: Environment,
+    mut environment: Environment,
     wishes: &Wishes,
 ) -> Result<Look, Failure> {
+    let decided = decide(&mut environment).await?;
     let began = Instant::now();
     let (mut resources, mut endpoints) = meaning(&environment, &Ports::new())?;
     tracing::info!(
@@ -120,6 +151,8 @@ pub async fn look(
         resources = resources.len(),
         "expanded and ordered"
     );
+    let hosts = hosts::named(&environment, &wishes.hosts)?;
+    narrow(&mut resources, &hosts);
     let began = Instant::now();
     let target = Target::connect(&environment, &context.reach).await?;
     tracing::info!(ms = ms(began), "connected to {}", target.says());
@@ -128,7 +161,8 @@ pub async fn look(
     let answers = target.look(&sheet).await?;
     tracing::info!(ms = ms(began), "looked");
     let began = Instant::now();
-    let (ports, notes) = corrected(&environment, &resources, &answers);
+    let (ports, mut notes) = corrected(&environment, &resources, &answers);
+    notes.extend(decided);
     if !ports.is_empty() {
         (resources, endpoints) = meaning(&environment, &ports)?;
         sheet = observe::sheet(&environment.project, &resources);
@@ -139,6 +173,9 @@ pub async fn look(
         environment: environment.name.clone(),
     };
     let mut plan = plan::judge(&resources, &answers, &judging);
+    for (machine, failure) in target.unreached() {
+        plan.lose(&machine, failure);
+    }
     check_destroy_data(wishes, &resources, &plan)?;
     if !wishes.only.is_empty() {
         let only = named(&wishes.only, &resources, &plan)?;
@@ -157,6 +194,18 @@ pub async fn look(
         judging,
         plan,
     })
+}
+
+/// Leaves out what is on other hosts than these.
+fn narrow(resources: &mut Vec<Resource>, hosts: &[String]) {
+    if hosts.is_empty() {
+        return;
+    }
+    let is_named = |machine: &str| hosts.iter().any(|host| host == machine);
+    resources.retain(|resource| {
+        let machine = resource.place.machine();
+        machine.is_some_and(|machine| is_named(machine))
+    });
 }
 
 fn ms(began: Instant) -> u64 {

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use crate::error::{Failure, Kind};
 use crate::target::Reach;
+pub use look::Wishes;
 use output::Output;
 
 /// What every command has.

@@ -20,10 +20,8 @@ pub struct Options {
     pub out: Option<PathBuf>,
     /// Exit 2 where something differs.
     pub detailed: bool,
-    /// Only these and what they need.
-    pub only: Vec<String>,
-    /// Things holding data that may be destroyed.
-    pub destroy_data: Vec<String>,
+    /// What is looked at and what may go.
+    pub wishes: Wishes,
 }
 
 /// Looks, judges, shows.
@@ -31,12 +29,8 @@ pub struct Options {
 /// # Errors
 /// Whatever keeps it from looking.
 pub async fn run(context: &Context, options: &Options) -> End {
-    let wishes = Wishes {
-        only: options.only.clone(),
-        destroy_data: options.destroy_data.clone(),
-    };
     let environment = look::ready(context, &options.environment)?;
-    let look = look::look(context, environment, &wishes).await?;
+    let look = look::look(context, environment, &options.wishes).await?;
     show(context, options, &look);
     save(context, options, &look)?;
     let differs = (options.detailed && !look.plan.is_empty()).then_some(Kind::Differs);
@@ -86,10 +80,13 @@ fn next(options: &Options) -> String {
         return format!("provision apply {name} --plan {}", file.display());
     }
     let mut command = format!("provision apply {name}");
-    for id in &options.only {
+    for id in &options.wishes.only {
         command.push_str(&format!(" --only {id}"));
     }
-    for id in &options.destroy_data {
+    for host in &options.wishes.hosts {
+        command.push_str(&format!(" --host {host}"));
+    }
+    for id in &options.wishes.destroy_data {
         command.push_str(&format!(" --destroy-data={id}"));
     }
     command
@@ -105,6 +102,7 @@ pub fn basis<'a>(look: &'a Look, target: &'a str, wishes: &'a Wishes) -> Basis<'
         resources: &look.resources,
         answers: &look.answers,
         only: &wishes.only,
+        hosts: &wishes.hosts,
         destroy_data: &wishes.destroy_data,
     }
 }
@@ -124,14 +122,10 @@ fn save(context: &Context, options: &Options, look: &Look) -> Result<(), Failure
         ));
         return Ok(());
     }
-    let wishes = Wishes {
-        only: options.only.clone(),
-        destroy_data: options.destroy_data.clone(),
-    };
     let target = look.target.says();
     let created = jiff::Timestamp::now().to_string();
     let text = saved::save(
-        &basis(look, &target, &wishes),
+        &basis(look, &target, &options.wishes),
         &look.plan,
         &salt()?,
         &created,

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::command::Place;
 use crate::commands::look::{self, Wishes};
 use crate::commands::{Context, End, apply, code};
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
 use crate::files::{self, Lock};
-use crate::resource::{Resource, Thing};
+use crate::resource::Resource;
 use crate::services::Ports;
 use crate::show;
 
@@ -68,17 +69,16 @@ fn write(environment: &Environment, resources: &[Resource]) -> Result<Vec<PathBu
     }
     let mut written = Vec::new();
     for resource in resources {
-        let Thing::RenderedFile(rendered) = &resource.thing else {
+        let Some(file) = resource.thing.rendered() else {
             continue;
         };
-        let file = &rendered.file;
-        files::write_rendered(
-            folder,
-            &file.path,
-            file.content.expose().expose(),
-            file.mode,
-        )?;
-        written.push(folder.join(&file.path));
+        // A machine's files lie below its name; who may read them there is not who may read them here.
+        let (path, mode) = match &resource.place {
+            Place::Machine(machine) => (format!("{machine}{}", file.path), file.mode & 0o700),
+            _ => (file.path, file.mode),
+        };
+        files::write_rendered(folder, &path, file.content.expose().expose(), mode)?;
+        written.push(folder.join(&path));
     }
     Ok(written)
 }

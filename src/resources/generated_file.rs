@@ -51,6 +51,10 @@ impl Kind for RenderedFile {
         vec![step]
     }
 
+    fn rendered(&self) -> Option<File> {
+        Some(self.file.clone())
+    }
+
     fn named(key: &str) -> Option<Self> {
         Some(RenderedFile { file: File { path: key.to_owned(), content: Text::default(), mode: 0o600 } })
     }

@@ -2,6 +2,7 @@
 //! lists them.
 
 mod mariadb;
+mod paths;
 mod postgres;
 
 use std::borrow::Cow;
@@ -95,9 +96,22 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.exists(),)* }
             }
 
+            /// See [`Kind::rendered`].
+            pub fn rendered(&self) -> Option<crate::command::File> {
+                match self { $(Thing::$name(thing) => thing.rendered(),)* }
+            }
+
             /// See [`Kind::foreign`].
             pub fn foreign(&self) -> Option<String> {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
+            }
+
+            /// See [`Kind::texts`].
+            pub fn texts(&self, field: &str, found: &Thing) -> Option<(String, String)> {
+                match (self, found) {
+                    $((Thing::$name(thing), Thing::$name(found)) => thing.texts(field, found),)*
+                    _ => None,
+                }
             }
 
             /// See [`Kind::recipe`].
@@ -128,6 +142,16 @@ kinds! {
     volume::Volume,
     generated_file::RenderedFile,
     container::Container,
+    apt_repository::AptRepository,
+    packages::Packages,
+    group::Group,
+    user::User,
+    authorized_key::AuthorizedKeys,
+    directory::Directory,
+    server_file::ServerFile,
+    link::Link,
+    postgres_cluster::PostgresCluster,
+    postgres_hba::PostgresHba,
     postgres_role::PostgresRole,
     postgres_database::PostgresDatabase,
     postgres_extension::PostgresExtension,
@@ -139,4 +163,10 @@ kinds! {
     mariadb_grant::MariadbGrant,
     mariadb_setting::MariadbSetting,
     mariadb_script::MariadbScript,
+    hosts_entry::HostsEntry,
+    sysctl::Sysctl,
+    swap::Swap,
+    systemd_unit::SystemdUnit,
+    timer::Timer,
+    firewall::Firewall,
 }

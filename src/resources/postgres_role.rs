@@ -57,6 +57,7 @@ pub struct PostgresRole {
     pub current: bool,
 }
 
+// `:provision_roles` is `pg_authid`, or `pg_roles` where we may not read that.
 const QUERY: &str = "SELECT r.rolname::text AS key, r.rolcanlogin AS login, r.rolsuper AS superuser, r.rolcreatedb AS createdb, \
     r.rolcreaterole AS createrole, r.rolinherit AS inherit, r.rolreplication AS replication, r.rolbypassrls AS bypassrls, \
     r.rolconnlimit AS connection_limit, r.rolname = session_user AS current, r.rolpassword AS password, \
@@ -67,7 +68,10 @@ const QUERY: &str = "SELECT r.rolname::text AS key, r.rolcanlogin AS login, r.ro
     (SELECT roleid, bool_or(admin_option) AS admin FROM pg_auth_members WHERE member = r.oid GROUP BY roleid) m \
     JOIN pg_roles g ON g.oid = m.roleid) AS member_of, \
     (SELECT s.setconfig FROM pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0) AS settings \
-    FROM pg_authid r WHERE r.rolname !~ '^pg_'";
+    FROM :provision_roles r WHERE r.rolname !~ '^pg_'";
+
+/// What stands in the place of a password in the view of roles that everybody may read.
+const NOT_SHOWN: &str = "********";
 
 /// Never.
 const NEVER: &str = "infinity";
@@ -102,10 +106,12 @@ impl Kind for PostgresRole {
             name: self.name.clone(),
             password: None,
             seed: self.seed.clone(),
-            // Not shown is no column at all; shown as null is no password.
+            // Not shown is no column at all, or stars; shown as null is no password.
             stored: row
                 .get("password")
-                .map(|stored| Secret::new(stored.as_str().unwrap_or_default())),
+                .map(|stored| stored.as_str().unwrap_or_default())
+                .filter(|stored| *stored != NOT_SHOWN)
+                .map(Secret::new),
             login: boolean(row, "login")?,
             superuser: boolean(row, "superuser")?,
             createdb: boolean(row, "createdb")?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::command::{Machine, Ssh, Sudo, THIS, Via};
 use crate::declaration::{Driver, Entry, Environment, Node, Value};
-use crate::error::{Problem, did_you_mean};
+use crate::error::{Failure, Kind, Problem, did_you_mean, nearest};
 use crate::template::Datum;
 
 /// The machines an environment is applied to; none where that is a Docker engine.
@@ -74,6 +74,43 @@ pub fn on(environment: &Environment, node: &Node) -> Vec<Arc<str>> {
         .collect()
 }
 
+/// The hosts that a user names, groups of hosts among them.
+///
+/// # Errors
+/// [`Kind::Usage`]: a word that is neither.
+pub fn named(environment: &Environment, words: &[String]) -> Result<Vec<String>, Failure> {
+    let mut named = Vec::new();
+    let known = known(environment);
+    for word in words {
+        if !known.contains(&word.as_str()) {
+            let failure = Failure::new(
+                Kind::Usage,
+                format!("there is no host or group of hosts `{word}`"),
+            );
+            return Err(match nearest(word, known.iter().copied()) {
+                Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                None => failure,
+            });
+        }
+        let is_one = |(name, entry): &(&str, &Entry)| {
+            name == word || entry.node.texts("groups").contains(word)
+        };
+        let hosts = environment.services("host").filter(is_one);
+        named.extend(hosts.map(|(name, _)| name.to_owned()));
+    }
+    Ok(named)
+}
+
+/// Hosts and groups of hosts.
+fn known(environment: &Environment) -> Vec<&str> {
+    let mut known: Vec<&str> = Vec::new();
+    for (name, host) in environment.services("host") {
+        known.push(name);
+        known.extend(host.node.list("groups").iter().filter_map(Node::as_text));
+    }
+    known
+}
+
 /// The words of an entry's `on`, each with its node.
 fn words(node: &Node) -> Vec<(&str, &Node)> {
     let Some(on) = node.get("on") else {
@@ -93,11 +130,7 @@ pub fn check_on(environment: &Environment, what: &str, entry: &Entry, problems: 
     if environment.driver != Driver::Ssh {
         return;
     }
-    let mut known: Vec<&str> = Vec::new();
-    for (name, host) in environment.services("host") {
-        known.push(name);
-        known.extend(host.node.list("groups").iter().filter_map(Node::as_text));
-    }
+    let known = known(environment);
     let words = words(&entry.node);
     if words.is_empty() {
         let message = format!("`{what}` does not say which host it is on");

@@ -9,7 +9,7 @@ mod units;
 
 use std::sync::Arc;
 
-use crate::declaration::{Entry, Environment};
+use crate::declaration::{Driver, Entry, Environment};
 use crate::error::Problem;
 use crate::services::{Project, Reads, hosts};
 
@@ -79,7 +79,7 @@ pub(super) fn check(environment: &Environment, problems: &mut Vec<Problem>) {
     for plain in PLAIN {
         for (name, entry) in environment.services(plain.word) {
             let what = format!("{}.{name}", plain.word);
-            if environment.driver.is_engine() {
+            if environment.driver == Driver::Docker {
                 let message = format!(
                     "`{what}` is for servers, and this environment is applied to a Docker engine"
                 );

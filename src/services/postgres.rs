@@ -29,8 +29,14 @@ pub static TABLE: Table = Table {
     keys: &[
         Key::new("enabled", Type::Bool, "`false` drops an entry that was inherited.").default("true"),
         Key::new("on", Type::Either(&Type::Name, &Type::List(&Type::Name)), "The host, group or hosts it runs on; not used on a Docker engine."),
-        Key::new("external", Type::Table(&EXTERNAL), "A managed server that is only configured, not installed.").later(),
+        Key::new("was", Type::Name, "The name it had, on a server; a Docker volume cannot be renamed."),
+        Key::new("external", Type::Table(&EXTERNAL), "A managed server: its roles, databases and grants, and nothing that is installed."),
         Key::new("version", Type::Word(&["15"]), "Major version.").default("\"15\""),
+        Key::new("cluster", Type::Name, "On a server: the cluster's name beside its version.").default("\"main\""),
+        Key::new("packages", Type::Word(&["distribution", "pgdg"]), "On a server: whose packages are installed, the distribution's or those of apt.postgresql.org.").default("\"distribution\""),
+        Key::new("port", Type::Int(1, 65535), "On a server: the port it listens on. Absent: 5432; on this machine the port of the forward that leads to it."),
+        Key::new("listen", Type::List(&Type::Text), "On a server: the addresses it listens on. Absent: `localhost`, and where an application on another server uses it or `hba` lets others in, also the server's own (all where that is no private IP address)."),
+        Key::new("data_checksums", Type::Bool, "On a server: whether pages of data carry checksums. Changing it stops the server while every page is written. Absent: not managed."),
         Key::new("image", Type::Text, "Image on a Docker engine. Debian's family, since a volume keeps the family of the image that made it.").default("\"postgres:15-bookworm\""),
         Key::new("pull", Type::Word(&["auto", "always", "never"]), "Where an image comes from that the engine does not have: `auto`: its registry where that answers, else built from Debian's packages; `always`: its registry, never built; `never`: built, no registry is asked. One that the engine has is used as it is.").default("\"auto\""),
         Key::new("superuser", Type::Identifier, "The superuser we come in as, over the local socket; nobody knows a password of it.").default("\"postgres\""),
@@ -40,7 +46,7 @@ pub static TABLE: Table = Table {
         Key::new("role", Type::Named(&ROLE), "Roles by name."),
         Key::new("database", Type::Named(&DATABASE), "Databases by name."),
         Key::new("grant", Type::Many(&GRANT), "What roles may do; exact for each role and database named."),
-        Key::new("hba", Type::Many(&super::root::HBA), "Who may connect from where, on a server; in the order of `pg_hba.conf`.").later(),
+        Key::new("hba", Type::Many(&super::root::HBA), "Who may connect from where, on a server; in the order of `pg_hba.conf`. Our own login stands before them; behind them stand the applications of other servers that use it, and everybody on the server itself, with a password."),
     ],
 };
 
@@ -51,6 +57,7 @@ pub static ROLE: Table = Table {
     keys: &[
         Key::new("enabled", Type::Bool, "`false` drops an entry that was inherited.").default("true"),
         Key::new("password", Type::Secret, "Absent: the password is not managed."),
+        Key::new("was", Type::Identifier, "The name it had: renamed, not made anew."),
         Key::new("login", Type::Bool, "May log in.").default("true"),
         Key::new("superuser", Type::Bool, "Passes every permission check.").default("false"),
         Key::new("createdb", Type::Bool, "May create databases.").default("false"),
@@ -76,6 +83,11 @@ pub static DATABASE: Table = Table {
             "`false` drops an entry that was inherited.",
         )
         .default("true"),
+        Key::new(
+            "was",
+            Type::Identifier,
+            "The name it had: renamed, not made anew.",
+        ),
         Key::new(
             "owner",
             Type::Identifier,
@@ -158,11 +170,16 @@ pub static EXTERNAL: Table = Table {
         )
         .required(),
         Key::new("password", Type::Secret, "Its password.").required(),
+        Key::new(
+            "from",
+            Type::Name,
+            "The host from which it is reached, by a client that is installed there. Absent: the first that uses it, or the first host.",
+        ),
     ],
 };
 
-/// The port inside the container.
-const PORT: u16 = 5432;
+/// The port it has by itself.
+pub(super) const PORT: u16 = 5432;
 
 /// The init scripts it wants read.
 pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
@@ -178,7 +195,7 @@ pub(super) fn names(
     entry: &Entry,
     view: &View,
 ) -> Option<Datum> {
-    let (host, port) = project.seen("postgres", name, PORT, view)?;
+    let (host, port) = server::seen(project, "postgres", name, &entry.node, PORT, view)?;
     let roles = entry.node.named("role").map(|(role, entry)| {
         let mut known = vec![("name".to_owned(), Datum::Text(role.to_owned()))];
         if let Some(password) = entry.node.secret("password") {
@@ -233,6 +250,8 @@ pub(super) fn check(
         known(&databases, "database", grant, "database");
     }
     known(&databases, "database", node, "init_database");
+    server::check_database(environment, "postgres", name, entry, problems);
+    server::postgres::check(environment, name, node, problems);
     if let Some((database, entry)) = node
         .named("database")
         .find(|(name, _)| *name == "template0")
@@ -308,19 +327,7 @@ pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
         seat: Seat::Container,
     });
     let container = Id::short("container", name);
-    let mut inside = Inside {
-        project,
-        server,
-        node: &entry.node,
-        container: container.clone(),
-        made: Vec::new(),
-    };
-    inside.settings();
-    inside.roles();
-    inside.databases();
-    inside.scripts();
-    inside.grants();
-    let made = inside.made;
+    let made = inside(project, server, &entry.node, vec![container.clone()]);
     let ids: Vec<Id> = made
         .iter()
         .map(|resource| resource.id.clone())
@@ -333,12 +340,34 @@ pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
     project.settled("postgres", name, ids);
 }
 
+/// Everything inside a server; `before` has to be there first.
+pub(super) fn inside(
+    project: &Project<'_>,
+    server: Arc<Server>,
+    node: &Node,
+    before: Vec<Id>,
+) -> Vec<Resource> {
+    let mut inside = Inside {
+        project,
+        server,
+        node,
+        before,
+        made: Vec::new(),
+    };
+    inside.settings();
+    inside.roles();
+    inside.databases();
+    inside.scripts();
+    inside.grants();
+    inside.made
+}
+
 /// What lies inside a server, while it is expanded.
 struct Inside<'p, 'a> {
     project: &'p Project<'a>,
     server: Arc<Server>,
     node: &'p Node,
-    container: Id,
+    before: Vec<Id>,
     made: Vec<Resource>,
 }
 
@@ -348,7 +377,7 @@ impl Inside<'_, '_> {
             id: Id::new(kind, &self.server.service, name),
             place: Place::Sql(Arc::clone(&self.server), database.map(str::to_owned)),
             thing,
-            needs: vec![self.container.clone()],
+            needs: self.before.clone(),
             origins: BTreeMap::new(),
             probe: None,
         }
@@ -793,20 +822,24 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
         users: logins(node),
     });
     project.add(resource);
+    let connect = connect(node);
+    project.endpoint(&service, |address, port| vec![connect(address, port)]);
+}
+
+/// How somebody connects, as a command line.
+pub(super) fn connect(node: &Node) -> impl Fn(&str, u16) -> String + use<> {
     let user = logins(node).into_iter().next();
-    project.endpoint(&service, |address, port| match &user {
-        Some((user, database, _)) => {
-            vec![format!(
-                "psql -h {address} -p {port} -U {user} {}",
-                database.as_deref().unwrap_or("postgres")
-            )]
-        }
-        None => vec![format!("psql -h {address} -p {port} postgres")],
-    });
+    move |address, port| match &user {
+        Some((user, database, _)) => format!(
+            "psql -h {address} -p {port} -U {user} {}",
+            database.as_deref().unwrap_or("postgres")
+        ),
+        None => format!("psql -h {address} -p {port} postgres"),
+    }
 }
 
 /// Every role that can log in with a password we know, and a database it may enter.
-fn logins(node: &Node) -> Vec<(String, Option<String>, Secret)> {
+pub(super) fn logins(node: &Node) -> Vec<(String, Option<String>, Secret)> {
     let enters = |role: &str| {
         let owned = node
             .named("database")

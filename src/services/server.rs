@@ -3,3 +3,328 @@
 pub(super) mod django;
 pub(super) mod mariadb;
 pub(super) mod postgres;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::command::Seat;
+use crate::declaration::{Driver, Entry, Environment, Node};
+use crate::error::{Problem, did_you_mean};
+use crate::resource::{Id, Thing};
+use crate::resources::packages::Packages;
+use crate::services::hosts;
+use crate::services::project::{self, Project, View};
+
+/// The port a database server is reached at where it runs.
+fn port(project: &Project<'_>, table: &str, name: &str, node: &Node, standard: u16) -> u16 {
+    let said = node.int("port").and_then(|port| u16::try_from(port).ok());
+    let forwarded = || Some(project.forwards(&format!("{table}.{name}")).first()?.port);
+    match project.environment.driver {
+        Driver::Docker | Driver::Auto => standard,
+        // On this machine there is nothing to forward: it listens there itself.
+        Driver::Local => said.or_else(forwarded).unwrap_or(standard),
+        Driver::Ssh => said.unwrap_or(standard),
+    }
+}
+
+/// Host and port of a database server for a consumer.
+pub(super) fn seen(
+    project: &Project<'_>,
+    table: &str,
+    name: &str,
+    node: &Node,
+    standard: u16,
+    view: &View,
+) -> Option<(String, u16)> {
+    if let Some(external) = node.get("external") {
+        let forwarded = match view {
+            View::Operator => project.published(&format!("{table}.{name}")),
+            View::Container | View::Machine(_) => None,
+        };
+        return forwarded.or_else(|| address(external, standard));
+    }
+    let port = port(project, table, name, node, standard);
+    match (project.environment.driver, view) {
+        (Driver::Local, View::Operator) => Some(("127.0.0.1".to_owned(), port)),
+        _ => project.seen(table, name, port, view),
+    }
+}
+
+/// Where a managed server is.
+fn address(external: &Node, standard: u16) -> Option<(String, u16)> {
+    let port = external.int("port").and_then(|port| port.try_into().ok());
+    Some((external.text("host")?.to_owned(), port.unwrap_or(standard)))
+}
+
+/// Contradictions of a database server that are the same for every sort of it.
+pub(super) fn check_database(
+    environment: &Environment,
+    table: &str,
+    name: &str,
+    entry: &Entry,
+    problems: &mut Vec<Problem>,
+) {
+    let node = &entry.node;
+    let what = format!("{table}.{name}");
+    if environment.driver.is_engine() {
+        if let Some(was) = node
+            .get("was")
+            .filter(|_| environment.driver == Driver::Docker)
+        {
+            let message = format!("`{what}` cannot take over the volume of another name");
+            let problem = Problem::error(message, &was.origin);
+            problems
+                .push(problem.help("keep the old name, or dump its databases and restore them"));
+        }
+        if let Some(external) = node
+            .get("external")
+            .filter(|_| environment.driver == Driver::Docker)
+        {
+            let message = format!(
+                "`{what}` is a managed server, which is reached from a machine and not from a Docker engine"
+            );
+            let problem = Problem::error(message, &external.origin);
+            problems
+                .push(problem.help("say `driver = \"ssh\"` or `driver = \"local\"` in `[target]`"));
+        }
+        return;
+    }
+    let on = hosts::on(environment, node);
+    if let Some(external) = node.get("external") {
+        let known: Vec<&str> = environment.services("host").map(|(name, _)| name).collect();
+        if let Some(from) = external.text("from").filter(|from| !known.contains(from)) {
+            let problem = Problem::error(
+                format!("there is no host `{from}`"),
+                &external.origin("from"),
+            );
+            problems.push(did_you_mean(problem, from, known.iter().copied()));
+        }
+        for key in ["settings", "hba", "listen", "on"] {
+            if let Some(node) = node.get(key).filter(|node| !node.origin.is_none()) {
+                let message = format!(
+                    "`{what}` is a managed server: `{key}` is for one that is installed from here"
+                );
+                problems.push(Problem::error(message, &node.origin));
+            }
+        }
+    } else if on.len() > 1 {
+        let names: Vec<String> = on.iter().map(|machine| format!("`{machine}`")).collect();
+        let message = format!(
+            "`{what}` is one server, and `on` means {}",
+            names.join(", ")
+        );
+        let problem = Problem::error(message, &node.origin("on"));
+        problems.push(problem.help("name one host; two servers are two tables"));
+    }
+    for key in ["port", "external"] {
+        let forwards = environment.services("forward").filter(|(_, forward)| {
+            environment.driver == Driver::Local && forward.node.text("to") == Some(what.as_str())
+        });
+        let Some(said) = node.get(key) else { continue };
+        for (forward, entry) in forwards {
+            let listen = entry.node.text("listen").unwrap_or_default();
+            let port = node.int("port").map(|port| format!(":{port}"));
+            if key == "port" && port.is_some_and(|port| listen.ends_with(&port)) {
+                continue;
+            }
+            let message = format!(
+                "nothing forwards on this machine: `{what}` itself listens, and `forward.{forward}` says where ({listen})"
+            );
+            problems.push(Problem::error(message, &said.origin).label("says otherwise"));
+        }
+    }
+}
+
+/// The machine from which a managed server is reached, and how.
+fn network(
+    project: &Project<'_>,
+    table: &str,
+    name: &str,
+    external: &Node,
+    standard: u16,
+) -> Option<Seat> {
+    let machines = hosts::machines(project.environment);
+    let first = || {
+        let users = consumers(project.environment, table, name)
+            .into_iter()
+            .next();
+        let first = machines.first().map(|machine| Arc::clone(&machine.name));
+        users.map(|user| user.machine).or(first)
+    };
+    let from = match external.text("from") {
+        Some(from) => machines
+            .iter()
+            .find(|machine| *machine.name == *from)
+            .map(|machine| Arc::clone(&machine.name)),
+        None => first(),
+    };
+    let (host, port) = address(external, standard)?;
+    Some(Seat::Network {
+        from: from?,
+        host,
+        port,
+    })
+}
+
+/// Packages of a service on a machine; needed by everything else of it.
+fn packages(
+    project: &mut Project<'_>,
+    machine: &Arc<str>,
+    service: &str,
+    names: &[&str],
+    entry: &Entry,
+) -> Id {
+    let thing = Packages {
+        name: service.to_owned(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Packages::default()
+    };
+    project.add(project::on_machine(machine, Thing::from(thing)).from("", entry.key.clone()))
+}
+
+/// An application on a machine that uses a database server.
+#[derive(Clone, Debug, PartialEq)]
+struct Consumer {
+    machine: Arc<str>,
+    /// The templates of its environment that name the server.
+    words: Vec<String>,
+}
+
+impl Consumer {
+    /// Which of some things of the server (roles, databases) it names, as in `postgres.analytics.role.django_user`.
+    fn named<'n>(&self, table: &str, names: impl Iterator<Item = &'n str>) -> BTreeSet<&'n str> {
+        names
+            .filter(|name| {
+                let forms = [
+                    format!("{table}[\"{name}\"]"),
+                    format!("{table}['{name}']"),
+                    format!("{table}.{name}.name"),
+                    format!("{table}.{name}.password"),
+                ];
+                self.words
+                    .iter()
+                    .any(|word| forms.iter().any(|form| word.contains(form)))
+            })
+            .collect()
+    }
+}
+
+/// The applications that use a database server.
+fn consumers(environment: &Environment, table: &str, name: &str) -> Vec<Consumer> {
+    let forms = [
+        format!("{table}.{name}."),
+        format!("{table}[\"{name}\"]"),
+        format!("{table}['{name}']"),
+    ];
+    let mut consumers = Vec::new();
+    for (_, entry) in environment.services("django") {
+        let words: Vec<String> = entry
+            .node
+            .named("env")
+            .filter_map(|(_, variable)| variable.node.as_text())
+            .filter(|text| text.contains("{{") && forms.iter().any(|form| text.contains(form)))
+            .map(str::to_owned)
+            .collect();
+        if words.is_empty() {
+            continue;
+        }
+        for machine in hosts::on(environment, &entry.node) {
+            consumers.push(Consumer {
+                machine,
+                words: words.clone(),
+            });
+        }
+    }
+    consumers
+}
+
+/// The addresses a server listens on: the declared ones, or itself and, where somebody comes from outside, its own.
+fn listen(
+    project: &Project<'_>,
+    machine: &str,
+    node: &Node,
+    service: &str,
+    outside: bool,
+) -> Vec<String> {
+    if node.get("listen").is_some() {
+        return node.texts("listen");
+    }
+    let mut listen = vec!["localhost".to_owned()];
+    if project.environment.driver == Driver::Local {
+        for forward in project.forwards(service) {
+            match forward.address.as_str() {
+                "0.0.0.0" | "[::]" => return vec!["*".to_owned()],
+                "127.0.0.1" | "[::1]" | "localhost" => {}
+                other => listen.push(other.trim_matches(['[', ']']).to_owned()),
+            }
+        }
+    }
+    if outside {
+        let own = hosts::address(project.environment, machine);
+        // An address that the world knows may be another machine's, which hands on what it gets.
+        match is_private(&own) {
+            true => listen.push(own),
+            false => return vec!["*".to_owned()],
+        }
+    }
+    listen
+}
+
+/// Whether this is an IP address.
+fn is_ip(address: &str) -> bool {
+    let four = || {
+        let parts: Vec<&str> = address.split('.').collect();
+        parts.len() == 4 && parts.iter().all(|part| part.parse::<u8>().is_ok())
+    };
+    address.contains(':')
+        && address
+            .chars()
+            .all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'))
+        || four()
+}
+
+/// Whether this is an IP address that only neighbours know.
+fn is_private(address: &str) -> bool {
+    let mut parts = address
+        .split('.')
+        .map(|part| part.parse::<u8>().unwrap_or(0));
+    let (first, second) = (parts.next(), parts.next());
+    is_ip(address)
+        && match (first, second) {
+            (Some(10), _) | (Some(192), Some(168)) => true,
+            (Some(172), Some(second)) => (16..32).contains(&second),
+            _ => address.starts_with("fd") || address.starts_with("fc"),
+        }
+}
+
+/// Whether a host of `pg_hba.conf`, or of an account, is this machine itself.
+fn is_loopback(address: &str) -> bool {
+    address.starts_with("127.")
+        || address.starts_with("::1")
+        || matches!(address, "localhost" | "samehost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_apart() {
+        for (address, ip, private) in [
+            ("10.0.0.5", true, true),
+            ("172.17.0.2", true, true),
+            ("172.32.0.2", true, false),
+            ("203.0.113.7", true, false),
+            ("fd00::7", true, true),
+            ("2001:db8::1", true, false),
+            ("db.ace", false, false),
+            ("db1.iact.example.com", false, false),
+        ] {
+            assert_eq!(
+                (is_ip(address), is_private(address)),
+                (ip, private),
+                "{address}"
+            );
+        }
+    }
+}

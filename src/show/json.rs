@@ -4,12 +4,12 @@
 use serde::Serialize;
 
 use crate::error;
-use crate::plan::{Action, Change, Difference, Moved, Plan};
+use crate::plan::{Action, Change, Difference, Moved, Plan, Unseen};
 use crate::resource::Same;
 use crate::show::{is_hostile, plan as text};
 
 /// The version of the shape.
-pub const FORMAT: &str = "1.0";
+pub const FORMAT: &str = "1.1";
 
 /// A plan.
 #[derive(Debug, Serialize)]
@@ -21,6 +21,7 @@ pub struct PlanJson<'a> {
     target: &'a str,
     changes: Vec<ChangeJson<'a>>,
     refusals: Vec<RefusalJson<'a>>,
+    unseen: Vec<UnseenJson<'a>>,
     orphans: Vec<&'a str>,
     notes: &'a [String],
     warnings: Vec<WarningJson<'a>>,
@@ -68,6 +69,15 @@ struct RefusalJson<'a> {
 }
 
 #[derive(Debug, Serialize)]
+struct UnseenJson<'a> {
+    host: &'a str,
+    exit_code: u8,
+    message: &'a str,
+    hints: &'a [String],
+    resources: usize,
+}
+
+#[derive(Debug, Serialize)]
 struct WarningJson<'a> {
     message: &'a str,
     origin: String,
@@ -112,6 +122,7 @@ pub fn render(around: &Around<'_>, plan: &Plan, detailed: bool) -> String {
         target: around.target,
         changes: plan.changes.iter().map(change).collect(),
         refusals: refusals(plan),
+        unseen: plan.unseen.iter().map(unseen).collect(),
         orphans: plan.orphans.iter().map(|id| id.as_str()).collect(),
         notes: around.notes,
         warnings: around.warnings.iter().map(warning).collect(),
@@ -187,6 +198,16 @@ fn field(difference: &Difference) -> FieldJson<'_> {
             Moved::Machine => "machine",
             Moved::Unknown => "unknown",
         },
+    }
+}
+
+fn unseen(unseen: &Unseen) -> UnseenJson<'_> {
+    UnseenJson {
+        host: &unseen.machine,
+        exit_code: unseen.failure.kind.code(),
+        message: &unseen.failure.message,
+        hints: &unseen.failure.hints,
+        resources: unseen.resources,
     }
 }
 

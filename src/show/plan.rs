@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use similar::{ChangeTag, TextDiff};
+
 use crate::command::Place;
 use crate::error;
 use crate::plan::{Action, Change, Difference, Moved, Plan};
@@ -46,12 +48,13 @@ pub fn render(head: &Head<'_>, plan: &Plan) -> String {
     out
 }
 
-/// Why a plan must not be carried out, one error each.
+/// Which machines could not be asked, and why a plan must not be carried out: one error each.
 pub fn refusals(plan: &Plan, paint: Paint) -> String {
-    plan.refusals
-        .iter()
-        .map(|refusal| failure::error(&refusal.message, &refusal.hints, paint))
-        .collect()
+    let unseen = plan.unseen.iter().map(|unseen| &unseen.failure);
+    let unseen = unseen.map(|failure| failure::error(&failure.message, &failure.hints, paint));
+    let refused = plan.refusals.iter();
+    let refused = refused.map(|refusal| failure::error(&refusal.message, &refusal.hints, paint));
+    unseen.chain(refused).collect()
 }
 
 fn body(head: &Head<'_>, plan: &Plan) -> String {
@@ -96,6 +99,14 @@ fn body(head: &Head<'_>, plan: &Plan) -> String {
             let id = pad(&clean(refusal.id.as_str()), width);
             out.push_str(&format!("  {} {id}  refused\n", head.paint.red("!")));
         }
+    }
+    for unseen in &plan.unseen {
+        let machine = pad(&clean(&unseen.machine), width);
+        let things = count(unseen.resources, "resource");
+        let symbol = head.paint.cyan("?");
+        out.push_str(&format!(
+            "  {symbol} {machine}  cannot be asked, so nothing is known of {things}\n"
+        ));
     }
     for id in &plan.orphans {
         let id = clean(id.as_str());
@@ -273,7 +284,7 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
         }
     }
     let mut out = String::new();
-    for [name, value, origin, moved] in &rows {
+    for ([name, value, origin, moved], difference) in rows.iter().zip(&change.fields) {
         let text = format!(
             "      {}   {}   {}   {}",
             pad(name, widths[0]),
@@ -283,6 +294,9 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
         );
         out.push_str(text.trim_end());
         out.push('\n');
+        if let Some((found, wanted)) = &difference.texts {
+            out.push_str(&lines(head, found, wanted));
+        }
     }
     if head.verbose {
         for step in &change.steps {
@@ -290,6 +304,51 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
             out.push_str(&head.paint.dim(&says));
             out.push('\n');
         }
+    }
+    out
+}
+
+/// Lines of a text's difference that are shown without `--verbose`, and characters of each.
+const LINES: usize = 40;
+const WIDE: usize = 160;
+
+/// The lines in which a text differs, each with two around it.
+fn lines(head: &Head<'_>, found: &str, wanted: &str) -> String {
+    let (most, wide) = match head.verbose {
+        true => (usize::MAX, usize::MAX),
+        false => (LINES, WIDE),
+    };
+    let paint = head.paint;
+    let diff = TextDiff::configure()
+        .timeout(std::time::Duration::from_millis(200))
+        .diff_lines(found, wanted);
+    let mut shown = Vec::new();
+    for group in diff.grouped_ops(2) {
+        if !shown.is_empty() {
+            shown.push(paint.dim("..."));
+        }
+        for one in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let text = short(one.value().trim_end_matches('\n'), wide);
+            let end = match one.missing_newline() {
+                true => paint.dim(" (no line end)"),
+                false => String::new(),
+            };
+            shown.push(match one.tag() {
+                ChangeTag::Delete => paint.red(&format!("- {text}")) + &end,
+                ChangeTag::Insert => paint.green(&format!("+ {text}")) + &end,
+                ChangeTag::Equal => paint.dim(&format!("  {text}")),
+            });
+        }
+    }
+    let more = shown.len().saturating_sub(most);
+    shown.truncate(most);
+    let mut out: String = shown
+        .iter()
+        .map(|line| format!("        {}\n", line.trim_end()))
+        .collect();
+    if more > 0 {
+        let rest = format!("{} more: `--verbose` shows them", count(more, "line"));
+        out.push_str(&format!("        {}\n", paint.dim(&rest)));
     }
     out
 }
@@ -325,7 +384,7 @@ fn value(field: &Field, made: bool, most: usize) -> String {
 }
 
 fn summary(head: &Head<'_>, plan: &Plan) -> String {
-    if plan.changes.is_empty() && plan.refusals.is_empty() {
+    if plan.changes.is_empty() && plan.refusals.is_empty() && plan.unseen.is_empty() {
         let (things, are) = match plan.as_wanted {
             1 => ("1 resource".to_owned(), "is"),
             number => (count(number, "resource"), "are"),
@@ -386,6 +445,7 @@ pub fn tally(plan: &Plan) -> String {
 pub fn verdicts(plan: &Plan) -> Vec<error::Kind> {
     let refused: HashSet<&Id> = plan.refusals.iter().map(|refusal| &refusal.id).collect();
     let mut kinds: Vec<_> = plan.refusals.iter().map(|refusal| refusal.kind).collect();
+    kinds.extend(plan.unseen.iter().map(|unseen| unseen.failure.kind));
     let unseen =
         |change: &&Change| change.action == Action::Unknown && !refused.contains(&change.id);
     if plan.changes.iter().any(|change| unseen(&change)) {
@@ -432,6 +492,7 @@ pub(crate) mod tests {
             field,
             origin: origin.to_owned(),
             moved,
+            texts: None,
         }
     }
 
@@ -541,6 +602,33 @@ iact local, Docker engine at /var/run/docker.sock
 10 changes: 5 create, 1 update, 1 recreate, 1 remove, 1 waits, 1 unknown. 17 as wanted. Apply with `provision apply local`.
 "
         );
+    }
+
+    #[test]
+    fn the_lines_of_a_text_that_differ_are_shown_and_nothing_obeys_them() {
+        let mut motd = change("file.web1:/etc/motd", Action::Update);
+        let shown = |digest: &str| format!("sha256 {digest}");
+        let field = Field::new("content", Some(shown("1a")), shown("2b"), Impact::None);
+        let found = "one\ntwo\nthree\nfour\nfive \x1b[2J\n";
+        let wanted = "one\ntwo\nthree\nfour\n5\nsix";
+        motd.fields = vec![Difference {
+            texts: Some((found.to_owned(), wanted.to_owned())),
+            ..differs(field, "prod.toml:30", Moved::Machine)
+        }];
+        let plan = Plan {
+            changes: vec![motd],
+            ..Plan::default()
+        };
+        let text = render(&head(), &plan);
+        let body = "\
+      content   sha256 1a -> sha256 2b   prod.toml:30   changed on the machine
+          three
+          four
+        - five \\x1b[2J
+        + 5
+        + six (no line end)
+";
+        assert!(text.contains(body), "{text}");
     }
 
     #[test]

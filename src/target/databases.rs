@@ -1,4 +1,4 @@
-//! Asking the database servers of a sheet: one client a server, inside its container, all servers side by side.
+//! Asking the database servers of a sheet: one client a server, wherever that is started, all servers side by side.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,16 +7,16 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::Trouble;
-use super::engine::{Engine, Exec, Listed, Ran};
-use super::say::{clean, nonce};
+use super::clients::{Client, Clients, Heard, NotRun};
+use super::engine::{Engine, Listed};
+use super::machine::{Program, Remote};
+use super::say::{clean, last_lines, nonce};
 use super::{mariadb, psql};
-use crate::command::{Answer, Answers, Ask, Dialect, Place, Question, Server, Sheet};
+use crate::command::{Answer, Answers, Ask, Dialect, Place, Question, Script, Server, Sheet, Text};
 use crate::secret::Secret;
 
 /// How long a server may take to answer a sheet.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How much a server may say.
-const MOST: usize = 64 << 20;
 
 /// Who we come in as, by service, where that is not the declared superuser: an old volume knows another one.
 #[derive(Default)]
@@ -40,22 +40,34 @@ impl Logins {
     }
 }
 
-/// Answers the databases' part of a sheet.
-pub(super) async fn look(
-    engine: &Engine,
-    logins: &Logins,
-    sheet: &Sheet,
-    containers: &[Listed],
-) -> Answers {
-    let asked = sheet.servers.iter().map(|(server, databases)| async move {
-        let ask = Asking {
-            engine,
+/// A server of a sheet, its declared databases, and its clients.
+pub(super) struct Asked<'a> {
+    /// The server.
+    pub server: &'a Arc<Server>,
+    /// Its declared databases.
+    pub databases: &'a [String],
+    /// Where its clients are started, or why they cannot be.
+    pub clients: Result<Clients<'a>, Closed>,
+}
+
+/// Answers the part of a sheet that some servers have.
+pub(super) async fn look(sheet: &Sheet, logins: &Logins, servers: Vec<Asked<'_>>) -> Answers {
+    let asked = servers.into_iter().map(|asked| async move {
+        let Asked {
+            server,
+            databases,
+            clients,
+        } = asked;
+        let asking = Asking {
             logins,
             sheet,
             server,
             databases,
         };
-        ask.run(containers).await
+        match clients {
+            Ok(clients) => asking.run(&clients).await,
+            Err(closed) => asking.all(&closed),
+        }
     });
     let mut answers = Answers::default();
     for of_one in join_all(asked).await {
@@ -64,8 +76,27 @@ pub(super) async fn look(
     answers
 }
 
+/// The clients of a server in its container, where that runs.
+pub(super) fn in_container<'a>(
+    engine: &'a Engine,
+    project: &str,
+    service: &str,
+    containers: &[Listed],
+) -> Result<Clients<'a>, Closed> {
+    let of_it =
+        |c: &&Listed| c.is_of(project) && c.service.as_deref() == Some(service) && !c.is_leftover();
+    let container = containers
+        .iter()
+        .filter(of_it)
+        .min_by_key(|c| c.state != "running");
+    match container.filter(|c| c.state == "running") {
+        Some(container) => Ok(Clients::inside(engine, container)),
+        None => Err(Closed::Down(format!("`{service}` is not running"))),
+    }
+}
+
 /// Why a server cannot be asked.
-enum Closed {
+pub(super) enum Closed {
     /// Something else has to be done first.
     Down(String),
     /// It does not let us in, or says what we do not understand.
@@ -82,7 +113,6 @@ impl Closed {
 }
 
 struct Asking<'a> {
-    engine: &'a Engine,
     logins: &'a Logins,
     sheet: &'a Sheet,
     server: &'a Arc<Server>,
@@ -90,25 +120,20 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    async fn run(&self, containers: &[Listed]) -> Answers {
+    async fn run(&self, clients: &Clients<'_>) -> Answers {
         let service = &self.server.service;
-        let of_it = |c: &&Listed| {
-            c.is_of(&self.sheet.project) && c.service.as_ref() == Some(service) && !c.is_leftover()
-        };
-        let container = containers
-            .iter()
-            .filter(of_it)
-            .min_by_key(|c| c.state != "running");
-        let Some(container) = container.filter(|c| c.state == "running") else {
-            return self.all(&Closed::Down(format!("`{service}` is not running")));
-        };
         let asked = async {
             match self.server.dialect {
-                Dialect::Postgres => self.postgres(container).await,
-                Dialect::MariaDb => self.mariadb(container).await,
+                Dialect::Postgres => self.postgres(clients).await,
+                Dialect::MariaDb => self.mariadb(clients).await,
             }
         };
-        match tokio::time::timeout(PATIENCE, asked).await {
+        // A machine has its own deadlines, and more to do before it hears this.
+        let answered = match clients {
+            Clients::Container { .. } => tokio::time::timeout(PATIENCE, asked).await,
+            _ => Ok(asked.await),
+        };
+        match answered {
             Ok(Ok(answers)) => answers,
             Ok(Err(closed)) => self.all(&closed),
             Err(_) => self.all(&Closed::Unreadable(format!(
@@ -167,14 +192,17 @@ impl Asking<'_> {
         }
     }
 
-    async fn postgres(&self, container: &Listed) -> Result<Answers, Closed> {
+    async fn postgres(&self, clients: &Clients<'_>) -> Result<Answers, Closed> {
+        if !clients.moves() {
+            return self.postgres_one_by_one(clients).await;
+        }
+        let each = self.questions(false);
         let mut answers = Answers::default();
         let mut server = Some(self.questions(true));
         let mut rest: Vec<&str> = self.databases.iter().map(String::as_str).collect();
         loop {
-            let (seen, stderr) = self
-                .psql(container, server.as_deref().unwrap_or_default(), &rest)
-                .await?;
+            let questions = server.as_deref().unwrap_or_default();
+            let (seen, stderr) = self.psql(clients, questions, &rest, Some(&each)).await?;
             let missing = broken_off(&self.server.service, &stderr);
             if server.take().is_some() {
                 self.put_each(&mut answers, None, seen.server, &missing);
@@ -183,13 +211,8 @@ impl Asking<'_> {
             let mut asked = 0;
             for (database, found) in rest.iter().zip(seen.databases) {
                 asked += 1;
-                match found.is.as_str() {
-                    "absent" => self.put_all(&mut answers, Some(database), Answer::Absent),
-                    "closed" => {
-                        let why = format!("the database `{database}` does not allow connections");
-                        self.put_all(&mut answers, Some(database), Answer::Unreadable(why));
-                    }
-                    _ => self.put_each(&mut answers, Some(database), found.answers, &missing),
+                if !self.put_closed(&mut answers, database, &found.is) {
+                    self.put_each(&mut answers, Some(database), found.answers, &missing);
                 }
             }
             rest.drain(..asked);
@@ -197,93 +220,142 @@ impl Asking<'_> {
                 break;
             }
         }
+        self.put_unasked(&mut answers, &rest);
+        Ok(answers)
+    }
+
+    /// Each database by a client of its own, all side by side.
+    async fn postgres_one_by_one(&self, clients: &Clients<'_>) -> Result<Answers, Closed> {
+        let mut answers = Answers::default();
+        let databases: Vec<&str> = self.databases.iter().map(String::as_str).collect();
+        let (seen, stderr) = self
+            .psql(clients, &self.questions(true), &databases, None)
+            .await?;
+        let missing = broken_off(&self.server.service, &stderr);
+        self.put_each(&mut answers, None, seen.server, &missing);
+        let each = self.questions(false);
+        let login = self.logins.of(self.server);
+        let mut open = Vec::new();
+        for (database, found) in databases.iter().zip(&seen.databases) {
+            if !self.put_closed(&mut answers, database, &found.is) {
+                open.push(*database);
+            }
+        }
+        let asked = open.iter().map(|database| {
+            let sheet = (&each[..], &[][..], None);
+            self.psql_as(clients, &login, Some(*database), sheet)
+        });
+        for (database, came) in open.iter().zip(join_all(asked).await) {
+            match came {
+                Ok((seen, stderr)) => {
+                    let missing = broken_off(&self.server.service, &stderr);
+                    self.put_each(&mut answers, Some(*database), seen.server, &missing);
+                }
+                Err(closed) => self.put_all(&mut answers, Some(*database), closed.answer()),
+            }
+        }
+        self.put_unasked(
+            &mut answers,
+            databases.get(seen.databases.len()..).unwrap_or_default(),
+        );
+        Ok(answers)
+    }
+
+    /// Keeps that a database is not there or lets nobody in, and says whether it is so.
+    fn put_closed(&self, answers: &mut Answers, database: &str, is: &str) -> bool {
+        match is {
+            "absent" => self.put_all(answers, Some(database), Answer::Absent),
+            "closed" => {
+                let why = format!("the database `{database}` does not allow connections");
+                self.put_all(answers, Some(database), Answer::Unreadable(why));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn put_unasked(&self, answers: &mut Answers, rest: &[&str]) {
         for database in rest {
             let why = format!("`{}` broke off before `{database}`", self.server.service);
-            self.put_all(&mut answers, Some(database), Answer::Unreadable(why));
+            self.put_all(answers, Some(database), Answer::Unreadable(why));
         }
-        Ok(answers)
     }
 
     /// Feeds `psql` a sheet, as the declared superuser or as the one that the volume knows.
     async fn psql(
         &self,
-        container: &Listed,
+        clients: &Clients<'_>,
         server: &[Question],
         databases: &[&str],
+        each: Option<&[Question]>,
     ) -> Result<(psql::Seen, String), Closed> {
-        let each = self.questions(false);
         let login = self.logins.of(self.server);
-        let (seen, stderr) = self
-            .psql_as(&login, container, server, databases, &each)
-            .await?;
+        let sheet = (server, databases, each);
+        let (seen, stderr) = self.psql_as(clients, &login, None, sheet).await?;
         if seen.in_ {
-            return self.open(seen.listens, container).map(|()| (seen, stderr));
+            return self.open(seen.listens, clients).map(|()| (seen, stderr));
         }
         let refused = stderr.contains("FATAL:") && !is_passing(&stderr);
-        if refused
-            && let Some(other) = self
-                .engine
-                .env_of(&container.id, "POSTGRES_USER")
-                .await
-                .filter(|other| *other != login)
+        if refused && let Some(other) = clients.other_login().await.filter(|other| *other != login)
         {
-            let (seen, second) = self
-                .psql_as(&other, container, server, databases, &each)
-                .await?;
+            let (seen, second) = self.psql_as(clients, &other, None, sheet).await?;
             if seen.in_ {
                 self.logins.adopt(self.server, &other);
-                return self.open(seen.listens, container).map(|()| (seen, second));
+                return self.open(seen.listens, clients).map(|()| (seen, second));
             }
         }
-        Err(self.closed(container, &stderr, psql::message(&stderr)))
+        Err(self.closed(clients, &stderr, psql::message(&stderr)))
     }
 
     async fn psql_as(
         &self,
+        clients: &Clients<'_>,
         login: &str,
-        container: &Listed,
-        server: &[Question],
-        databases: &[&str],
-        each: &[Question],
+        database: Option<&str>,
+        (server, databases, each): (&[Question], &[&str], Option<&[Question]>),
     ) -> Result<(psql::Seen, String), Closed> {
         let nonce = nonce().map_err(Closed::Unreadable)?;
-        let mut exec = postgres(
-            container,
+        let client = Client {
+            dialect: Dialect::Postgres,
             login,
-            psql::LOOKING,
-            psql::sheet(&nonce, server, databases, each),
-        );
-        exec.last = Some(format!("{nonce} bye"));
-        let ran = self.client(exec).await?;
-        let stderr = String::from_utf8_lossy(&ran.err).into_owned();
-        let seen = psql::read(&ran.out, &nonce);
+            database,
+            session: psql::LOOKING,
+            force: false,
+            input: Secret::new(psql::sheet(&nonce, server, databases, each)),
+            last: Some(format!("{nonce} bye")),
+            deadline: PATIENCE,
+        };
+        let heard = self.client(clients, client).await?;
+        let stderr = String::from_utf8_lossy(&heard.err).into_owned();
+        let seen = psql::read(&heard.out, &nonce);
         // What the engine itself says about a program that is not there comes on stdout.
         let stderr = if seen.in_ || !stderr.is_empty() {
             stderr
         } else {
-            String::from_utf8_lossy(&ran.out).into_owned()
+            String::from_utf8_lossy(&heard.out).into_owned()
         };
         Ok((seen, stderr))
     }
 
-    async fn mariadb(&self, container: &Listed) -> Result<Answers, Closed> {
+    async fn mariadb(&self, clients: &Clients<'_>) -> Result<Answers, Closed> {
         let nonce = nonce().map_err(Closed::Unreadable)?;
         let (sheet, lines) = mariadb::sheet(&nonce, &self.questions(true));
-        let argv = mariadb::argv(&self.logins.of(self.server), true, mariadb::LOOKING);
-        let ran = self
-            .client(client(
-                &container.id,
-                "0",
-                argv,
-                mariadb::env(),
-                Secret::new(sheet),
-            ))
-            .await?;
-        let stderr = String::from_utf8_lossy(&ran.err).into_owned();
-        let seen = mariadb::read(&ran.out, &stderr, &nonce, &lines);
+        let client = Client {
+            dialect: Dialect::MariaDb,
+            login: &self.logins.of(self.server),
+            database: None,
+            session: mariadb::LOOKING,
+            force: true,
+            input: Secret::new(sheet),
+            last: None,
+            deadline: PATIENCE,
+        };
+        let heard = self.client(clients, client).await?;
+        let stderr = String::from_utf8_lossy(&heard.err).into_owned();
+        let seen = mariadb::read(&heard.out, &stderr, &nonce, &lines);
         if !seen.in_ {
             let said = if stderr.is_empty() {
-                String::from_utf8_lossy(&ran.out).into_owned()
+                String::from_utf8_lossy(&heard.out).into_owned()
             } else {
                 stderr
             };
@@ -291,9 +363,9 @@ impl Asking<'_> {
                 .lines()
                 .find_map(mariadb::read_error)
                 .map(|error| error.words());
-            return Err(self.closed(container, &said, message));
+            return Err(self.closed(clients, &said, message));
         }
-        self.open(seen.listens, container)?;
+        self.open(seen.listens, clients)?;
         let missing = broken_off(&self.server.service, &stderr);
         let mut answers = Answers::default();
         for database in self.databases {
@@ -313,17 +385,14 @@ impl Asking<'_> {
         Ok(answers)
     }
 
-    async fn client(&self, exec: Exec<'_>) -> Result<Ran, Closed> {
-        use super::engine::NotRun;
-        self.engine.run(exec).await.map_err(|error| match error {
-            NotRun::Stopped => Closed::Down(format!("`{}` is not running", self.server.service)),
-            other => Closed::Unreadable(other.words()),
-        })
+    async fn client(&self, clients: &Clients<'_>, client: Client<'_>) -> Result<Heard, Closed> {
+        let ran = clients.run(client).await;
+        ran.map_err(|error| not_run(&self.server.service, error))
     }
 
     /// A server that only listens on its socket is still in its first start: what is inside is half made.
-    fn open(&self, listens: bool, container: &Listed) -> Result<(), Closed> {
-        if !listens && is_young(container) {
+    fn open(&self, listens: bool, clients: &Clients<'_>) -> Result<(), Closed> {
+        if !listens && clients.is_young() {
             return Err(Closed::Down(format!(
                 "`{}` is starting",
                 self.server.service
@@ -333,7 +402,7 @@ impl Asking<'_> {
     }
 
     /// Why nobody let us in.
-    fn closed(&self, container: &Listed, said: &str, message: Option<String>) -> Closed {
+    fn closed(&self, clients: &Clients<'_>, said: &str, message: Option<String>) -> Closed {
         let service = &self.server.service;
         let nobody_there = [
             "No such file or directory",
@@ -341,10 +410,16 @@ impl Asking<'_> {
             "(2002)",
             "ERROR 2002",
         ];
-        if is_passing(said)
-            || (is_young(container) && nobody_there.iter().any(|words| said.contains(words)))
-        {
+        if is_passing(said) {
             return Closed::Down(format!("`{service}` is starting"));
+        }
+        if clients.may_be_stopped() && nobody_there.iter().any(|words| said.contains(words)) {
+            let is = if clients.is_young() {
+                "is starting"
+            } else {
+                "does not run"
+            };
+            return Closed::Down(format!("`{service}` {is}"));
         }
         let message =
             message.unwrap_or_else(|| said.lines().last().unwrap_or("it said nothing").to_owned());
@@ -352,6 +427,13 @@ impl Asking<'_> {
             "`{service}` does not let us in: {}",
             clean(&message, 300)
         ))
+    }
+}
+
+fn not_run(service: &str, error: NotRun) -> Closed {
+    match error {
+        NotRun::Down(why) => Closed::Down(format!("`{service}` {why}")),
+        NotRun::Trouble(trouble) => Closed::Unreadable(trouble.message),
     }
 }
 
@@ -366,13 +448,6 @@ fn is_passing(said: &str) -> bool {
     .any(|words| said.contains(words))
 }
 
-/// Whether a container may still be starting.
-fn is_young(container: &Listed) -> bool {
-    container.health() == "starting"
-        || container.status.contains(" second")
-        || container.status.contains("Less than a")
-}
-
 fn broken_off(service: &str, stderr: &str) -> String {
     let said = psql::message(stderr)
         .or_else(|| stderr.lines().last().map(str::to_owned))
@@ -384,46 +459,15 @@ fn broken_off(service: &str, stderr: &str) -> String {
     }
 }
 
-/// The client of PostgreSQL, as the container's own user `postgres`: by the local socket that is the superuser.
-fn postgres<'a>(container: &'a Listed, login: &str, options: &str, input: String) -> Exec<'a> {
-    client(
-        &container.id,
-        "postgres",
-        psql::argv(login),
-        psql::env(options),
-        Secret::new(input),
-    )
-}
-
-/// A client in a container.
-pub(super) fn client<'a>(
-    container: &'a str,
-    user: &'a str,
-    argv: Vec<String>,
-    env: Vec<String>,
-    input: Secret,
-) -> Exec<'a> {
-    Exec {
-        container,
-        user: Some(user),
-        argv,
-        env,
-        input,
-        most: MOST,
-        last: None,
-    }
-}
-
 /// Waits until a server that was restarted answers again; its caller has a deadline.
 pub(super) async fn wait_until_it_answers(
-    engine: &Engine,
+    clients: &Clients<'_>,
     logins: &Logins,
     server: &Server,
-    container: &str,
 ) -> Result<(), Trouble> {
     let mut last = String::new();
     for _ in 0..600 {
-        match answers(engine, logins, server, container).await {
+        match answers(clients, logins, server).await {
             Ok(()) => return Ok(()),
             Err(why) => last = why,
         }
@@ -435,50 +479,95 @@ pub(super) async fn wait_until_it_answers(
     )))
 }
 
-async fn answers(
-    engine: &Engine,
-    logins: &Logins,
-    server: &Server,
-    container: &str,
-) -> Result<(), String> {
+async fn answers(clients: &Clients<'_>, logins: &Logins, server: &Server) -> Result<(), String> {
     let nonce = nonce()?;
-    let login = logins.of(server);
-    let exec = match server.dialect {
-        Dialect::Postgres => {
-            let sheet = psql::sheet(&nonce, &[], &[], &[]);
-            client(
-                container,
-                "postgres",
-                psql::argv(&login),
-                psql::env(psql::LOOKING),
-                Secret::new(sheet),
-            )
-        }
-        Dialect::MariaDb => {
-            let (sheet, _) = mariadb::sheet(&nonce, &[]);
-            client(
-                container,
-                "0",
-                mariadb::argv(&login, true, mariadb::LOOKING),
-                mariadb::env(),
-                Secret::new(sheet),
-            )
-        }
+    let (session, sheet) = match server.dialect {
+        Dialect::Postgres => (psql::LOOKING, psql::sheet(&nonce, &[], &[], None)),
+        Dialect::MariaDb => (mariadb::LOOKING, mariadb::sheet(&nonce, &[]).0),
     };
-    let ran = engine.run(exec).await.map_err(|error| error.words())?;
+    let client = Client {
+        dialect: server.dialect,
+        login: &logins.of(server),
+        database: None,
+        session,
+        force: true,
+        input: Secret::new(sheet),
+        last: None,
+        deadline: PATIENCE,
+    };
+    let heard = clients.run(client).await.map_err(NotRun::words)?;
     let (in_, listens) = match server.dialect {
         Dialect::Postgres => {
-            let seen = psql::read(&ran.out, &nonce);
+            let seen = psql::read(&heard.out, &nonce);
             (seen.in_, seen.listens)
         }
         Dialect::MariaDb => {
-            let seen = mariadb::read(&ran.out, "", &nonce, &[]);
+            let seen = mariadb::read(&heard.out, "", &nonce, &[]);
             (seen.in_, seen.listens)
         }
     };
-    match (in_, listens) {
+    match (in_, listens || !clients.must_listen()) {
         (true, true) => Ok(()),
         (true, false) => Err("it listens on its socket only".to_owned()),
-        _ => Err(clean(&String::from_utf8_lossy(&ran.err), 200)),
+        _ => Err(clean(&String::from_utf8_lossy(&heard.err), 200)),
+    }
+}
+
+/// Restarts a server on its machine. `$1`: PostgreSQL's port, which finds its cluster; without a cluster that has it, it is `main`.
+pub(super) fn restart(dialect: Dialect, port: u16) -> Script {
+    const POSTGRES: &str = "\
+name=main
+for line in $(pg_lsclusters -h | awk '{ print $1 \"/\" $3 \"/\" $2 }'); do
+    case $line in 15/$1/*) name=${line##*/} ;; esac
+done
+if [ -d /run/systemd/system ]; then
+    systemctl restart \"postgresql@15-$name\"
+else
+    pg_ctlcluster 15 \"$name\" restart 9>&-
+fi
+";
+    const MARIADB: &str = "\
+if [ -d /run/systemd/system ]; then
+    systemctl restart mariadb
+else
+    service mariadb restart 9>&-
+fi
+";
+    Script {
+        body: match dialect {
+            Dialect::Postgres => POSTGRES,
+            Dialect::MariaDb => MARIADB,
+        },
+        words: vec![Text::plain(port.to_string())],
+        input: None,
+    }
+}
+
+/// The last lines that a server on a machine has logged.
+pub(super) async fn log_tail(remote: &Remote, dialect: Dialect, lines: usize) -> Vec<String> {
+    // Debian's PostgreSQL writes files of its own, its MariaDB the journal; without systemd both write files.
+    const TAIL: &str = "\
+case $1 in
+postgres) tail -q -n \"$2\" /var/log/postgresql/postgresql-15-*.log ;;
+*) if [ -d /run/systemd/system ]; then journalctl -q --no-pager -o cat -n \"$2\" -u mariadb; else tail -q -n \"$2\" /var/log/mysql/error.log; fi ;;
+esac 2> /dev/null | tail -n \"$2\"
+";
+    let word = match dialect {
+        Dialect::Postgres => "postgres",
+        Dialect::MariaDb => "mariadb",
+    };
+    let count = lines.to_string();
+    let program = Program {
+        user: "root",
+        argv: ["sh", "-c", TAIL, "sh", word, &count]
+            .map(str::to_owned)
+            .to_vec(),
+        env: Vec::new(),
+        input: Secret::new(""),
+        deadline: Duration::from_secs(5),
+    };
+    match remote.program(program).await {
+        Ok(said) => last_lines(&String::from_utf8_lossy(&said.out), lines),
+        Err(_) => Vec::new(),
     }
 }

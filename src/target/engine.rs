@@ -19,7 +19,7 @@ use super::Trouble;
 use super::say::{clean, last_lines};
 use crate::error::{Failure, Kind};
 
-pub(super) use exec::{Exec, NotRun, Ran, Side};
+pub(super) use exec::{Exec, NotRun, Side};
 
 /// A connection to an engine.
 pub(super) struct Engine {
@@ -125,6 +125,25 @@ impl Engine {
             )
             .hint("restart it: sudo systemctl restart docker")),
         }
+    }
+
+    /// Why there is no engine on this machine; none where one answers. One that is there and may not be spoken to, or that
+    /// `DOCKER_HOST` names, is never taken for none.
+    pub async fn is_absent() -> Result<Option<String>, Failure> {
+        let socket = find_socket()?;
+        let named = std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty());
+        let nobody = match tokio::net::UnixStream::connect(&socket).await {
+            Ok(_) => false,
+            Err(error) => matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+            ),
+        };
+        if nobody && !named {
+            let address = clean(&socket.display().to_string(), 200);
+            return Ok(Some(format!("no Docker engine answers at {address}")));
+        }
+        Engine::connect().await.map(|_| None)
     }
 
     /// Where its socket is.

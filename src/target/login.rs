@@ -9,14 +9,97 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::command::Dialect;
 use crate::secret::Secret;
 
 /// The longest message that is read; those of a login are far shorter.
 const LONGEST: usize = 64 * 1024;
 const NATIVE: &str = "mysql_native_password";
+
+/// What a login is over: a connection of ours, or one that a machine makes for us.
+pub(super) trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + ?Sized> Line for T {}
+
+/// Who logs in, and where to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Who<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// The database; none is PostgreSQL's `postgres`, and no database of MariaDB.
+    pub database: Option<&'a str>,
+    /// The user's password.
+    pub password: &'a Secret,
+}
+
+/// Logs in over a connection that is there already, and leaves again.
+///
+/// # Errors
+/// As of [`postgres`].
+pub(super) async fn over(
+    line: &mut impl Line,
+    dialect: Dialect,
+    who: Who<'_>,
+    deadline: Duration,
+) -> Result<(), String> {
+    let login = async {
+        match dialect {
+            Dialect::Postgres => {
+                let database = who.database.unwrap_or("postgres");
+                postgres_login(line, who.user, database, who.password).await
+            }
+            Dialect::MariaDb => {
+                let database = who.database.unwrap_or_default();
+                mariadb_login(line, who.user, database, who.password).await
+            }
+        }
+    };
+    match tokio::time::timeout(deadline, login).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no answer within {} s", deadline.as_secs_f32())),
+    }
+}
+
+/// Sees whether a server of a dialect is at the other end, without logging in.
+///
+/// # Errors
+/// What is there instead.
+pub(super) async fn identify(
+    line: &mut impl Line,
+    dialect: Dialect,
+    deadline: Duration,
+) -> Result<(), String> {
+    let identify = async {
+        match dialect {
+            Dialect::Postgres => {
+                // Whether it would speak TLS: only PostgreSQL says this in one byte.
+                write(line, &framed(None, &80_877_103_u32.to_be_bytes())).await?;
+                match read(line, 1, true).await?.first() {
+                    Some(b'S' | b'N') => Ok(()),
+                    _ => Err(other("PostgreSQL")),
+                }
+            }
+            Dialect::MariaDb => {
+                let (_, greeting) = mariadb_packet(line, true).await?;
+                if greeting.first() == Some(&0xff) {
+                    return Err(refused(&mariadb_error(&greeting)));
+                }
+                greeted(&greeting).map(|_| ())
+            }
+        }
+    };
+    match tokio::time::timeout(deadline, identify).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no answer within {} s", deadline.as_secs_f32())),
+    }
+}
+
+/// Whether a login failed because the server refused it, and not because nobody could be asked.
+pub(super) fn is_refusal(why: &str) -> bool {
+    why.starts_with(REFUSED)
+}
 
 /// Logs in to a PostgreSQL server and leaves again.
 ///
@@ -89,7 +172,7 @@ fn other(wanted: &str) -> String {
 }
 
 /// Reads exactly this many bytes. `first`: nothing was heard of the server yet.
-async fn read(stream: &mut TcpStream, length: usize, first: bool) -> Result<Vec<u8>, String> {
+async fn read(stream: &mut impl Line, length: usize, first: bool) -> Result<Vec<u8>, String> {
     let mut bytes = vec![0; length];
     match stream.read_exact(&mut bytes).await {
         Ok(_) => Ok(bytes),
@@ -100,7 +183,7 @@ async fn read(stream: &mut TcpStream, length: usize, first: bool) -> Result<Vec<
     }
 }
 
-async fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), String> {
+async fn write(stream: &mut impl Line, bytes: &[u8]) -> Result<(), String> {
     stream
         .write_all(bytes)
         .await
@@ -122,8 +205,15 @@ fn words(bytes: &[u8]) -> String {
     shown
 }
 
+/// A refusal in words that came another way.
+pub(super) fn refusal(message: &str) -> String {
+    refused(message.as_bytes())
+}
+
+const REFUSED: &str = "refused by the server: ";
+
 fn refused(message: &[u8]) -> String {
-    format!("refused by the server: {}", words(message))
+    format!("{REFUSED}{}", words(message))
 }
 
 /// A name as both protocols send it: ended by a zero byte, so it cannot hold one.
@@ -143,7 +233,7 @@ fn until_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 // PostgreSQL, protocol 3.0.
 
 async fn postgres_login(
-    stream: &mut TcpStream,
+    stream: &mut impl Line,
     user: &str,
     database: &str,
     password: &Secret,
@@ -189,7 +279,7 @@ fn framed(kind: Option<u8>, body: &[u8]) -> Vec<u8> {
     message
 }
 
-async fn postgres_message(stream: &mut TcpStream, first: bool) -> Result<(u8, Vec<u8>), String> {
+async fn postgres_message(stream: &mut impl Line, first: bool) -> Result<(u8, Vec<u8>), String> {
     // One byte at first: what is not PostgreSQL may say less than a whole head.
     let kind = read(stream, 1, first).await?.first().copied().unwrap_or(0);
     if first && !matches!(kind, b'R' | b'E' | b'N' | b'v') {
@@ -354,7 +444,7 @@ fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {
 // MariaDB, handshake 10.
 
 async fn mariadb_login(
-    stream: &mut TcpStream,
+    stream: &mut impl Line,
     user: &str,
     database: &str,
     password: &Secret,
@@ -401,7 +491,7 @@ fn packet(number: u8, body: &[u8]) -> Vec<u8> {
     packet
 }
 
-async fn mariadb_packet(stream: &mut TcpStream, first: bool) -> Result<(u8, Vec<u8>), String> {
+async fn mariadb_packet(stream: &mut impl Line, first: bool) -> Result<(u8, Vec<u8>), String> {
     let head = read(stream, 4, first).await?;
     let [low, middle, high, number] = head.try_into().map_err(|_| other("MariaDB"))?;
     let length = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;

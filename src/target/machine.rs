@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Reach, Trouble};
 use crate::command::{Answer, Answers, Ask, Machine, Place, Question, Script};
+use crate::error::Failure;
 use crate::secret::Secret;
 
 /// A program to run on a machine: a client of a database, fed with a text.
@@ -49,6 +50,11 @@ impl Remote {
     /// A machine that nobody has spoken to yet.
     pub fn new(machine: Machine, _reach: &Reach) -> Self {
         Remote { machine }
+    }
+
+    /// Why it could not be reached, if it could not.
+    pub fn unreached(&self) -> Option<Failure> {
+        None
     }
 
     /// Asks its questions, each with its items, all in one trip. Failures are answers.

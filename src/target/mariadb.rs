@@ -7,12 +7,70 @@ use std::time::Duration;
 use crate::command::{Answer, Ask, Dialect, Question, SqlStep, Text};
 use crate::ledger;
 use crate::quote::identifier;
+use crate::secret::Secret;
 
 /// The client and its arguments. `force`: go on after an error.
 pub(super) fn argv(login: &str, force: bool, init: &str) -> Vec<String> {
+    let mut argv = vec!["mariadb".to_owned(), "--protocol=socket".to_owned()];
+    argv.extend(options(login, force, init));
+    argv
+}
+
+/// The client on a machine, over the server's own socket.
+pub(super) fn on_machine(login: &str, force: bool, init: &str) -> Vec<String> {
+    const THERE: &str = "command -v mariadb > /dev/null || { echo 'there is no mariadb' >&2; exit 127; }; exec mariadb \"$@\"";
+    let mut argv = ["sh", "-c", THERE, "mariadb", "--protocol=socket"]
+        .map(str::to_owned)
+        .to_vec();
+    argv.extend(options(login, force, init));
+    argv
+}
+
+/// The client on a machine, over the network. The first line is one of an option file and holds the password; the shell hands it
+/// on through a pipe, and what follows is what the client reads. `read` and `printf` are the shell's own, so no argument holds it.
+pub(super) fn over_network(
+    login: &str,
+    force: bool,
+    init: &str,
+    host: &str,
+    port: u16,
+) -> Vec<String> {
+    const SPLIT: &str = "command -v mariadb > /dev/null || { echo 'there is no mariadb' >&2; exit 127; }; IFS= read -r p; \
+        { printf '[client]\\n%s\\n' \"$p\" | mariadb --defaults-extra-file=/dev/fd/4 \"$@\" 4<&0 0<&3; } 3<&0";
+    let mut argv = ["setsid", "--wait", "sh", "-c", SPLIT, "mariadb"]
+        .map(str::to_owned)
+        .to_vec();
+    argv.extend([
+        "--protocol=tcp".to_owned(),
+        format!("--host={host}"),
+        format!("--port={port}"),
+    ]);
+    argv.extend(options(login, force, init));
+    argv
+}
+
+/// A password as a line of an option file.
+pub(super) fn option(password: &Secret) -> String {
+    let mut value = String::new();
+    for c in password.expose().chars() {
+        match c {
+            '\\' => value.push_str("\\\\"),
+            '\n' => value.push_str("\\n"),
+            '\r' => value.push_str("\\r"),
+            '\t' => value.push_str("\\t"),
+            c => value.push(c),
+        }
+    }
+    format!("password=\"{value}\"")
+}
+
+/// What a client over the network reads.
+pub(super) fn with_password(password: &Secret, input: &Secret) -> Secret {
+    Secret::new(format!("{}\n{}", option(password), input.expose()))
+}
+
+fn options(login: &str, force: bool, init: &str) -> Vec<String> {
     let mut argv = [
-        "mariadb",
-        "--protocol=socket",
         "--batch",
         "--raw",
         "--skip-column-names",

@@ -4,6 +4,7 @@
 //! [`machine`] is a server over SSH, or this machine; [`engine`] speaks to the engine (bollard lives there only); [`psql`] and [`mariadb`] write what their clients are fed and
 //! read what comes back; [`folder`] and [`ports`] are the machine itself; [`probe`] and [`login`] see whether a thing works.
 
+mod clients;
 mod compose;
 mod context;
 mod databases;
@@ -21,14 +22,17 @@ mod say;
 mod sql;
 pub(crate) mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::command::{Answers, Do, Place, Script, Server, Sheet, SqlStep, THIS};
+use crate::command::{
+    Answers, Do, Machine, Place, Script, Seat, Server, Sheet, SqlStep, Sudo, THIS, Via,
+};
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
 use crate::resource::Probe;
+use crate::secret::Secret;
 use crate::services::hosts;
 
 pub use engine::ContainerRow;
@@ -37,6 +41,10 @@ pub use engine::ContainerRow;
 pub struct Target {
     engine: Option<engine::Engine>,
     machines: BTreeMap<Arc<str>, machine::Remote>,
+    /// The machine we run on, for what is reached from it over the network.
+    here: machine::Remote,
+    /// Passwords of the administrators of managed servers, by service.
+    passwords: HashMap<String, Secret>,
     project: String,
     folder: std::path::PathBuf,
     logins: databases::Logins,
@@ -59,6 +67,18 @@ impl Default for Reach {
             persist: true,
         }
     }
+}
+
+/// How a database server is reached by who logs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Through a port of this machine.
+    Port(String, u16),
+    /// From a machine, at an address as that machine sees it.
+    From(Arc<str>, String, u16),
+    /// From where the server itself is: its container's own address, its machine's loopback; a managed one from the machine that
+    /// has its client.
+    Own,
 }
 
 /// Why an effect did not happen, or cannot be told to have happened.
@@ -126,14 +146,29 @@ impl Target {
                 )
             })
             .collect();
+        let here = Machine {
+            name: THIS.into(),
+            via: Via::Local,
+            sudo: Sudo::No,
+        };
         Ok(Target {
             engine,
             machines,
+            here: machine::Remote::new(here, reach),
+            passwords: passwords(environment),
             project: environment.project.clone(),
             folder: environment.folder.clone(),
             logins: databases::Logins::default(),
             hashes: compose::Hashes::default(),
         })
+    }
+
+    /// Why there is no Docker engine on this machine; none where one answers.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`]: one is there or named, and cannot be spoken to.
+    pub async fn no_engine() -> Result<Option<String>, Failure> {
+        engine::Engine::is_absent().await
     }
 
     /// Where it is, for people: `Docker engine at /var/run/docker.sock`, `2 servers`, `this machine`.
@@ -152,11 +187,47 @@ impl Target {
     /// # Errors
     /// [`Kind::Unreachable`] where the engine itself does not answer.
     pub async fn look(&self, sheet: &Sheet) -> Result<Answers, Failure> {
-        let mut answers = self.look_at_machines(sheet).await;
-        if let Some(engine) = &self.engine {
-            answers.extend(self.look_at_engine(engine, sheet).await?);
-        }
+        let engine = async {
+            match &self.engine {
+                Some(engine) => self.look_at_engine(engine, sheet).await,
+                None => Ok(Answers::default()),
+            }
+        };
+        // What is asked of a machine and of its databases at the same time goes down its session in one go.
+        let (mut answers, databases, engine) = tokio::join!(
+            self.look_at_machines(sheet),
+            self.look_at_databases(sheet, None),
+            engine
+        );
+        answers.extend(databases);
+        answers.extend(engine?);
         Ok(answers)
+    }
+
+    /// Asks the databases that are in containers, or those that are not.
+    async fn look_at_databases(
+        &self,
+        sheet: &Sheet,
+        containers: Option<(&engine::Engine, &[engine::Listed])>,
+    ) -> Answers {
+        let inside = |server: &Server| server.seat == Seat::Container;
+        let asked = sheet
+            .servers
+            .iter()
+            .filter(|(server, _)| inside(server) == containers.is_some())
+            .map(|(server, databases)| databases::Asked {
+                server,
+                databases,
+                clients: match containers {
+                    Some((engine, containers)) => {
+                        databases::in_container(engine, &sheet.project, &server.service, containers)
+                    }
+                    None => self
+                        .on_machine(server)
+                        .map_err(|trouble| databases::Closed::Unreadable(trouble.message)),
+                },
+            });
+        databases::look(sheet, &self.logins, asked.collect()).await
     }
 
     async fn look_at_engine(
@@ -168,7 +239,7 @@ impl Target {
         let asked = async {
             let containers = engine.containers().await?;
             let (databases, rest) = tokio::join!(
-                databases::look(engine, &self.logins, sheet, &containers),
+                self.look_at_databases(sheet, Some((engine, &containers))),
                 engine.look(sheet, &containers)
             );
             let mut answers = databases;
@@ -199,6 +270,14 @@ impl Target {
         self.engine.as_ref().ok_or_else(none)
     }
 
+    /// The machines that could not be reached so far, each with why.
+    pub fn unreached(&self) -> Vec<(Arc<str>, Failure)> {
+        let machines = self.machines.iter();
+        machines
+            .filter_map(|(name, machine)| Some((Arc::clone(name), machine.unreached()?)))
+            .collect()
+    }
+
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of
     /// each that is done.
     ///
@@ -210,13 +289,8 @@ impl Target {
         scripts: &[(Script, Duration)],
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
-        match self.machines.get(machine) {
-            Some(machine) => machine.run(scripts, done).await,
-            None => Err((
-                0,
-                Trouble::failed(format!("there is no machine `{machine}`")),
-            )),
-        }
+        let machine = self.remote(machine).map_err(|trouble| (0, trouble))?;
+        machine.run(scripts, done).await
     }
 
     /// Carries out one effect that is not SQL. `talk` hears a line now and then (a pull's progress).
@@ -281,10 +355,55 @@ impl Target {
         if steps.is_empty() {
             return Ok(());
         }
-        let engine = self.engine().map_err(|trouble| (0, trouble))?;
-        let container = self.running(&server.service).await.map_err(|t| (0, t))?;
+        let clients = self.clients(server).await.map_err(|t| (0, t))?;
         let login = self.logins.of(server);
-        sql::run(engine, &container, server, &login, steps, deadline, done).await
+        sql::run(&clients, server, &login, steps, deadline, done).await
+    }
+
+    /// The clients of a server, wherever they are started.
+    async fn clients<'a>(&'a self, server: &'a Server) -> Result<clients::Clients<'a>, Trouble> {
+        match &server.seat {
+            Seat::Container => {
+                let container = self.running(&server.service).await?;
+                Ok(clients::Clients::inside(self.engine()?, &container))
+            }
+            _ => self.on_machine(server),
+        }
+    }
+
+    /// The clients of a server that is in no container.
+    fn on_machine<'a>(&'a self, server: &'a Server) -> Result<clients::Clients<'a>, Trouble> {
+        match &server.seat {
+            Seat::Container => Err(Trouble::failed(format!(
+                "`{}` is in a container",
+                server.service
+            ))),
+            Seat::Machine { name, port } => Ok(clients::Clients::Machine {
+                remote: self.remote(name)?,
+                port: *port,
+            }),
+            Seat::Network { from, host, port } => {
+                let password = self.passwords.get(&server.service).ok_or_else(|| {
+                    let why = format!("nobody knows the password of `{}`", server.superuser);
+                    Trouble::failed(why).kind(Kind::Secret)
+                })?;
+                Ok(clients::Clients::Network {
+                    remote: self.remote(from)?,
+                    host,
+                    port: *port,
+                    password: password.clone(),
+                })
+            }
+        }
+    }
+
+    /// A machine by its name.
+    fn remote(&self, name: &str) -> Result<&machine::Remote, Trouble> {
+        let here = || (name == THIS).then_some(&self.here);
+        self.machines
+            .get(name)
+            .or_else(here)
+            .ok_or_else(|| Trouble::failed(format!("there is no machine `{name}`")))
     }
 
     /// Whether a thing really works: once, without waiting.
@@ -292,12 +411,106 @@ impl Target {
     /// # Errors
     /// What it said instead.
     pub async fn probe(&self, probe: &Probe) -> Result<(), String> {
-        let engine = self.engine().map_err(|trouble| trouble.message)?;
-        probe::probe(engine, &self.project, probe).await
+        match probe {
+            Probe::Login {
+                server,
+                published,
+                users,
+            } => {
+                for (user, database, password) in users {
+                    let who = login::Who {
+                        user,
+                        database: database.as_deref(),
+                        password,
+                    };
+                    let path = match published {
+                        Some((address, port)) => Path::Port(address.clone(), *port),
+                        None => Path::Own,
+                    };
+                    let got_in = self.login(server, &path, who).await;
+                    got_in.map_err(|why| {
+                        format!("`{}` does not let `{user}` in: {why}", server.service)
+                    })?;
+                }
+                Ok(())
+            }
+            Probe::Http {
+                service,
+                published,
+                port,
+                path,
+                host,
+            } => {
+                let (address, port) = match published {
+                    Some((address, port)) => (probe::reachable(address).to_owned(), *port),
+                    None => (self.address_of(service).await?, *port),
+                };
+                probe::get_here(&address, port, path, host).await
+            }
+            Probe::HttpOn {
+                machine,
+                address,
+                port,
+                path,
+                host,
+                ..
+            } => {
+                let remote = self.remote(machine).map_err(|trouble| trouble.message)?;
+                probe::get_from(remote, address, *port, path, host).await
+            }
+        }
     }
 
-    /// The last lines of a service's container, control characters escaped.
-    pub async fn log_tail(&self, service: &str, lines: usize) -> Vec<String> {
+    /// Logs in to a server over a path, and leaves again.
+    async fn login(&self, server: &Server, path: &Path, who: login::Who<'_>) -> Result<(), String> {
+        match (path, &server.seat) {
+            (Path::Port(address, port), _) => {
+                probe::login_here(server.dialect, probe::reachable(address), *port, who).await
+            }
+            (Path::From(machine, address, port), _) => {
+                let remote = self.remote(machine).map_err(|trouble| trouble.message)?;
+                probe::login_from(remote, server.dialect, address, *port, who).await
+            }
+            (Path::Own, Seat::Container) => {
+                let engine = self.engine().map_err(|trouble| trouble.message)?;
+                let running = self.running(&server.service).await;
+                let container = running.map_err(|trouble| trouble.message)?;
+                probe::login_inside(engine, &container.id, server.dialect, who).await
+            }
+            (Path::Own, Seat::Machine { name, port }) => {
+                let remote = self.remote(name).map_err(|trouble| trouble.message)?;
+                probe::login_from(remote, server.dialect, "127.0.0.1", *port, who).await
+            }
+            (Path::Own, Seat::Network { from, host, port }) => {
+                let remote = self.remote(from).map_err(|trouble| trouble.message)?;
+                probe::login_from(remote, server.dialect, host, *port, who).await
+            }
+        }
+    }
+
+    /// The address of a service's container on its network.
+    async fn address_of(&self, service: &str) -> Result<String, String> {
+        let engine = self.engine().map_err(|trouble| trouble.message)?;
+        let running = self.running(service).await;
+        let container = running.map_err(|trouble| trouble.message)?;
+        let address = engine.address_of(&container.id).await;
+        address.ok_or(format!("`{service}` has no address on its network"))
+    }
+
+    /// The last lines that what is probed has logged, control characters escaped.
+    pub async fn log_tail(&self, probe: &Probe, lines: usize) -> Vec<String> {
+        let (service, seat) = match probe {
+            Probe::Login { server, .. } => (&server.service, Some((server.dialect, &server.seat))),
+            Probe::Http { service, .. } => (service, None),
+            // Which unit serves it is not known here.
+            Probe::HttpOn { .. } => return Vec::new(),
+        };
+        if let Some((dialect, Seat::Machine { name, .. })) = seat {
+            return match self.remote(name) {
+                Ok(remote) => databases::log_tail(remote, dialect, lines).await,
+                Err(_) => Vec::new(),
+            };
+        }
         let Ok(engine) = self.engine() else {
             return Vec::new();
         };
@@ -343,19 +556,49 @@ impl Target {
     }
 
     /// The running container of a service.
-    async fn running(&self, service: &str) -> Result<String, Trouble> {
+    async fn running(&self, service: &str) -> Result<engine::Listed, Trouble> {
         match self.engine()?.find(&self.project, service).await {
             Err(failure) => Err(Trouble::failed(failure.message).kind(failure.kind)),
-            Ok(Some(container)) if container.state == "running" => Ok(container.id),
+            Ok(Some(container)) if container.state == "running" => Ok(container),
             Ok(_) => Err(Trouble::failed(format!("`{service}` is not running"))),
         }
     }
 
     async fn restart(&self, server: &Server, deadline: Duration) -> Result<(), Trouble> {
-        let container = self.running(&server.service).await?;
-        let engine = self.engine()?;
-        engine.restart(&container).await?;
-        engine.wait_healthy(&container, deadline).await?;
-        databases::wait_until_it_answers(engine, &self.logins, server, &container).await
+        match &server.seat {
+            Seat::Container => {
+                let container = self.running(&server.service).await?;
+                let engine = self.engine()?;
+                engine.restart(&container.id).await?;
+                engine.wait_healthy(&container.id, deadline).await?;
+            }
+            Seat::Machine { name, port } => {
+                let script = databases::restart(server.dialect, *port);
+                let ran = self.run(name, &[(script, deadline)], &|_| ()).await;
+                ran.map_err(|(_, trouble)| trouble)?;
+            }
+            Seat::Network { .. } => {
+                return Err(Trouble::failed(format!(
+                    "`{}` is managed by somebody else, who has to restart it",
+                    server.service
+                )));
+            }
+        }
+        let clients = self.clients(server).await?;
+        databases::wait_until_it_answers(&clients, &self.logins, server).await
     }
+}
+
+/// The passwords of the administrators of managed servers.
+fn passwords(environment: &Environment) -> HashMap<String, Secret> {
+    let mut passwords = HashMap::new();
+    for table in ["postgres", "mariadb"] {
+        for (name, entry) in environment.services(table) {
+            let external = entry.node.get("external");
+            if let Some(password) = external.and_then(|node| node.secret("password")) {
+                passwords.insert(name.to_owned(), password.clone());
+            }
+        }
+    }
+    passwords
 }

@@ -19,33 +19,88 @@ die() {
     exit 1
 }
 
-# put_file PATH OWNER GROUP MODE [PROGRAM WORD...]: its stdin becomes the file, old or new and never torn. Made exclusively as 0600
-# in the same folder, owned, given its mode, accepted by the program (a word `{}` is the draft's path), flushed, renamed.
+# stand_in FOLDER: the folder becomes the working directory, and stays it whatever is done to its name meanwhile. Where others than
+# root can change names on the way to it, no link of that part is followed. Leaves `stood`: `root` if only root can change names in it,
+# else `shared`.
+stand_in() {
+    cd -P -- "$1" 2> /dev/null || die "the folder \`$1\` is not there"
+    stood=root _way=/ _left=${1#/} _sure=
+    set -- /
+    while [ -n "$_left" ]; do
+        _way=${_way%/}/${_left%%/*}
+        case $_left in */*) _left=${_left#*/} ;; *) _left= ;; esac
+        set -- "$@" "$_way"
+    done
+    # Of the folders on the way, the first in which somebody else could change a name: up to there the way is root's alone.
+    _sure=$(stat -L -c '%u %a %n' -- "$@" | while IFS= read -r _line; do
+        case ${_line#* } in *[2367]?' /'* | *[2367]' /'*) _line="1 $_line" ;; esac
+        case $_line in '0 '*) ;; *) printf '%s' "/${_line#*/}" && break ;; esac
+    done) || die "cannot see who may change \`$_way\`"
+    [ -n "$_sure" ] || return 0
+    stood=shared
+    _left=${_way#"$_sure"}
+    _sure=$(cd -P -- "$_sure" && pwd -P) || die "the folder \`$_way\` is not there"
+    _left=${_left#/}
+    [ "$(pwd -P)" = "${_sure%/}${_left:+/$_left}" ] ||
+        die "a link on the way to \`$_way\` could have been made by somebody else than root: not followed"
+}
+
+# as_seen PATH SEEN: ends the script where the path no longer holds what was seen there: the digest of a file, `absent`, or what `stat`
+# calls it.
+as_seen() (
+    if [ ! -L "$1" ] && [ -f "$1" ]; then
+        now=$(sha256sum < "$1") && now=${now%% *}
+    elif [ -L "$1" ] || [ -e "$1" ]; then
+        now=$(stat -c %F -- "$1")
+    else
+        now=absent
+    fi
+    [ "$now" = "$2" ] || die "\`$1\` was changed since it was looked at, so it is left alone: look again"
+)
+
+# put_file PATH OWNER GROUP MODE [PROGRAM WORD...]: its stdin becomes the file, old or new and never torn. Made as 0600 where nobody
+# else can touch it, owned, given its mode, accepted by the program (a word `{}` is the draft's path), flushed, renamed.
 put_file() (
     path=$1 owner=$2 group=$3 mode=$4
     shift 4
     folder=${path%/*}
-    [ -n "$folder" ] || folder=/
-    [ -d "$folder" ] || die "the folder \`$folder\` is not there"
-    [ -L "$path" ] || [ ! -d "$path" ] || die "\`$path\` is a folder"
-    draft=$(mktemp "$folder/.provision-XXXXXXXXXX") || die "cannot write in \`$folder\`"
-    trap 'rm -f -- "$draft"' EXIT
+    stand_in "${folder:-/}"
+    name=${path##*/}
+    [ -L "./$name" ] || [ ! -d "./$name" ] || die "\`$path\` is a folder"
+    if [ "$stood" = root ]; then
+        draft=$(mktemp ./.provision-XXXXXXXXXX) || die "cannot write in \`${folder:-/}\`"
+        trap 'rm -f -- "$draft"' EXIT
+        to=./$name
+    else
+        # Between two commands a user who owns the folder could lay a link in the place of a draft: so the draft gets a room.
+        room=$(mktemp -d ./.provision-XXXXXXXXXX) || die "cannot write in \`${folder:-/}\`"
+        cd -- "$room" || die "cannot write in \`${folder:-/}\`"
+        [ "$(stat -c '%u %a' .)" = '0 700' ] || die "somebody changes \`${folder:-/}\` right now"
+        trap 'rm -f ./draft; cd .. && rmdir -- "$room"' EXIT
+        draft=./draft
+        to=../$name
+    fi
     cat > "$draft" || die "cannot write \`$path\`"
     chown -- "$owner:$group" "$draft" || die "cannot give \`$path\` to \`$owner:$group\`"
     chmod -- "$mode" "$draft" || die "cannot give \`$path\` the mode $mode"
     if [ "$#" -gt 0 ]; then
-        count=$#
+        count=$# whole=$(pwd -P)/${draft#./}
         while [ "$count" -gt 0 ]; do
             word=$1
             shift
-            [ "$word" != '{}' ] || word=$draft
+            [ "$word" != '{}' ] || word=$whole
             set -- "$@" "$word"
             count=$((count - 1))
         done
-        said=$("$@" 2>&1) || die "\`$1\` does not accept \`$path\`: $said"
+        said=$(cd / && "$@" 2>&1 9>&-) || die "\`$1\` does not accept \`$path\`: $said"
     fi
     sync "$draft" 2> /dev/null || sync
-    mv -f -T -- "$draft" "$path" || die "cannot put \`$path\` in place"
-    trap - EXIT
-    sync "$folder" 2> /dev/null || sync
+    mv -f -T -- "$draft" "$to" || die "cannot put \`$path\` in place"
+    if [ "$stood" = root ]; then
+        trap - EXIT
+    else
+        trap 'rmdir -- "$room"' EXIT
+        cd ..
+    fi
+    sync . 2> /dev/null || sync
 )

@@ -1,80 +1,24 @@
-//! Whether a thing really works, asked as its users would: over the published port, with the real password.
+//! Whether a thing really works, asked as its users would: over the port they use, with the real password.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::databases::client;
-use super::engine::Engine;
-use super::login;
+use super::engine::{Engine, Exec};
+use super::login::{self, Line, Who};
+use super::machine::Remote;
 use super::say::clean;
-use crate::command::{Dialect, Server};
-use crate::resource::Probe;
+use super::{mariadb, psql};
+use crate::command::Dialect;
 use crate::secret::Secret;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Probes once.
-pub(super) async fn probe(engine: &Engine, project: &str, probe: &Probe) -> Result<(), String> {
-    match probe {
-        Probe::Login {
-            server,
-            published,
-            users,
-        } => {
-            for (user, database, password) in users {
-                let got_in = match published {
-                    Some((address, port)) => {
-                        let login = Login {
-                            user,
-                            database: database.as_deref(),
-                            password,
-                        };
-                        login
-                            .over_port(server.dialect, reachable(address), *port)
-                            .await
-                    }
-                    None => {
-                        let login = Login {
-                            user,
-                            database: database.as_deref(),
-                            password,
-                        };
-                        login.inside(engine, project, server).await
-                    }
-                };
-                got_in.map_err(|why| {
-                    format!("`{}` does not let `{user}` in: {why}", server.service)
-                })?;
-            }
-            Ok(())
-        }
-        Probe::HttpOn { .. } => Err("not written yet".to_owned()),
-        Probe::Http {
-            service,
-            published,
-            port,
-            path,
-            host,
-        } => {
-            let (address, port) = match published {
-                Some((address, port)) => (reachable(address).to_owned(), *port),
-                None => (address_of(engine, project, service).await?, *port),
-            };
-            let asked = tokio::time::timeout(PATIENCE, get(&address, port, path, host)).await;
-            asked.unwrap_or_else(|_| {
-                Err(format!(
-                    "http://{address}:{port}{path} did not answer within {} s",
-                    PATIENCE.as_secs()
-                ))
-            })
-        }
-    }
-}
+/// How much a client that only logs in may say.
+const MOST: usize = 1 << 20;
 
 /// Where somebody on this machine reaches what listens on an address.
-fn reachable(address: &str) -> &str {
+pub(super) fn reachable(address: &str) -> &str {
     match address {
         "" | "0.0.0.0" => "127.0.0.1",
         "::" | "[::]" => "::1",
@@ -82,177 +26,187 @@ fn reachable(address: &str) -> &str {
     }
 }
 
-/// The address of a service's container on its network.
-async fn address_of(engine: &Engine, project: &str, service: &str) -> Result<String, String> {
-    let container = engine
-        .find(project, service)
+/// Logs in from this machine.
+pub(super) async fn login_here(
+    dialect: Dialect,
+    address: &str,
+    port: u16,
+    who: Who<'_>,
+) -> Result<(), String> {
+    let (user, password) = (who.user, who.password);
+    match dialect {
+        Dialect::Postgres => {
+            let database = who.database.unwrap_or("postgres");
+            login::postgres(address, port, user, database, password, PATIENCE).await
+        }
+        Dialect::MariaDb => {
+            let database = who.database.unwrap_or_default();
+            login::mariadb(address, port, user, database, password, PATIENCE).await
+        }
+    }
+}
+
+/// Logs in from a machine, over a connection that it makes for us.
+pub(super) async fn login_from(
+    remote: &Remote,
+    dialect: Dialect,
+    address: &str,
+    port: u16,
+    who: Who<'_>,
+) -> Result<(), String> {
+    let mut line = dialled(remote, address, port).await?;
+    login::over(&mut line, dialect, who, PATIENCE).await
+}
+
+async fn dialled(
+    remote: &Remote,
+    address: &str,
+    port: u16,
+) -> Result<Box<dyn super::machine::Stream>, String> {
+    match tokio::time::timeout(PATIENCE, remote.dial(address, port)).await {
+        Ok(line) => line,
+        Err(_) => Err(format!(
+            "{address}:{port} cannot be connected to within {} s",
+            PATIENCE.as_secs()
+        )),
+    }
+}
+
+/// Logs in inside a container, but over its own address: over the loopback address any password would do.
+pub(super) async fn login_inside(
+    engine: &Engine,
+    container: &str,
+    dialect: Dialect,
+    who: Who<'_>,
+) -> Result<(), String> {
+    let address = engine
+        .address_of(container)
         .await
-        .map_err(|failure| failure.message)?;
-    let container = container
-        .filter(|c| c.state == "running")
-        .ok_or(format!("`{service}` is not running"))?;
-    engine
-        .address_of(&container.id)
-        .await
-        .ok_or(format!("`{service}` has no address on its network"))
-}
-
-struct Login<'a> {
-    user: &'a str,
-    database: Option<&'a str>,
-    password: &'a Secret,
-}
-
-impl Login<'_> {
-    async fn over_port(&self, dialect: Dialect, address: &str, port: u16) -> Result<(), String> {
-        let Login {
-            user,
-            database,
-            password,
-        } = self;
-        match dialect {
-            Dialect::Postgres => {
-                login::postgres(
-                    address,
-                    port,
-                    user,
-                    database.unwrap_or("postgres"),
-                    password,
-                    PATIENCE,
-                )
-                .await
-            }
-            Dialect::MariaDb => {
-                login::mariadb(
-                    address,
-                    port,
-                    user,
-                    database.unwrap_or_default(),
-                    password,
-                    PATIENCE,
-                )
-                .await
-            }
-        }
-    }
-
-    /// Inside the container, but over its own address: over the loopback address any password would do.
-    async fn inside(&self, engine: &Engine, project: &str, server: &Server) -> Result<(), String> {
-        let service = &server.service;
-        let container = engine
-            .find(project, service)
-            .await
-            .map_err(|failure| failure.message)?;
-        let container = container
-            .filter(|c| c.state == "running")
-            .ok_or(format!("`{service}` is not running"))?;
-        let address = engine
-            .address_of(&container.id)
-            .await
-            .ok_or("it has no address on its network")?;
-        let (user, argv, env, input) = match server.dialect {
-            Dialect::Postgres => (
-                "postgres",
-                self.psql(&address),
-                super::psql::env(""),
-                Secret::new(format!("{}\n", self.password.expose())),
-            ),
-            Dialect::MariaDb => (
-                "0",
-                self.mariadb(&address),
-                super::mariadb::env(),
-                self.option_file(),
-            ),
-        };
-        let exec = client(&container.id, user, argv, env, input);
-        let ran = tokio::time::timeout(PATIENCE, engine.run_to_end(exec)).await;
-        let ran = ran
-            .map_err(|_| "it took too long".to_owned())?
-            .map_err(|error| error.words())?;
-        if ran.code == Some(0)
-            && String::from_utf8_lossy(&ran.out)
-                .lines()
-                .any(|line| line.trim() == "1")
-        {
-            return Ok(());
-        }
-        let stderr = String::from_utf8_lossy(&ran.err).into_owned();
-        let said = super::psql::message(&stderr).or_else(|| {
-            stderr
-                .lines()
-                .find_map(super::mariadb::read_error)
-                .map(|e| e.words())
-        });
-        let said = said.unwrap_or_else(|| {
-            stderr
-                .lines()
-                .last()
-                .unwrap_or("it said nothing")
-                .to_owned()
-        });
-        Err(clean(
-            &said.replace(self.password.expose(), "[secret]"),
-            300,
-        ))
-    }
-
-    fn psql(&self, address: &str) -> Vec<String> {
-        let database = self.database.unwrap_or("postgres");
-        [
-            "psql", "-XAtq", "-W", "-h", address, "-U", self.user, "-d", database, "-c", "SELECT 1",
-        ]
-        .map(str::to_owned)
-        .to_vec()
-    }
-
-    fn mariadb(&self, address: &str) -> Vec<String> {
-        let mut argv = [
-            "mariadb",
-            "--defaults-extra-file=/dev/stdin",
-            "--protocol=tcp",
-            "--batch",
-            "--skip-column-names",
-            "-h",
-            address,
-            "-u",
-            self.user,
-        ]
-        .map(str::to_owned)
-        .to_vec();
-        argv.extend(
-            self.database
-                .map(|database| format!("--database={database}")),
-        );
-        argv.extend(["-e".to_owned(), "SELECT 1".to_owned()]);
-        argv
-    }
-
-    /// An option file with the password, for the client's stdin.
-    fn option_file(&self) -> Secret {
-        let mut value = String::new();
-        for c in self.password.expose().chars() {
-            match c {
-                '\\' => value.push_str("\\\\"),
-                '\n' => value.push_str("\\n"),
-                '\r' => value.push_str("\\r"),
-                '\t' => value.push_str("\\t"),
-                c => value.push(c),
-            }
-        }
-        Secret::new(format!("[client]\npassword=\"{value}\"\n"))
-    }
-}
-
-/// One `GET`; 200 is wanted.
-async fn get(address: &str, port: u16, path: &str, host: &str) -> Result<(), String> {
-    let url = format!("http://{address}:{port}{path}");
-    if !is_plain(path) || !is_plain(host) {
-        return Err(format!("{} is no address", clean(&url, 200)));
-    }
-    let broken = |error: std::io::Error| {
-        format!("{url} does not answer: {}", clean(&error.to_string(), 200))
+        .ok_or("it has no address on its network")?;
+    let (user, argv, env, input) = match dialect {
+        Dialect::Postgres => (
+            "postgres",
+            psql_login(&who, &address),
+            psql::env(""),
+            format!("{}\n", who.password.expose()),
+        ),
+        Dialect::MariaDb => (
+            "0",
+            mariadb_login(&who, &address),
+            mariadb::env(),
+            format!("[client]\n{}\n", mariadb::option(who.password)),
+        ),
     };
-    let mut stream = TcpStream::connect((address, port)).await.map_err(broken)?;
+    let exec = Exec {
+        container,
+        user: Some(user),
+        argv,
+        env,
+        input: Secret::new(input),
+        most: MOST,
+        last: None,
+    };
+    let ran = tokio::time::timeout(PATIENCE, engine.run_to_end(exec)).await;
+    let ran = ran
+        .map_err(|_| "it took too long".to_owned())?
+        .map_err(|error| error.words())?;
+    let out = String::from_utf8_lossy(&ran.out);
+    if ran.code == Some(0) && out.lines().any(|line| line.trim() == "1") {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&ran.err).into_owned();
+    let refused = psql::message(&stderr).filter(|_| stderr.contains("FATAL:"));
+    let error = || stderr.lines().find_map(mariadb::read_error);
+    let refused = refused.or_else(|| error().filter(|e| e.number < 2000).map(|e| e.words()));
+    let said = match refused {
+        Some(words) => login::refusal(&words),
+        None => psql::message(&stderr)
+            .or_else(|| error().map(|e| e.words()))
+            .or_else(|| stderr.lines().last().map(str::to_owned))
+            .unwrap_or_else(|| "it said nothing".to_owned()),
+    };
+    let said = said.replace(who.password.expose(), "[secret]");
+    Err(clean(&said, 300))
+}
+
+fn psql_login(who: &Who<'_>, address: &str) -> Vec<String> {
+    let database = who.database.unwrap_or("postgres");
+    [
+        "psql", "-XAtq", "-W", "-h", address, "-U", who.user, "-d", database, "-c", "SELECT 1",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+fn mariadb_login(who: &Who<'_>, address: &str) -> Vec<String> {
+    let mut argv = [
+        "mariadb",
+        "--defaults-extra-file=/dev/stdin",
+        "--protocol=tcp",
+        "--batch",
+        "--skip-column-names",
+        "-h",
+        address,
+        "-u",
+        who.user,
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    argv.extend(
+        who.database
+            .map(|database| format!("--database={database}")),
+    );
+    argv.extend(["-e".to_owned(), "SELECT 1".to_owned()]);
+    argv
+}
+
+/// One `GET` from this machine; 200 is wanted.
+pub(super) async fn get_here(
+    address: &str,
+    port: u16,
+    path: &str,
+    host: &str,
+) -> Result<(), String> {
+    let url = format!("http://{address}:{port}{path}");
+    let asked = async {
+        let stream = TcpStream::connect((address, port)).await;
+        let stream = stream.map_err(|error| broken(&url, &error))?;
+        get(stream, &url, path, host).await
+    };
+    in_time(&url, asked).await
+}
+
+/// One `GET` from a machine; 200 is wanted.
+pub(super) async fn get_from(
+    remote: &Remote,
+    address: &str,
+    port: u16,
+    path: &str,
+    host: &str,
+) -> Result<(), String> {
+    let url = format!("http://{address}:{port}{path}");
+    let asked = async {
+        let stream = remote.dial(address, port).await?;
+        get(stream, &url, path, host).await
+    };
+    in_time(&url, asked).await
+}
+
+async fn in_time(url: &str, asked: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let asked = tokio::time::timeout(PATIENCE, asked).await;
+    let late = || format!("{url} did not answer within {} s", PATIENCE.as_secs());
+    asked.unwrap_or_else(|_| Err(late()))
+}
+
+fn broken(url: &str, error: &std::io::Error) -> String {
+    format!("{url} does not answer: {}", clean(&error.to_string(), 200))
+}
+
+async fn get(mut stream: impl Line, url: &str, path: &str, host: &str) -> Result<(), String> {
+    if !is_plain(path) || !is_plain(host) {
+        return Err(format!("{} is no address", clean(url, 200)));
+    }
+    let broken = |error: std::io::Error| broken(url, &error);
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: provision\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
@@ -263,7 +217,7 @@ async fn get(address: &str, port: u16, path: &str, host: &str) -> Result<(), Str
         .read_to_end(&mut answer)
         .await
         .map_err(broken)?;
-    judge(&url, &String::from_utf8_lossy(&answer))
+    judge(url, &String::from_utf8_lossy(&answer))
 }
 
 /// Whether a word can stand in a request without ending its line or itself.

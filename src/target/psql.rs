@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::command::{Answer, Dialect, Question, SqlStep};
 use crate::ledger;
 use crate::quote::{identifier, literal};
+use crate::secret::Secret;
 
 /// The client and its arguments; who comes in is no secret.
 pub(super) fn argv(login: &str) -> Vec<String> {
@@ -17,6 +18,58 @@ pub(super) fn argv(login: &str) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec()
+}
+
+/// The exit status that says that there is no client, and so no server yet.
+pub(super) const NOT_THERE: i32 = 127;
+
+// The user and the program come with the package: without them there is no server.
+const ON_MACHINE: &str = "p=/usr/lib/postgresql/15/bin/psql; [ -x \"$p\" ] || p=$(command -v psql) || { echo 'there is no psql' >&2; exit 127; }; exec \"$p\" \"$@\"";
+
+/// The client on a machine, over the socket that has the port's number.
+pub(super) fn over_socket(login: &str, port: u16) -> Vec<String> {
+    let port = port.to_string();
+    [
+        "sh",
+        "-c",
+        ON_MACHINE,
+        "psql",
+        "-XAtq",
+        "-w",
+        "-h",
+        "/var/run/postgresql",
+        "-p",
+        &port,
+        "-U",
+        login,
+        "-d",
+        "postgres",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// The client on a machine, over the network. Its first line is the password: without a terminal, which it does not get, that is
+/// where it asks for it.
+pub(super) fn over_network(
+    login: &str,
+    database: Option<&str>,
+    host: &str,
+    port: u16,
+) -> Vec<String> {
+    let port = port.to_string();
+    let database = database.unwrap_or("postgres");
+    [
+        "setsid", "--wait", "sh", "-c", ON_MACHINE, "psql", "-XAtq", "-W", "-h", host, "-p", &port,
+        "-U", login, "-d", database,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// What a client over the network reads.
+pub(super) fn with_password(password: &Secret, input: &Secret) -> Secret {
+    Secret::new(format!("{}\n{}", password.expose(), input.expose()))
 }
 
 /// The client's environment: nothing of the container's leads it elsewhere.
@@ -40,15 +93,20 @@ pub(super) fn env(options: &str) -> Vec<String> {
 pub(super) const LOOKING: &str = "-c default_transaction_read_only=on -c search_path=pg_catalog -c client_min_messages=error \
     -c statement_timeout=15000 -c lock_timeout=5000 -c jit=off -c max_parallel_workers_per_gather=0";
 
-/// A sheet for one server: its questions, then those of each of its databases that is there.
+/// A sheet for one server: its questions, then those of each of its databases that is there; without `each` only whether they
+/// are there.
 pub(super) fn sheet(
     nonce: &str,
     server: &[Question],
     databases: &[&str],
-    each: &[Question],
+    each: Option<&[Question]>,
 ) -> String {
     let mut text = format!("\\echo {nonce} hello\n");
-    text.push_str("SELECT current_setting('listen_addresses') <> '' AS listens");
+    // Passwords are in a table that superusers may read; the view that everybody may read is like it without them.
+    text.push_str(
+        "SELECT current_setting('listen_addresses') <> '' AS listens,\n \
+         CASE WHEN has_table_privilege('pg_authid', 'SELECT') THEN 'pg_authid' ELSE 'pg_roles' END AS provision_roles",
+    );
     for (at, database) in databases.iter().enumerate() {
         let name = literal(Dialect::Postgres, database);
         text.push_str(&format!(
@@ -62,6 +120,10 @@ pub(super) fn sheet(
         ask(&mut text, nonce, question);
     }
     for (at, database) in databases.iter().enumerate() {
+        let Some(each) = each else {
+            text.push_str(&format!("\\echo {nonce} database {at} :is_{at}\n"));
+            continue;
+        };
         text.push_str(&format!(
             "\\echo {nonce} database {at} :is_{at}\n\\if :{{?go_{at}}}\n\\if :go_{at}\n"
         ));
@@ -185,11 +247,21 @@ pub(super) fn changing(left: Duration) -> String {
     format!("-c client_min_messages=warning -c statement_timeout={most}")
 }
 
-/// Steps as one stream; what happens is told on stderr, which nobody buffers.
-pub(super) fn steps(nonce: &str, steps: &[(usize, &SqlStep)]) -> crate::command::Text {
+/// Whether there is a ledger, or may be one.
+const MAY_REMEMBER: &str = "SELECT has_database_privilege(current_database(), 'CREATE') OR to_regclass('provision.entry') IS NOT NULL \
+    AS provision_ledger \\gset\n";
+
+/// Steps as one stream, from a database on; what happens is told on stderr, which nobody buffers. Who is no superuser may have no
+/// right to make the ledger: then nothing is remembered there.
+pub(super) fn steps(
+    nonce: &str,
+    from: Option<&str>,
+    superuser: bool,
+    steps: &[(usize, &SqlStep)],
+) -> crate::command::Text {
     let mut text =
         crate::command::Text::plain("\\set VERBOSITY default\n\\set SHOW_CONTEXT never\n");
-    let mut current = "postgres";
+    let mut current = from.unwrap_or("postgres");
     let mut with_ledger: Vec<&str> = Vec::new();
     for (at, step) in steps {
         let database = step.database.as_deref().unwrap_or("postgres");
@@ -205,10 +277,11 @@ pub(super) fn steps(nonce: &str, steps: &[(usize, &SqlStep)]) -> crate::command:
         }
         let writes_ledger = step.remember.is_some() || step.forget.is_some();
         if writes_ledger && !with_ledger.contains(&database) {
-            text.push_str(&format!(
-                "BEGIN; {} COMMIT;\n",
-                ledger::create(Dialect::Postgres)
-            ));
+            let make = format!("BEGIN; {} COMMIT;\n", ledger::create(Dialect::Postgres));
+            text.push_str(&match superuser {
+                true => make,
+                false => format!("{MAY_REMEMBER}\\if :provision_ledger\n{make}\\endif\n"),
+            });
             with_ledger.push(database);
         }
         let (before, after) = if step.transaction {
@@ -229,13 +302,15 @@ pub(super) fn steps(nonce: &str, steps: &[(usize, &SqlStep)]) -> crate::command:
              \\if :provision_moved\n\\warn {nonce} moved {at}\n\\quit\n\\endif\n",
             literal(Dialect::Postgres, database)
         ));
-        if let Some((id, digest)) = &step.remember {
-            text.push_str(&ledger::remember(Dialect::Postgres, id, digest));
-            text.push_str("\n");
-        }
-        if let Some(id) = &step.forget {
-            text.push_str(&ledger::forget(Dialect::Postgres, id));
-            text.push_str("\n");
+        let remember = step.remember.as_ref();
+        let remember = remember.map(|(id, digest)| ledger::remember(Dialect::Postgres, id, digest));
+        let forget = step.forget.as_ref();
+        let forget = forget.map(|id| ledger::forget(Dialect::Postgres, id));
+        for entry in remember.into_iter().chain(forget) {
+            text.push_str(&match superuser {
+                true => format!("{entry}\n"),
+                false => format!("\\if :provision_ledger\n{entry}\n\\endif\n"),
+            });
         }
         text.push_str(after);
         text.push_str(&format!(
@@ -338,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_database_name_stays_a_name() {
-        let text = sheet("N", &[ROLES], &["a\"b'c"], &[]);
+        let text = sheet("N", &[ROLES], &["a\"b'c"], Some(&[]));
         assert!(
             text.contains("\\connect \"a\"\"b'c\"\n") && text.contains("datname = E'a\"b''c'"),
             "{text}"

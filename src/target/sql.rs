@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::databases::client;
-use super::engine::{Engine, NotRun, Side};
+use super::clients::{Client, Clients, NotRun};
+use super::engine::Side;
 use super::frames::mark;
 use super::say::{clean, nonce};
 use super::{Trouble, lexer, mariadb, psql};
@@ -14,10 +14,9 @@ type Done<'a> = &'a (dyn Fn(usize) + Send + Sync);
 /// How much longer than the server itself we wait: it ends a statement that takes too long, and then says so.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs steps in the container of a server.
+/// Runs steps of a server by its clients.
 pub(super) async fn run(
-    engine: &Engine,
-    container: &str,
+    clients: &Clients<'_>,
     server: &Server,
     login: &str,
     steps: &[SqlStep],
@@ -25,10 +24,9 @@ pub(super) async fn run(
     done: Done<'_>,
 ) -> Result<(), (usize, Trouble)> {
     let end = Instant::now() + deadline;
-    for group in groups(server.dialect, steps) {
+    for group in groups(server.dialect, steps, clients.moves()) {
         let stream = Stream {
-            engine,
-            container,
+            clients,
             server,
             login,
             done,
@@ -38,8 +36,9 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Steps that can share a client, each with its place. A text that may leave a client in another state has one of its own.
-fn groups(dialect: Dialect, steps: &[SqlStep]) -> Vec<Vec<(usize, &SqlStep)>> {
+/// Steps that can share a client, each with its place. A text that may leave a client in another state has one of its own, and
+/// so has each database where a client does not move from one to the next.
+fn groups(dialect: Dialect, steps: &[SqlStep], moves: bool) -> Vec<Vec<(usize, &SqlStep)>> {
     let mut groups: Vec<Vec<(usize, &SqlStep)>> = Vec::new();
     let mut open = false;
     for (at, step) in steps.iter().enumerate() {
@@ -48,7 +47,9 @@ fn groups(dialect: Dialect, steps: &[SqlStep]) -> Vec<Vec<(usize, &SqlStep)>> {
             // MariaDB has no way back from what a script sets for its session.
             && (dialect == Dialect::Postgres || step.database.is_none());
         match groups.last_mut() {
-            Some(group) if open && closed => group.push((at, step)),
+            Some(group) if open && closed && (moves || stays(dialect, group, step)) => {
+                group.push((at, step));
+            }
             _ => groups.push(vec![(at, step)]),
         }
         open = closed;
@@ -56,9 +57,14 @@ fn groups(dialect: Dialect, steps: &[SqlStep]) -> Vec<Vec<(usize, &SqlStep)>> {
     groups
 }
 
+/// Whether a step is in the database that a group is in.
+fn stays(dialect: Dialect, group: &[(usize, &SqlStep)], step: &SqlStep) -> bool {
+    let last = group.last().map(|(_, last)| &last.database);
+    dialect == Dialect::MariaDb || last == Some(&step.database)
+}
+
 struct Stream<'a> {
-    engine: &'a Engine,
-    container: &'a str,
+    clients: &'a Clients<'a>,
     server: &'a Server,
     login: &'a str,
     done: Done<'a>,
@@ -69,35 +75,37 @@ impl Stream<'_> {
         let first = group.first().map_or(0, |(at, _)| *at);
         let nonce = nonce().map_err(|why| (first, Trouble::failed(why)))?;
         let left = end.saturating_duration_since(Instant::now());
-        let exec = match self.server.dialect {
-            Dialect::Postgres => {
-                let text = psql::steps(&nonce, group).expose();
-                client(
-                    self.container,
-                    "postgres",
-                    psql::argv(self.login),
-                    psql::env(&psql::changing(left)),
-                    text,
-                )
-            }
-            Dialect::MariaDb => {
-                let text = mariadb::steps(&nonce, group).expose();
-                client(
-                    self.container,
-                    "0",
-                    mariadb::argv(self.login, false, &mariadb::changing(left)),
-                    mariadb::env(),
-                    text,
-                )
-            }
+        // A client that does not move comes into the group's database at once.
+        let first_step = group.first().map(|(_, step)| *step);
+        let database = first_step
+            .and_then(|step| step.database.as_deref())
+            .filter(|_| !self.clients.moves() && self.server.dialect == Dialect::Postgres);
+        let (session, input) = match self.server.dialect {
+            Dialect::Postgres => (
+                psql::changing(left),
+                psql::steps(&nonce, database, self.clients.is_superuser(), group),
+            ),
+            Dialect::MariaDb => (mariadb::changing(left), mariadb::steps(&nonce, group)),
+        };
+        let client = Client {
+            dialect: self.server.dialect,
+            login: self.login,
+            database,
+            session: &session,
+            force: false,
+            input: input.expose(),
+            last: None,
+            deadline: left + GRACE,
         };
         let mut follow = Follow::new(&nonce, self.marks_on(), self.done, first);
-        let ran = tokio::time::timeout(
-            left + GRACE,
-            self.engine
-                .stream(&exec, |side, piece| follow.hear(side, piece)),
-        )
-        .await;
+        let stream = self
+            .clients
+            .stream(client, |side, piece| follow.hear(side, piece));
+        let ran = match self.clients {
+            Clients::Container { .. } => tokio::time::timeout(left + GRACE, stream).await,
+            // A machine has its own deadlines, and more to do before it hears this.
+            _ => Ok(stream.await),
+        };
         let all = group
             .last()
             .is_some_and(|(at, _)| follow.finished == Some(*at));
@@ -114,15 +122,15 @@ impl Stream<'_> {
                 "`{}` took longer than it was given",
                 self.server.service
             )),
-            Ok(Err(NotRun::Stopped)) => {
-                Trouble::failed(format!("`{}` is not running", self.server.service))
+            Ok(Err(NotRun::Down(why))) => {
+                Trouble::failed(format!("`{}` {why}", self.server.service))
             }
-            Ok(Err(NotRun::Refused(why))) => Trouble::failed(why),
-            Ok(Err(NotRun::Broken(why))) => Trouble::unknown(why),
-            Ok(Ok(_)) if !self.engine.is_running(self.container).await => Trouble::unknown(
-                format!("`{}` stopped in the middle of it", self.server.service),
-            ),
-            Ok(Ok(_)) => self.said(&follow, step, group),
+            Ok(Err(NotRun::Trouble(trouble))) => trouble,
+            Ok(Ok(())) if self.clients.is_gone().await => Trouble::unknown(format!(
+                "`{}` stopped in the middle of it",
+                self.server.service
+            )),
+            Ok(Ok(())) => self.said(&follow, step, group),
         };
         Err((at, trouble))
     }
@@ -336,7 +344,7 @@ mod tests {
             "SELECT 5;",
         ];
         let steps: Vec<_> = texts.iter().map(|text| step(Text::plain(*text))).collect();
-        let sizes: Vec<_> = groups(Dialect::Postgres, &steps)
+        let sizes: Vec<_> = groups(Dialect::Postgres, &steps, true)
             .iter()
             .map(Vec::len)
             .collect();

@@ -1,0 +1,387 @@
+//! `postgres_hba`: who may connect to a PostgreSQL cluster from where, `pg_hba.conf` as a whole. A new one is looked at by the
+//! server itself before it is read, and the old one comes back by itself if our own login or an application's no longer fits.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::command::{Ask, Question, Row, Text};
+use crate::resource::{Field, Impact, Kind, Removal, Step};
+use crate::resources::postgres::text;
+
+/// The rules of a cluster, in order: the first that fits counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PostgresHba {
+    /// The cluster, as in `15/main`; the key.
+    pub cluster: String,
+    /// Its port, by which the server is asked.
+    pub port: u16,
+    /// The rules; of a found one as they stand there.
+    pub rules: Vec<Rule>,
+    /// Logins from this machine with a password that have to fit a rule: role and database.
+    pub logins: Vec<(String, String)>,
+    /// Of a found one: whether a change was begun and not seen to work.
+    pub begun: bool,
+}
+
+/// One rule, its words as `pg_hba.conf` has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// `local`, `host`, `hostssl`, ...
+    pub kind: String,
+    /// Databases, or `all`.
+    pub database: String,
+    /// Roles, or `all`.
+    pub role: String,
+    /// A network, an address or a name; none for `local`.
+    pub address: Option<String>,
+    /// Method and options, as in `scram-sha-256`.
+    pub method: String,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.kind, self.database, self.role)?;
+        if let Some(address) = &self.address {
+            write!(f, " {address}")?;
+        }
+        write!(f, " {}", self.method)
+    }
+}
+
+/// A list of databases or roles as a word of `pg_hba.conf`; `all` is everybody, and every other name is meant literally.
+pub fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted = |name: &str| {
+        let plain = name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
+        let special = matches!(name, "sameuser" | "samerole" | "samegroup" | "replication");
+        match name == "all" || (plain && !special && !name.is_empty()) {
+            true => name.to_owned(),
+            false => format!("\"{}\"", name.replace('"', "\"\"")),
+        }
+    };
+    let names: Vec<String> = names.into_iter().map(quoted).collect();
+    names.join(",")
+}
+
+const BODY: &str = r#"
+for item in "$@"; do
+    etc=/etc/postgresql/$item
+    [ -e "$etc/pg_hba.conf" ] || continue
+    begun=no
+    [ ! -e "$etc/.provision-hba" ] || begun=yes
+    row "$item" "$begun" "$(b64 < "$etc/pg_hba.conf")"
+done
+"#;
+
+// The mark stays until a fresh login was seen to work: where this dies half way, the next run sees it and does all of it again.
+const APPLY: &str = r##"
+cluster=$1 port=$2 content=$3
+shift 3
+etc=/etc/postgresql/$cluster
+bin=/usr/lib/postgresql/${cluster%%/*}/bin
+folder=$(mktemp -d /run/provision-XXXXXXXXXX)
+ask() {
+    runuser -u postgres -- env PGCONNECT_TIMEOUT=10 "$bin/psql" -X -A -t -q -w -h /var/run/postgresql -p "$port" -d postgres -c "$1" 2>&1
+}
+reload() {
+    before=$(ask 'SELECT pg_conf_load_time()')
+    ask 'SELECT pg_reload_conf()' > /dev/null
+    tries=0
+    while [ "$tries" -lt 50 ] && [ "$(ask 'SELECT pg_conf_load_time()')" = "$before" ]; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+}
+kept='' loaded=''
+back() {
+    trap - EXIT HUP INT TERM
+    if [ -n "$kept" ]; then
+        cp -p -- "$folder/old" "$etc/.provision-hba.old" && mv -f -- "$etc/.provision-hba.old" "$etc/pg_hba.conf"
+        # By signal: nobody may get in.
+        if [ -n "$loaded" ]; then read -r pid < "$pidfile" && kill -HUP "$pid"; fi
+        rm -f -- "$etc/.provision-hba"
+    fi
+    rm -rf -- "$folder"
+}
+trap back EXIT
+trap 'exit 1' HUP INT TERM
+
+said=$(ask "SELECT current_setting('data_directory')") || die "\`$cluster\` does not let us in: $said"
+pidfile=$said/postmaster.pid
+cp -p -- "$etc/pg_hba.conf" "$folder/old"
+: > "$etc/.provision-hba"
+kept=yes
+printf '%s' "$content" | put_file "$etc/pg_hba.conf" postgres postgres 0640
+said=$(ask "SELECT format('line %s: %s', line_number, error) FROM pg_hba_file_rules WHERE error IS NOT NULL LIMIT 1") \
+    || die "\`$cluster\` cannot be asked about its rules: $said"
+[ -z "$said" ] || die "\`$cluster\` does not accept these rules, the old ones stay: $said"
+loaded=yes
+reload
+said=$(ask 'SELECT 1') || die "our own login no longer fits, the old rules are back: $said"
+while [ "$#" -gt 1 ]; do
+    # No password is offered: a rule that fits asks for one.
+    said=$(PGCONNECT_TIMEOUT=10 LC_ALL=C "$bin/psql" -X -w -h localhost -p "$port" -U "$1" -d "$2" -c 'SELECT 1' 2>&1 < /dev/null) || :
+    case $said in
+        *'no pg_hba.conf entry'* | *'pg_hba.conf rejects'*)
+            die "the login of \`$1\` to \`$2\` from this machine no longer fits, the old rules are back: $said" ;;
+    esac
+    shift 2
+done
+kept=''
+rm -f -- "$etc/.provision-hba"
+"##;
+
+impl Kind for PostgresHba {
+    const NAME: &'static str = "postgres_hba";
+    const QUESTION: Question = Question {
+        name: "postgres_hba",
+        ask: Ask::Machine {
+            body: BODY,
+            columns: &["key", "begun", "content"],
+        },
+    };
+
+    fn key(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.cluster)
+    }
+
+    fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let content = STANDARD
+            .decode(text(row, "content")?)
+            .map_err(|_| "the answer about its rules is no base64")?;
+        Ok(Some(PostgresHba {
+            rules: parse(&String::from_utf8_lossy(&content)),
+            begun: text(row, "begun")? == "yes",
+            ..self.clone()
+        }))
+    }
+
+    fn fields(&self, found: Option<&Self>) -> Vec<Field> {
+        let there = |rule: &Rule| rule.to_string();
+        let had = found.map(|found| found.rules.as_slice()).unwrap_or_default();
+        let mut fields: Vec<Field> = self
+            .rules
+            .iter()
+            .map(|rule| {
+                let from = had.contains(rule).then(|| "there".to_owned());
+                Field::new(format!("rule {}", there(rule)), from, "there", Impact::Reload)
+            })
+            .collect();
+        let mut extra: Vec<&Rule> = Vec::new();
+        for rule in had.iter().filter(|rule| !self.rules.contains(rule)) {
+            if !extra.contains(&rule) {
+                extra.push(rule);
+                fields.push(Field::extra(format!("rule {}", there(rule)), "there", Impact::Reload));
+            }
+        }
+        let Some(found) = found else { return fields };
+        if fields.iter().all(|field| !field.differs()) {
+            let order = if found.rules == self.rules { "as declared" } else { "another" };
+            fields.push(Field::new("order", Some(order.to_owned()), "as declared", Impact::Reload));
+            let read = if found.begun { "perhaps not" } else { "yes" };
+            fields.push(Field::new("read", Some(read.to_owned()), "yes", Impact::Reload));
+        }
+        fields
+    }
+
+    fn steps(&self, found: Option<&Self>) -> Vec<Step> {
+        if found.is_some() && !self.fields(found).iter().any(Field::differs) {
+            return Vec::new();
+        }
+        let words = [self.cluster.clone(), self.port.to_string(), self.content()];
+        let logins = self
+            .logins
+            .iter()
+            .flat_map(|(role, database)| [role.clone(), database.clone()]);
+        let words = words.into_iter().chain(logins).map(Text::plain);
+        let step = Step::script("write the rules, and keep them if everybody still fits", APPLY, words);
+        vec![step.costs(Impact::Reload)]
+    }
+
+    fn named(key: &str) -> Option<Self> {
+        Some(PostgresHba {
+            cluster: key.to_owned(),
+            ..PostgresHba::default()
+        })
+    }
+
+    fn remove(&self) -> Removal {
+        Removal::Forget
+    }
+}
+
+impl PostgresHba {
+    /// The whole file.
+    fn content(&self) -> String {
+        let mut content = "# Written by provision; what is changed here is put back.\n\
+                           # type  database  role  address  method\n"
+            .to_owned();
+        for rule in &self.rules {
+            content.push_str(&rule.to_string());
+            content.push('\n');
+        }
+        content
+    }
+}
+
+/// The rules of a file, with single blanks between their words. Comments are not kept.
+fn parse(content: &str) -> Vec<Rule> {
+    let joined = content.replace("\\\n", " ");
+    joined.lines().filter_map(rule).collect()
+}
+
+fn rule(line: &str) -> Option<Rule> {
+    let mut words = words(line);
+    if words.is_empty() {
+        return None;
+    }
+    let mut next = || match words.is_empty() {
+        true => String::new(),
+        false => words.remove(0),
+    };
+    let kind = next();
+    let (database, role) = (next(), next());
+    let mut address = (kind != "local").then(&mut next);
+    let mut rest: Vec<String> = Vec::new();
+    loop {
+        let word = next();
+        if word.is_empty() {
+            break;
+        }
+        rest.push(word);
+    }
+    // An address may be followed by its mask.
+    if let (Some(address), Some(mask)) = (&mut address, rest.first())
+        && mask.contains(['.', ':'])
+        && mask.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':'))
+    {
+        address.push(' ');
+        address.push_str(mask);
+        rest.remove(0);
+    }
+    Some(Rule {
+        kind,
+        database,
+        role,
+        address,
+        method: rest.join(" "),
+    })
+}
+
+/// The words of a line: blanks separate them, quotes keep them together, `#` ends it, and a comma joins what stands on both sides.
+fn words(line: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut word = String::new();
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '#' if !quoted => break,
+            '"' => {
+                quoted = !quoted;
+                word.push(c);
+            }
+            c if c.is_whitespace() && !quoted => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    let mut joined: Vec<String> = Vec::new();
+    for word in words {
+        match joined.last_mut() {
+            Some(last) if last.ends_with(',') || word.starts_with(',') => last.push_str(&word),
+            _ => joined.push(word),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEBIAN: &str = "# comment\nlocal   all             postgres                                peer\n\n\
+        local all all peer # more\nhost all all 127.0.0.1/32 scram-sha-256\nhost  all  \"Odd #name\", b 10.0.0.0 255.0.0.0 ldap ldapserver=x\n\
+        host all all 0.0.0.0/0 trust\n";
+
+    fn wanted(rules: &[&str]) -> PostgresHba {
+        PostgresHba {
+            cluster: "15/main".to_owned(),
+            port: 5432,
+            rules: rules.iter().filter_map(|line| rule(line)).collect(),
+            ..PostgresHba::default()
+        }
+    }
+
+    fn found(content: &str, begun: &str) -> PostgresHba {
+        let row = serde_json::json!({"key": "15/main", "begun": begun, "content": STANDARD.encode(content)});
+        let row = row.as_object().expect("a row").clone();
+        let found = wanted(&[]).read(&[row]).expect("it can be read");
+        found.expect("it is there")
+    }
+
+    #[test]
+    fn a_file_is_read_as_the_server_reads_it() {
+        let lines: Vec<String> = found(DEBIAN, "no").rules.iter().map(Rule::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "local all postgres peer",
+                "local all all peer",
+                "host all all 127.0.0.1/32 scram-sha-256",
+                "host all \"Odd #name\",b 10.0.0.0 255.0.0.0 ldap ldapserver=x",
+                "host all all 0.0.0.0/0 trust",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_too_many_is_named() {
+        let wanted = wanted(&["local all postgres peer", "local all all peer"]);
+        let found = found("local all postgres peer\nlocal all all peer\nhost all all 0.0.0.0/0 trust\n", "no");
+        let differing: Vec<String> = wanted
+            .fields(Some(&found))
+            .into_iter()
+            .filter(Field::differs)
+            .map(|field| field.name.into_owned())
+            .collect();
+        assert_eq!(differing, ["rule host all all 0.0.0.0/0 trust"]);
+        assert_eq!(wanted.steps(Some(&found)).len(), 1);
+    }
+
+    #[test]
+    fn order_counts_and_so_does_what_was_begun() {
+        let rules = ["local all postgres peer", "local all all peer"];
+        let wanted = wanted(&rules);
+        let same = found("local all postgres peer\nlocal all  all peer\n", "no");
+        assert!(wanted.steps(Some(&same)).is_empty());
+        for (content, begun, field) in [
+            ("local all all peer\nlocal all postgres peer\n", "no", "order"),
+            ("local all postgres peer\nlocal all all peer\n", "yes", "read"),
+        ] {
+            let found = found(content, begun);
+            let fields = wanted.fields(Some(&found));
+            let differing: Vec<_> = fields.iter().filter(|field| field.differs()).collect();
+            assert_eq!(differing.len(), 1);
+            assert_eq!(differing[0].name, field);
+        }
+    }
+
+    #[test]
+    fn names_are_meant_literally() {
+        assert_eq!(names(["a_b", "all"]), "a_b,all");
+        assert_eq!(names(["replication", "Big", "+group", "a\"b"]), "\"replication\",\"Big\",\"+group\",\"a\"\"b\"");
+    }
+}

@@ -1,0 +1,276 @@
+//! The client of a database server, wherever it is started: in the server's container, on its machine, or, for a managed server,
+//! on a machine that reaches it over the network.
+//!
+//! In a container and on a machine the client comes in over the server's own socket, as its superuser and without a password. Over
+//! the network it has the administrator's, which it reads from its stdin: it stands in no argument, environment or file. TLS is
+//! spoken where the server offers it (`sslmode=prefer`): what could be lost to somebody in between is a password that no
+//! listener can read, since SCRAM sends a proof of it.
+
+use std::time::Duration;
+
+use super::Trouble;
+use super::engine::{self, Engine, Exec, Listed, Side};
+use super::machine::{Program, Remote};
+use super::{mariadb, psql};
+use crate::command::Dialect;
+use crate::error::Kind;
+use crate::secret::Secret;
+
+/// How much a client may say.
+const MOST: usize = 64 << 20;
+
+/// Where the client of a server is started.
+pub(super) enum Clients<'a> {
+    /// In a container that runs.
+    Container {
+        engine: &'a Engine,
+        id: String,
+        /// Whether it may still be starting.
+        young: bool,
+    },
+    /// On the server's machine.
+    Machine { remote: &'a Remote, port: u16 },
+    /// On a machine, over the network.
+    Network {
+        remote: &'a Remote,
+        host: &'a str,
+        port: u16,
+        password: Secret,
+    },
+}
+
+/// What a client is started for.
+pub(super) struct Client<'a> {
+    /// The language.
+    pub dialect: Dialect,
+    /// Who it comes in as.
+    pub login: &'a str,
+    /// The database it comes into; PostgreSQL's is `postgres` where it is not said.
+    pub database: Option<&'a str>,
+    /// PostgreSQL: options of the session. MariaDB: its first statement.
+    pub session: &'a str,
+    /// Goes on after an error (MariaDB; PostgreSQL is told in what it reads).
+    pub force: bool,
+    /// What it reads.
+    pub input: Secret,
+    /// The last line of what it says, where that is known.
+    pub last: Option<String>,
+    /// How long it may take.
+    pub deadline: Duration,
+}
+
+/// What a client said.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Its stdout.
+    pub out: Vec<u8>,
+    /// Its stderr.
+    pub err: Vec<u8>,
+}
+
+/// Why a client could not be started, or is not known to have ended.
+pub(super) enum NotRun {
+    /// There is nothing to start it in yet: the server `is not running`, `is not installed yet`.
+    Down(String),
+    /// Anything else.
+    Trouble(Trouble),
+}
+
+impl NotRun {
+    /// For people.
+    pub fn words(self) -> String {
+        match self {
+            NotRun::Down(why) => format!("it {why}"),
+            NotRun::Trouble(trouble) => trouble.message,
+        }
+    }
+}
+
+impl<'a> Clients<'a> {
+    /// Of a server in a container that runs.
+    pub fn inside(engine: &'a Engine, container: &Listed) -> Self {
+        Clients::Container {
+            engine,
+            id: container.id.clone(),
+            young: is_young(container),
+        }
+    }
+
+    /// Whether one client can go from one PostgreSQL database to the next. Over the network each would ask for the password anew.
+    pub fn moves(&self) -> bool {
+        !matches!(self, Clients::Network { .. })
+    }
+
+    /// Whether what is there may be half made, since the server listens to nobody else yet.
+    pub fn is_young(&self) -> bool {
+        matches!(self, Clients::Container { young: true, .. })
+    }
+
+    /// Whether a server that nobody answers for is one that something else has to start. A managed one is always there.
+    pub fn may_be_stopped(&self) -> bool {
+        match self {
+            Clients::Container { young, .. } => *young,
+            Clients::Machine { .. } => true,
+            Clients::Network { .. } => false,
+        }
+    }
+
+    /// Whether a server must listen to others before it counts as started: in a container its first start does not.
+    pub fn must_listen(&self) -> bool {
+        matches!(self, Clients::Container { .. })
+    }
+
+    /// Whether the login is a superuser.
+    pub fn is_superuser(&self) -> bool {
+        !matches!(self, Clients::Network { .. })
+    }
+
+    /// The superuser that a volume knows instead of the declared one.
+    pub async fn other_login(&self) -> Option<String> {
+        match self {
+            Clients::Container { engine, id, .. } => engine.env_of(id, "POSTGRES_USER").await,
+            _ => None,
+        }
+    }
+
+    /// Whether what the client ran in is gone.
+    pub async fn is_gone(&self) -> bool {
+        match self {
+            Clients::Container { engine, id, .. } => !engine.is_running(id).await,
+            _ => false,
+        }
+    }
+
+    /// Runs a client and returns what it said.
+    pub async fn run(&self, client: Client<'_>) -> Result<Heard, NotRun> {
+        let mut heard = Heard::default();
+        self.stream(client, |side, piece| match side {
+            Side::Out => heard.out.extend_from_slice(piece),
+            Side::Err => heard.err.extend_from_slice(piece),
+        })
+        .await?;
+        Ok(heard)
+    }
+
+    /// Runs a client; `hear` gets what it says, on a machine all at once when it is over.
+    pub async fn stream(
+        &self,
+        client: Client<'_>,
+        mut hear: impl FnMut(Side, &[u8]),
+    ) -> Result<(), NotRun> {
+        match self {
+            Clients::Container { engine, id, .. } => {
+                let (user, argv, env) = client.inside();
+                let exec = Exec {
+                    container: id,
+                    user: Some(user),
+                    argv,
+                    env,
+                    input: client.input,
+                    most: MOST,
+                    last: client.last,
+                };
+                let ran = engine.stream(&exec, hear).await;
+                ran.map(|_| ()).map_err(|error| match error {
+                    engine::NotRun::Stopped => NotRun::Down("is not running".to_owned()),
+                    engine::NotRun::Refused(why) => NotRun::Trouble(Trouble::failed(why)),
+                    engine::NotRun::Broken(why) => NotRun::Trouble(Trouble::unknown(why)),
+                })
+            }
+            Clients::Machine { remote, port } => {
+                let program = client.on_machine(*port);
+                let said = remote.program(program).await.map_err(NotRun::Trouble)?;
+                if said.status == psql::NOT_THERE {
+                    return Err(NotRun::Down("is not installed yet".to_owned()));
+                }
+                hear(Side::Out, &said.out);
+                hear(Side::Err, &said.err);
+                Ok(())
+            }
+            Clients::Network {
+                remote,
+                host,
+                port,
+                password,
+            } => {
+                let program = client.over_network(host, *port, password);
+                let said = remote.program(program).await.map_err(NotRun::Trouble)?;
+                if said.status == psql::NOT_THERE {
+                    let why = "the machine that should reach it has no client for it: install `postgresql-client` or `mariadb-client`";
+                    return Err(NotRun::Trouble(
+                        Trouble::failed(why).kind(Kind::Unreachable),
+                    ));
+                }
+                hear(Side::Out, &said.out);
+                hear(Side::Err, &said.err);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Client<'_> {
+    /// User, program and environment in a container.
+    fn inside(&self) -> (&'static str, Vec<String>, Vec<String>) {
+        match self.dialect {
+            // The container's own user: by the local socket that is the superuser.
+            Dialect::Postgres => ("postgres", psql::argv(self.login), psql::env(self.session)),
+            Dialect::MariaDb => (
+                "0",
+                mariadb::argv(self.login, self.force, self.session),
+                mariadb::env(),
+            ),
+        }
+    }
+
+    fn on_machine(self, port: u16) -> Program<'static> {
+        let (user, argv, env) = match self.dialect {
+            Dialect::Postgres => (
+                "postgres",
+                psql::over_socket(self.login, port),
+                psql::env(self.session),
+            ),
+            Dialect::MariaDb => (
+                "root",
+                mariadb::on_machine(self.login, self.force, self.session),
+                mariadb::env(),
+            ),
+        };
+        Program {
+            user,
+            argv,
+            env,
+            input: self.input,
+            deadline: self.deadline,
+        }
+    }
+
+    fn over_network(self, host: &str, port: u16, password: &Secret) -> Program<'static> {
+        let (argv, env, input) = match self.dialect {
+            Dialect::Postgres => (
+                psql::over_network(self.login, self.database, host, port),
+                psql::env(self.session),
+                psql::with_password(password, &self.input),
+            ),
+            Dialect::MariaDb => (
+                mariadb::over_network(self.login, self.force, self.session, host, port),
+                mariadb::env(),
+                mariadb::with_password(password, &self.input),
+            ),
+        };
+        Program {
+            user: "root",
+            argv,
+            env,
+            input,
+            deadline: self.deadline,
+        }
+    }
+}
+
+/// Whether a container may still be starting.
+fn is_young(container: &Listed) -> bool {
+    container.health() == "starting"
+        || container.status.contains(" second")
+        || container.status.contains("Less than a")
+}
