@@ -4,6 +4,7 @@
 mod mariadb;
 mod paths;
 mod postgres;
+mod tree;
 
 use std::borrow::Cow;
 
@@ -166,6 +167,10 @@ kinds! {
     hosts_entry::HostsEntry,
     sysctl::Sysctl,
     swap::Swap,
+    git_checkout::GitCheckout,
+    source_tree::SourceTree,
+    venv::Venv,
+    task::Task,
     systemd_unit::SystemdUnit,
     timer::Timer,
     firewall::Firewall,

@@ -47,7 +47,7 @@ done
 ///
 /// systemd gives a service its environment, so it gives it to the command too; the shell would read the file differently. Where none
 /// runs, Python does by the same rules what the supervisor of such a machine does.
-const RUN: &str = r#"
+const RUN: &str = r##"
 name=$1 digest=$2 user=$3 group=$4 folder=$5 environment=$6 python=$7
 shift 7
 if [ -d /run/systemd/system ] && [ -S /run/dbus/system_bus_socket ]; then
@@ -115,7 +115,7 @@ said=$("$@" 2>&1 9>&-) || {
 }
 mkdir -p -m 0700 /var/lib/provision/done
 printf '%s\n' "$digest" | put_file "/var/lib/provision/done/$name" root root 0600
-"#;
+"##;
 
 /// NAME
 const FORGET: &str = r#"rm -f -- "/var/lib/provision/done/$1""#;
