@@ -464,6 +464,8 @@ pub struct Environment {
     pub texts: BTreeMap<PathBuf, Arc<str>>,
     /// SHA-256 over names and contents of the user's folders that services asked for.
     pub folders: BTreeMap<PathBuf, String>,
+    /// The user that owns each of the user's folders whose owner services asked for, by number.
+    pub owners: BTreeMap<PathBuf, u32>,
     /// Templates laid beside the environment (`templates/NAME` in its folder), in place of ours, by name.
     pub templates: BTreeMap<String, Arc<str>>,
     /// What somebody should know.

@@ -462,6 +462,7 @@ mod tests {
             tree: table(vec![("forward", table(vec![("web", forward)]))]),
             texts: BTreeMap::new(),
             folders: BTreeMap::new(),
+        owners: BTreeMap::new(),
             templates: BTreeMap::new(),
             warnings: Vec::new(),
             later: Vec::new(),

@@ -216,3 +216,13 @@ pub(super) fn templates(folder: &Path) -> Result<BTreeMap<String, Arc<str>>, Str
     }
     Ok(templates)
 }
+
+/// The user that owns a folder, by number.
+///
+/// # Errors
+/// Why it cannot be told, as the end of a sentence.
+pub(super) fn owner(folder: &Path) -> Result<u32, String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let seen = fs::metadata(folder).map_err(|error| read::trouble(&error))?;
+    Ok(seen.uid())
+}

@@ -201,6 +201,8 @@ pub struct Reads {
     pub texts: Vec<PathBuf>,
     /// Folders whose digest is wanted, absolute.
     pub folders: Vec<PathBuf>,
+    /// Folders whose owner is wanted, absolute.
+    pub owners: Vec<PathBuf>,
 }
 
 /// What an environment means.
