@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
     self, Context, Wishes, apply, destroy, doctor, env, explain, init, plan, render, schema,
-    service, validate,
+    service, validate, verify,
 };
 use crate::error::Kind;
 use crate::target::Reach;
@@ -59,6 +59,12 @@ struct Global {
     /// When to use colour; NO_COLOR is honoured
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     color: When,
+    /// How many machines are spoken to at the same time
+    #[arg(long, global = true, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..))]
+    parallel: u16,
+    /// Do not keep connections for the next command
+    #[arg(long, global = true)]
+    no_persist: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,6 +87,17 @@ enum EnvFormat {
     Shell,
     /// NAME=value, for a .env file
     Dotenv,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum VerifyFormat {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+    /// For build servers
+    Junit,
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,6 +123,14 @@ enum Command {
     Plan(PlanArgs),
     /// Plan, ask, apply, look again
     Apply(ApplyArgs),
+    /// Say whether it really works: log in as every declared user, ask every health URL
+    Verify {
+        #[command(flatten)]
+        on: On,
+        /// How it is written
+        #[arg(long, value_enum, default_value_t = VerifyFormat::Table)]
+        format: VerifyFormat,
+    },
     /// Write every generated file, for Compose alone
     Render {
         #[command(flatten)]
@@ -277,7 +302,10 @@ pub fn main() -> ExitCode {
             let context = Context {
                 dir: cli.global.dir,
                 verbose: cli.global.verbose,
-                reach: Reach::default(),
+                reach: Reach {
+                    parallel: cli.global.parallel.into(),
+                    persist: !cli.global.no_persist,
+                },
                 output: Output::new(colour(cli.global.color)),
             };
             commands::finish(&context, run(&context, cli.command))
@@ -360,6 +388,22 @@ async fn run(context: &Context, command: Command) -> commands::End {
         }
         Command::Plan(args) => plan::run(context, &args.into()).await,
         Command::Apply(args) => apply::run(context, &args.into()).await,
+        Command::Verify { on, format } => {
+            let format = match format {
+                VerifyFormat::Table => verify::Format::Table,
+                VerifyFormat::Json => verify::Format::Json,
+                VerifyFormat::Junit => verify::Format::Junit,
+            };
+            let environment = on.environment;
+            verify::run(
+                context,
+                &verify::Options {
+                    environment,
+                    format,
+                },
+            )
+            .await
+        }
         Command::Render { on, out, images } => {
             let environment = on.environment;
             render::run(
@@ -470,6 +514,7 @@ impl From<Limits> for Wishes {
             only: limits.only,
             hosts: limits.host,
             destroy_data: limits.destroy_data,
+            doing: None,
         }
     }
 }

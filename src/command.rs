@@ -137,6 +137,29 @@ pub enum Seat {
     },
 }
 
+/// How a server is reached by who uses it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Route {
+    /// Through a port of the machine we run on.
+    Port(String, u16),
+    /// From a machine, at an address as that machine sees it.
+    From(Arc<str>, String, u16),
+    /// From where the server is: its container's own address, its machine's loopback; a managed one from the machine that has its
+    /// client.
+    Own,
+}
+
+/// Why somebody was not let in to a database server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// In one sentence; no secret, no control character.
+    pub why: String,
+    /// Whether it was the server that refused, and not that nobody could be asked.
+    pub refused: bool,
+    /// The code of the refusal, as in `28P01` or `1045`.
+    pub code: Option<String>,
+}
+
 /// A machine with a shell, and how to come in.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -308,6 +331,13 @@ impl Rows {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Takes over the rows of keys that it has none of.
+    fn join(&mut self, other: Rows) {
+        for (key, rows) in other.0 {
+            self.0.entry(key).or_insert(rows);
+        }
+    }
+
     /// All keys, sorted.
     pub fn keys(&self) -> Vec<&str> {
         let mut keys: Vec<_> = self.0.keys().map(String::as_str).collect();
@@ -342,6 +372,22 @@ impl Answers {
     /// The answer to a question at a place; `None` if it was never asked there.
     pub fn get(&self, place: &Place, question: &str) -> Option<&Answer> {
         self.0.get(place)?.get(question)
+    }
+
+    /// Takes over the answers of a look that asked the same places for more: rows are joined.
+    pub fn join(&mut self, other: Answers) {
+        for (place, answers) in other.0 {
+            let mine = self.0.entry(place).or_default();
+            for (question, answer) in answers {
+                match (mine.get_mut(question), answer) {
+                    (Some(Answer::Rows(rows)), Answer::Rows(more)) => rows.join(more),
+                    (Some(_), _) => {}
+                    (None, answer) => {
+                        mine.insert(question, answer);
+                    }
+                }
+            }
+        }
     }
 
     /// Takes over all answers of another look.

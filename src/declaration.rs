@@ -466,6 +466,8 @@ pub struct Environment {
     pub folders: BTreeMap<PathBuf, String>,
     /// The user that owns each of the user's folders whose owner services asked for, by number.
     pub owners: BTreeMap<PathBuf, u32>,
+    /// SHA-256 of the user's files that services asked for.
+    pub files: BTreeMap<PathBuf, String>,
     /// Templates laid beside the environment (`templates/NAME` in its folder), in place of ours, by name.
     pub templates: BTreeMap<String, Arc<str>>,
     /// What somebody should know.

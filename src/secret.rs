@@ -6,6 +6,8 @@ use std::sync::{Arc, OnceLock};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use sha_crypt::ShaCrypt;
+use sha_crypt::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -64,6 +66,29 @@ impl Secret {
             .filter(|n| (1..=10_000_000).contains(n))?;
         let own = scram(self.expose(), &salt, iterations);
         Some(own.as_bytes().ct_eq(stored.expose().as_bytes()).into())
+    }
+
+    /// The SHA-512 form of `crypt(3)` that `/etc/shadow` keeps, with a salt derived from `seed`, so that rendering twice gives the
+    /// same bytes. It lets nobody log in, but it can be attacked offline: also a secret.
+    pub fn crypt_hash(&self, seed: &str) -> Secret {
+        let salt = Sha256::digest(format!("provision crypt salt\0{seed}"));
+        let hash = ShaCrypt::SHA512.hash_password_with_salt(self.expose().as_bytes(), &salt[..12]);
+        // With a salt of that length it cannot fail; `!` would be a password that nobody has.
+        Secret::new(hash.map_or_else(|_| "!".to_owned(), |hash| hash.to_string()))
+    }
+
+    /// Whether a hash of `/etc/shadow` was made from this password. One of another form than SHA-2 (`$y$`) was not made by us, and
+    /// nobody here can tell: it counts as another, since setting the same password again harms nobody.
+    pub fn matches_crypt(&self, stored: &str) -> bool {
+        let rounds = stored
+            .split_once("$rounds=")
+            .and_then(|(_, rest)| rest.split('$').next()?.parse().ok());
+        // Whoever wrote a hash of a billion rounds does not want it to be compared.
+        let endless = rounds.is_some_and(|rounds: u64| rounds > 1_000_000);
+        !endless
+            && ShaCrypt::SHA512
+                .verify_password(self.expose().as_bytes(), stored)
+                .is_ok()
     }
 
     /// A digest that is slow to make and has its own salt, for a file that others may read: it says whether a secret is still
@@ -182,6 +207,28 @@ mod tests {
             Secret::new("password").native_hash().expose(),
             "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"
         );
+    }
+
+    #[test]
+    fn a_hash_of_a_login_is_the_one_of_crypt() {
+        // `openssl passwd -6 -salt saltstring 'Hello world!'`, as in the specification of SHA-crypt.
+        let known = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+        let password = Secret::new("Hello world!");
+        assert!(password.matches_crypt(known));
+        assert!(!Secret::new("Hello world").matches_crypt(known));
+        let own = password.crypt_hash("web1/deploy");
+        assert!(password.matches_crypt(own.expose()), "{}", own.expose());
+        assert_eq!(own, password.crypt_hash("web1/deploy"));
+        assert_ne!(own, password.crypt_hash("web2/deploy"));
+        for other in [
+            "",
+            "!",
+            "*",
+            "$y$j9T$VEic2cJR.QtB.aFqFHND7.$vbNx",
+            "$6$rounds=999999999$a$b",
+        ] {
+            assert!(!password.matches_crypt(other), "{other}");
+        }
     }
 
     #[test]

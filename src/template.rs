@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Object, Value};
+use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 
@@ -83,6 +83,8 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 /// Instructions that a string may take, and a file: a Compose file of 10,000 services takes a tenth of it.
 const VALUE_FUEL: u64 = 100_000;
 const FILE_FUEL: u64 = 100_000_000;
+/// Those that a user's own file may take: some 100,000 lines.
+const WRITTEN_FUEL: u64 = 2_000_000;
 
 /// A value that strings of an environment file may name.
 #[derive(Clone, Debug)]
@@ -113,6 +115,19 @@ pub struct Rendered {
     pub text: Text,
     /// The first two names of every path it looked up: `("postgres", "analytics")`.
     pub touched: BTreeSet<(String, String)>,
+}
+
+impl Rendered {
+    fn new(text: String, touch: &Touch) -> Self {
+        let touch = touch.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Rendered {
+            text: match touch.secret {
+                true => Text::secret(Secret::new(text)),
+                false => Text::plain(text),
+            },
+            touched: touch.services.clone(),
+        }
+    }
 }
 
 /// Why a template cannot be rendered; holds no value.
@@ -159,16 +174,57 @@ pub fn value(template: &str, names: &BTreeMap<String, Datum>) -> Result<Rendered
     let rendered = environment()
         .render_str(template, context)
         .map_err(|error| mistake(&error, template))?;
-    let touch = touch.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let text = if touch.secret {
-        Text::secret(Secret::new(rendered))
-    } else {
-        Text::plain(rendered)
-    };
-    Ok(Rendered {
-        text,
-        touched: touch.services.clone(),
-    })
+    Ok(Rendered::new(rendered, &touch))
+}
+
+/// Renders a file that the user wrote as a template of a name, over `names`: blocks, loops and includes of its neighbours too.
+///
+/// # Errors
+/// A sentence that names the template and its line; never a value.
+pub fn written(
+    name: &str,
+    templates: &BTreeMap<String, Arc<str>>,
+    names: &BTreeMap<String, Datum>,
+) -> Result<Rendered, String> {
+    let source = templates
+        .get(name)
+        .ok_or_else(|| format!("there is no template `{name}`"))?;
+    let touch = Touch::default();
+    let context = Value::from_object(Names {
+        entries: Arc::new(names.clone()),
+        path: Vec::new(),
+        touch: touch.clone(),
+    });
+    let mut environment = environment();
+    environment.set_fuel(Some(WRITTEN_FUEL));
+    formats(&mut environment);
+    let neighbours = templates.clone();
+    environment.set_loader(move |name| Ok(neighbours.get(name).map(|text| text.to_string())));
+    environment
+        .render_named_str(name, source, context)
+        .map(|text| Rendered::new(text, &touch))
+        .map_err(|error| {
+            let inner = innermost(&error);
+            let at = inner.name().unwrap_or(name);
+            let mistake = mistake(&error, templates.get(at).map_or("", |text| text));
+            format!(
+                "template `{at}`, line {}: {}",
+                mistake.line, mistake.message
+            )
+        })
+}
+
+/// The filters of formats that a value of a file may have to be written in.
+fn formats(environment: &mut Environment<'_>) {
+    environment.add_filter("yaml", yaml);
+    environment.add_filter("compose", compose);
+    environment.add_filter("cnf", cnf);
+    environment.add_filter("sh", sh);
+    environment.add_filter("python", python);
+    for (format, quote) in FORMATS {
+        let quoted = move |value: &Value| carried(format, *quote, value);
+        environment.add_filter(*format, quoted);
+    }
 }
 
 /// Renders a file from the template of a name: the user's own in `overrides`, or ours.
@@ -183,14 +239,7 @@ pub fn file(
     let source = text(name, overrides).ok_or_else(|| format!("there is no template `{name}`"))?;
     let mut environment = environment();
     environment.set_fuel(Some(FILE_FUEL));
-    environment.add_filter("yaml", yaml);
-    environment.add_filter("compose", compose);
-    environment.add_filter("cnf", cnf);
-    environment.add_filter("python", python);
-    for (format, quote) in FORMATS {
-        let quoted = move |value: &Value| carried(format, *quote, value);
-        environment.add_filter(*format, quoted);
-    }
+    formats(&mut environment);
     environment
         .render_named_str(name, source, minijinja::value::Serde(context))
         .map_err(|error| {
@@ -229,13 +278,19 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-fn mistake(error: &Error, template: &str) -> Mistake {
+/// The error that the others are about.
+fn innermost(error: &Error) -> &Error {
     let mut innermost = error;
     while let Some(source) =
         std::error::Error::source(innermost).and_then(|source| source.downcast_ref::<Error>())
     {
         innermost = source;
     }
+    innermost
+}
+
+fn mistake(error: &Error, template: &str) -> Mistake {
+    let innermost = innermost(error);
     let range = innermost.range().unwrap_or(0..0);
     let words = template.get(range.clone()).unwrap_or_default();
     let message = match (innermost.kind(), innermost.detail()) {
@@ -276,7 +331,10 @@ fn carried(format: &str, quote: Quote, value: &Value) -> Result<String, Error> {
 /// A string of Python.
 fn python(value: &Value) -> Result<String, Error> {
     let text = value.as_str().ok_or_else(|| {
-        Error::new(ErrorKind::InvalidOperation, "a value is no string of Python")
+        Error::new(
+            ErrorKind::InvalidOperation,
+            "a value is no string of Python",
+        )
     })?;
     Ok(quote::python(text))
 }
@@ -330,6 +388,11 @@ impl Object for Names {
                 })
             }
         })
+    }
+
+    /// What a loop runs over: the names, as over any map.
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.entries.keys().map(Value::from).collect())
     }
 
     /// A map as a whole is no text: naming one by mistake must not print what is in it.
@@ -396,6 +459,18 @@ fn compose(value: &Value) -> Result<String, Error> {
         )),
         Some(text) => yaml(&Value::from(text.replace('$', "$$"))),
         None => yaml(value),
+    }
+}
+
+/// A word of a POSIX shell.
+fn sh(value: &Value) -> Result<String, Error> {
+    let text = value.to_string();
+    match text.contains('\0') {
+        true => Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "a value with a NUL byte cannot be a word of a shell",
+        )),
+        false => Ok(quote::word(&text)),
     }
 }
 
@@ -474,6 +549,53 @@ mod tests {
                 .text
                 .shown()
                 == "[postgres.analytics]"
+        );
+    }
+
+    #[test]
+    fn a_written_file_may_loop_and_include_and_is_as_secret_as_what_it_touches() {
+        let text = |text: &str| Arc::<str>::from(text);
+        let templates = BTreeMap::from([
+            (
+                "hosts.j2".to_owned(),
+                text(
+                    "{% for name in postgres %}\n{{ name }} {{ postgres[name].port }}\n{% endfor %}\n{% include 'end.j2' %}\n",
+                ),
+            ),
+            ("end.j2".to_owned(), text("# {{ 'a b' | sh }}")),
+            (
+                "env.j2".to_owned(),
+                text("{% if postgres.analytics.role.django_user.password %}\nyes\n{% endif %}\n"),
+            ),
+            ("wrong.j2".to_owned(), text("one\n{% include 'bad.j2' %}\n")),
+            (
+                "bad.j2".to_owned(),
+                text("one\ntwo\n{{ postgres.analitics }}\n"),
+            ),
+            ("ring.j2".to_owned(), text("{% include 'ring.j2' %}")),
+            (
+                "long.j2".to_owned(),
+                text(
+                    "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
+                ),
+            ),
+        ]);
+        let rendered = |name: &str| written(name, &templates, &names());
+        let hosts = rendered("hosts.j2").unwrap();
+        assert_eq!(hosts.text, Text::plain("analytics 5432\n# 'a b'"));
+        assert_eq!(hosts.touched.len(), 1);
+        let env = rendered("env.j2").unwrap();
+        assert!(env.text.is_secret());
+        assert_eq!(env.text.expose(), Secret::new("yes\n"));
+        assert_eq!(
+            rendered("wrong.j2").unwrap_err(),
+            "template `bad.j2`, line 3: `postgres.analitics` is not defined"
+        );
+        assert!(rendered("ring.j2").is_err());
+        assert!(rendered("long.j2").is_err());
+        assert_eq!(
+            rendered("none.j2").unwrap_err(),
+            "there is no template `none.j2`"
         );
     }
 

@@ -4,4 +4,6 @@ mod bad_days;
 mod canary;
 mod compose;
 mod drift;
+mod servers;
 mod stack;
+mod verify;

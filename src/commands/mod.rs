@@ -8,6 +8,7 @@ pub mod explain;
 pub mod init;
 mod interrupt;
 mod look;
+mod memory;
 pub mod output;
 pub mod plan;
 mod progress;
@@ -15,6 +16,7 @@ pub mod render;
 pub mod schema;
 pub mod service;
 pub mod validate;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

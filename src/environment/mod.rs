@@ -132,6 +132,7 @@ fn build(
         texts: BTreeMap::new(),
         folders: BTreeMap::new(),
         owners: BTreeMap::new(),
+        files: BTreeMap::new(),
         templates: BTreeMap::new(),
         warnings,
         later: Vec::new(),
@@ -227,6 +228,12 @@ fn fetch(
     for path in reads.owners {
         match paths::owner(&path) {
             Ok(owner) => drop(environment.owners.insert(path, owner)),
+            Err(why) => problem(&path, why),
+        }
+    }
+    for path in reads.files {
+        match paths::digest_of_file(&path) {
+            Ok(digest) => drop(environment.files.insert(path, digest)),
             Err(why) => problem(&path, why),
         }
     }

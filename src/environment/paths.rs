@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::declaration::{Node, Type};
 use crate::environment::check::Checker;
 use crate::environment::read::{self, At, Raw, RawValue, shorten};
-use crate::target::tree::{Ignore, files, matches};
 pub(super) use crate::target::tree::digest;
+use crate::target::tree::{Ignore, file_digest, files, matches};
 
 /// The largest text that is read for a service, such as an SQL file.
 const TEXT: u64 = 16 * 1024 * 1024;
@@ -225,4 +225,17 @@ pub(super) fn owner(folder: &Path) -> Result<u32, String> {
     use std::os::unix::fs::MetadataExt as _;
     let seen = fs::metadata(folder).map_err(|error| read::trouble(&error))?;
     Ok(seen.uid())
+}
+
+/// SHA-256 of a file.
+///
+/// # Errors
+/// Why it cannot be read, as the end of a sentence.
+pub(super) fn digest_of_file(path: &Path) -> Result<String, String> {
+    let seen = fs::metadata(path).map_err(|error| read::trouble(&error))?;
+    if !seen.is_file() {
+        return Err("is no file".to_owned());
+    }
+    let digest = file_digest(path).map_err(|error| read::trouble(&error))?;
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }

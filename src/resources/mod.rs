@@ -1,6 +1,7 @@
 //! The kinds of things, one file each. A new kind is a file of pure functions and a row in the table below; nothing else
 //! lists them.
 
+mod accounts;
 mod mariadb;
 mod paths;
 mod postgres;
@@ -105,6 +106,11 @@ macro_rules! kinds {
             /// See [`Kind::foreign`].
             pub fn foreign(&self) -> Option<String> {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
+            }
+
+            /// See [`Kind::changed`].
+            pub fn changed(&self, field: &str) -> Option<i64> {
+                match self { $(Thing::$name(thing) => thing.changed(field),)* }
             }
 
             /// See [`Kind::texts`].

@@ -157,7 +157,7 @@ pub static GIT: Table = Table {
     ],
 };
 
-/// Its requirements, and its source where that becomes part of the image.
+/// Its requirements, and its source where that becomes part of the image or goes to a machine.
 pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
     reads.texts.extend(entry.node.text("ca").map(PathBuf::from));
     let Some(source) = entry.node.text("source").map(PathBuf::from) else {
@@ -166,9 +166,12 @@ pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
     reads
         .texts
         .push(source.join(entry.node.text("requirements").unwrap_or_default()));
-    match entry.node.bool("mount") {
-        Some(true) => reads.owners.push(source),
-        _ => reads.folders.push(source),
+    let mounted = entry.node.bool("mount") == Some(true);
+    if mounted && !reads.on_engine {
+        reads.owners.push(source.clone());
+    }
+    if !(mounted && reads.on_engine) {
+        reads.folders.push(source);
     }
 }
 

@@ -39,7 +39,27 @@ pub static TABLE: Table = Table {
             Type::Either(&Type::Name, &Type::List(&Type::Name)),
             "The host, group or hosts it runs on; not used on a Docker engine.",
         ),
+        Key::new(
+            "was",
+            Type::Name,
+            "The name it had, on a server; a Docker volume cannot be renamed.",
+        ),
+        Key::new(
+            "external",
+            Type::Table(&EXTERNAL),
+            "A managed server: its users, databases and grants, and nothing that is installed.",
+        ),
         Key::new("version", Type::Word(&["10.11"]), "Version.").default("\"10.11\""),
+        Key::new(
+            "port",
+            Type::Int(1, 65535),
+            "On a server: the port it listens on. Absent: 3306; on this machine the port of the forward that leads to it.",
+        ),
+        Key::new(
+            "listen",
+            Type::List(&Type::Text),
+            "On a server: the addresses it listens on. Absent: `127.0.0.1`, and where an application on another server uses it also the server's own (all where that is no private IP address).",
+        ),
         Key::new("image", Type::Text, "Image on a Docker engine.").default("\"mariadb:10.11\""),
         Key::new(
             "pull",
@@ -101,6 +121,7 @@ pub static USER: Table = Table {
     doc: "A user with its exact rights.",
     keys: &[
         Key::new("enabled", Type::Bool, "`false` drops an entry that was inherited.").default("true"),
+        Key::new("was", Type::Text, "The user it was, as `NAME@HOST`: renamed, not made anew."),
         Key::new("password", Type::Secret, "Absent: the password is not managed; without one nobody can log in."),
         Key::new("grants", Type::Map(&Type::List(&Type::Text)), "Privileges by `database.*`, `database.table` or `*.*`. Names are literal: `_` and `%` are escaped.").default("{}"),
         Key::new("exact", Type::Bool, "`false`: rights that are there and not declared stay.").default("true"),
@@ -109,8 +130,30 @@ pub static USER: Table = Table {
     ],
 };
 
-/// The port inside the container.
-const PORT: u16 = 3306;
+/// `[mariadb.NAME.external]`.
+pub static EXTERNAL: Table = Table {
+    name: "mariadb.NAME.external",
+    doc: "A managed server.",
+    keys: &[
+        Key::new("host", Type::Text, "Its address.").required(),
+        Key::new("port", Type::Int(1, 65535), "Its port.").default("3306"),
+        Key::new(
+            "admin",
+            Type::Identifier,
+            "The login that may create users and databases.",
+        )
+        .required(),
+        Key::new("password", Type::Secret, "Its password.").required(),
+        Key::new(
+            "from",
+            Type::Name,
+            "The host from which it is reached, by a client that is installed there. Absent: the first that uses it, or the first host.",
+        ),
+    ],
+};
+
+/// The port it has by itself.
+pub(super) const PORT: u16 = 3306;
 
 /// The init scripts it wants read.
 pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
@@ -126,7 +169,7 @@ pub(super) fn names(
     entry: &Entry,
     view: &View,
 ) -> Option<Datum> {
-    let (host, port) = project.seen("mariadb", name, PORT, view)?;
+    let (host, port) = server::seen(project, "mariadb", name, &entry.node, PORT, view)?;
     let users = entry.node.named("user").map(|(user, entry)| {
         let mut known = vec![("name".to_owned(), Datum::Text(account(user).0.to_owned()))];
         if let Some(password) = entry.node.secret("password") {
@@ -156,7 +199,7 @@ const RESERVED: &[&str] = &["mysql", "information_schema", "performance_schema",
 
 /// Names that nobody declares, users declared twice, and grants that cannot be meant.
 pub(super) fn check(
-    _environment: &Environment,
+    environment: &Environment,
     name: &str,
     entry: &Entry,
     problems: &mut Vec<Problem>,
@@ -215,6 +258,8 @@ pub(super) fn check(
         }
     }
     project::init_has_a_place(&format!("mariadb.{name}"), node, databases.len(), problems);
+    server::check_database(environment, "mariadb", name, entry, problems);
+    server::mariadb::check(environment, name, node, problems);
     if let Some(database) = node
         .text("init_database")
         .filter(|database| !databases.contains(database))
@@ -236,8 +281,9 @@ pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
         superuser: "root".to_owned(),
         seat: Seat::Container,
     });
-    let made = inside(project, name, &entry.node, &server);
     let container_id = Id::short("container", name);
+    let kept = Id::short("generated_file", &settings_file(name));
+    let made = inside(project, &entry.node, &server, &container_id, &[kept]);
     let ids: Vec<Id> = made
         .iter()
         .map(|resource| resource.id.clone())
@@ -250,13 +296,20 @@ pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
     project.settled("mariadb", name, ids);
 }
 
-/// What lies inside the server.
-fn inside(project: &Project<'_>, name: &str, node: &Node, server: &Arc<Server>) -> Vec<Resource> {
+/// What lies inside a server; `before` has to be there first, and before its settings also the file that keeps them.
+pub(super) fn inside(
+    project: &Project<'_>,
+    node: &Node,
+    server: &Arc<Server>,
+    before: &Id,
+    kept: &[Id],
+) -> Vec<Resource> {
+    let name = server.service.as_str();
     let resource = |kind: &str, named: &str, thing: Thing| Resource {
         id: Id::new(kind, name, named),
         place: Place::Sql(Arc::clone(server), None),
         thing,
-        needs: vec![Id::short("container", name)],
+        needs: vec![before.clone()],
         origins: BTreeMap::new(),
         probe: None,
     };
@@ -271,8 +324,7 @@ fn inside(project: &Project<'_>, name: &str, node: &Node, server: &Arc<Server>) 
         let mut one = resource("mariadb_setting", setting, thing.into())
             .from("", entry.key.clone())
             .from("value", entry.node.origin.clone());
-        one.needs
-            .push(Id::short("generated_file", &settings_file(name)));
+        one.needs.extend(kept.iter().cloned());
         made.push(one);
     }
     for (database, entry) in node.named("database") {
@@ -398,6 +450,34 @@ struct Setting {
     value: String,
 }
 
+/// The file that keeps the settings for the next start; `ours` stand behind the declared ones.
+pub(super) fn settings_text(
+    project: &mut Project<'_>,
+    node: &Node,
+    ours: &[(&str, String)],
+) -> Option<String> {
+    let declared = node.named("settings").map(|(key, entry)| Setting {
+        name: key.replace('-', "_"),
+        value: project::setting(entry, "ON", "OFF").0.join(","),
+    });
+    let ours = ours.iter().map(|(name, value)| Setting {
+        name: (*name).to_owned(),
+        value: value.clone(),
+    });
+    let model = Settings {
+        source: &project.environment.file,
+        settings: declared.chain(ours).collect(),
+    };
+    match template::file("provision.cnf.j2", &project.environment.templates, &model) {
+        Ok(text) => Some(text),
+        Err(message) => {
+            let problem = Problem::error(message, &node.origin("settings"));
+            project.problems.push(problem);
+            None
+        }
+    }
+}
+
 fn container(
     project: &mut Project<'_>,
     name: &str,
@@ -419,25 +499,8 @@ fn container(
     };
     let (first_start, first_start_path) =
         project.file(&format!("{name}/first-start.sql"), sql, 0o644, &entry.key);
-    let settings: Vec<Setting> = node
-        .named("settings")
-        .map(|(key, entry)| Setting {
-            name: key.replace('-', "_"),
-            value: project::setting(entry, "ON", "OFF").0.join(","),
-        })
-        .collect();
-    let model = Settings {
-        source: &project.environment.file,
-        settings,
-    };
-    let kept = match template::file("provision.cnf.j2", &project.environment.templates, &model) {
-        Ok(text) => text,
-        Err(message) => {
-            project
-                .problems
-                .push(Problem::error(message, &node.origin("settings")));
-            return;
-        }
+    let Some(kept) = settings_text(project, node, &[]) else {
+        return;
     };
     let (kept, kept_path) = project.file(
         &settings_file(name),
@@ -501,22 +564,26 @@ fn container(
         users: logins(node),
     });
     project.add(resource);
+    let connect = connect(node);
+    project.endpoint(&service, |address, port| vec![connect(address, port)]);
+}
+
+/// How somebody connects, as a command line.
+pub(super) fn connect(node: &Node) -> impl Fn(&str, u16) -> String + use<> {
     let user = logins(node).into_iter().next();
-    project.endpoint(&service, |address, port| match &user {
+    move |address, port| match &user {
         Some((user, database, _)) => {
             let database = database.as_deref().unwrap_or_default();
-            vec![
-                format!("mariadb -h {address} -P {port} -u {user} -p {database}")
-                    .trim_end()
-                    .to_owned(),
-            ]
+            format!("mariadb -h {address} -P {port} -u {user} -p {database}")
+                .trim_end()
+                .to_owned()
         }
-        None => vec![format!("mariadb -h {address} -P {port}")],
-    });
+        None => format!("mariadb -h {address} -P {port}"),
+    }
 }
 
 /// Every user from anywhere that can log in with a password we know, and a database it may enter.
-fn logins(node: &Node) -> Vec<(String, Option<String>, Secret)> {
+pub(super) fn logins(node: &Node) -> Vec<(String, Option<String>, Secret)> {
     let enters = |entry: &Entry| {
         let mut levels = entry.node.named("grants").map(|(level, _)| level);
         let (database, _) = levels

@@ -14,12 +14,14 @@ mod server;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::command::Text;
 use crate::declaration::{Entry, Environment, Key, Table, Type};
 use crate::error::{Level, Problem};
 use crate::graph::{self, Disorder};
 use crate::resource::{Id, Resource};
+use crate::secret::Secret;
 use crate::template::{self, Datum};
 
 pub use project::{Project, View};
@@ -197,12 +199,16 @@ pub static ROOT: Table = Table {
 /// What services want to know of the user's files before they are expanded.
 #[derive(Clone, Debug, Default)]
 pub struct Reads {
+    /// Whether services are containers.
+    pub on_engine: bool,
     /// Files whose text is wanted, absolute.
     pub texts: Vec<PathBuf>,
     /// Folders whose digest is wanted, absolute.
     pub folders: Vec<PathBuf>,
     /// Folders whose owner is wanted, absolute.
     pub owners: Vec<PathBuf>,
+    /// Files whose digest is wanted, absolute.
+    pub files: Vec<PathBuf>,
 }
 
 /// What an environment means.
@@ -234,7 +240,10 @@ pub type Ports = BTreeMap<String, u16>;
 
 /// The files that the services of an environment name (its tree is merged and checked by type).
 pub fn reads(environment: &Environment) -> Reads {
-    let mut reads = Reads::default();
+    let mut reads = Reads {
+        on_engine: environment.driver.is_engine(),
+        ..Reads::default()
+    };
     plain::reads(environment, &mut reads);
     for service in SERVICES {
         for (_, entry) in environment.services(service.word) {
@@ -352,6 +361,90 @@ pub fn operator_variables(
         Ok(variables.into_iter().collect())
     } else {
         Err(project.problems)
+    }
+}
+
+/// A database server and a machine whose application uses it.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// The database server, as in `analytics`.
+    pub service: String,
+    /// Who uses it, as in `django.iact`.
+    pub by: String,
+    /// The machine that is on.
+    pub machine: Arc<str>,
+    /// The server's address and port as seen from there.
+    pub address: String,
+    /// See `address`.
+    pub port: u16,
+    /// What its environment holds that is secret: the passwords it uses, whole or as a part of an URL.
+    pub secrets: Vec<Secret>,
+}
+
+/// Which machines use which database servers; none on a Docker engine, where everybody is in one network.
+pub fn uses(environment: &Environment) -> Vec<Use> {
+    let mut project = Project::new(environment, &Ports::new());
+    let mut uses = Vec::new();
+    if project.on_engine() {
+        return uses;
+    }
+    for (name, entry) in environment.services("django") {
+        for machine in project.machines_of(entry) {
+            project.stand_on(&machine);
+            let (variables, touched) = django::variables(&mut project, entry);
+            let secrets: Vec<Secret> = variables
+                .into_values()
+                .filter(Text::is_secret)
+                .map(|text| text.expose())
+                .collect();
+            for (table, service) in touched {
+                let Some((address, port)) = seen(&project.names, &table, &service) else {
+                    continue;
+                };
+                uses.push(Use {
+                    service,
+                    by: format!("django.{name}"),
+                    machine: Arc::clone(&machine),
+                    address,
+                    port,
+                    secrets: secrets.clone(),
+                });
+            }
+        }
+    }
+    uses
+}
+
+/// Where a service on a machine is reached: from the machine it is on, or the one that reaches it, and at which address as seen
+/// from there. `None` where it is on no machine.
+pub fn reached(
+    environment: &Environment,
+    service: &str,
+    from: Option<&Arc<str>>,
+) -> Option<(Arc<str>, String, u16)> {
+    let (table, name) = service.split_once('.')?;
+    let mut project = Project::new(environment, &Ports::new());
+    if project.on_engine() {
+        return None;
+    }
+    let (_, entry) = environment.services(table).find(|(one, _)| *one == name)?;
+    let on = project.machines_of(entry);
+    let machine = from.or_else(|| on.first())?;
+    project.stand_on(machine);
+    let (address, port) = seen(&project.names, table, name)?;
+    Some((Arc::clone(machine), address, port))
+}
+
+/// Host and port of a service among what strings may name.
+fn seen(names: &BTreeMap<String, Datum>, table: &str, service: &str) -> Option<(String, u16)> {
+    let inner = |datum: &Datum, name: &str| match datum {
+        Datum::Map(map) => map.get(name).cloned(),
+        _ => None,
+    };
+    let service = inner(names.get(table)?, service)?;
+    match (inner(&service, "host")?, inner(&service, "port")?) {
+        (Datum::Text(host), Datum::Int(port)) => Some((host, u16::try_from(port).ok()?)),
+        _ => None,
     }
 }
 

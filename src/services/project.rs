@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::command::{File, Place, Text};
 use crate::declaration::{Entry, Environment, Node, Origin, Value};
-use crate::error::Problem;
+use crate::error::{Problem, did_you_mean};
 use crate::resource::{Id, Probe, Resource, Thing};
 use crate::resources::container::Port;
 use crate::resources::generated_file::RenderedFile;
@@ -293,6 +293,32 @@ impl<'a> Project<'a> {
     /// What has to be there before somebody uses a service.
     pub fn needs_of(&self, service: &(String, String)) -> Vec<Id> {
         self.settled.get(service).cloned().unwrap_or_default()
+    }
+
+    /// The text of an entry, from its `content` or from the user's template that it names; a mistake becomes a problem.
+    pub fn written(&mut self, node: &Node) -> Option<template::Rendered> {
+        if let Some(content) = node.get("content") {
+            return self.render(content);
+        }
+        let named = node.get("template")?;
+        let name = named.as_text().unwrap_or_default();
+        let templates = &self.environment.templates;
+        match template::written(name, templates, &self.names) {
+            Ok(rendered) => Some(rendered),
+            Err(message) => {
+                let problem = Problem::error(message, &named.origin);
+                let known = templates.keys().map(String::as_str);
+                self.problems.push(match templates.contains_key(name) {
+                    true => problem,
+                    false => did_you_mean(
+                        problem.help("templates lie in `templates/` beside the environment"),
+                        name,
+                        known,
+                    ),
+                });
+                None
+            }
+        }
     }
 
     /// A string of the file with its names filled in, and the services it names; a mistake becomes a problem.

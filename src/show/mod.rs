@@ -5,12 +5,14 @@ pub mod explain;
 pub mod failure;
 pub mod init;
 pub mod json;
+pub mod junit;
 pub mod plan;
 pub mod problems;
 pub mod progress;
 pub mod report;
 pub mod table;
 pub mod variables;
+pub mod verify;
 
 use std::time::Duration;
 

@@ -101,6 +101,17 @@ pub(super) fn is_refusal(why: &str) -> bool {
     why.starts_with(REFUSED)
 }
 
+/// The server's code in the words of a refusal, as in `28P01`.
+pub(super) fn code(why: &str) -> Option<&str> {
+    let (_, code) = why
+        .strip_prefix(REFUSED)?
+        .strip_suffix(')')?
+        .rsplit_once('(')?;
+    code.chars()
+        .all(|c| c.is_ascii_alphanumeric())
+        .then_some(code)
+}
+
 /// Logs in to a PostgreSQL server and leaves again.
 ///
 /// # Errors
@@ -154,7 +165,7 @@ async fn in_time(
     }
 }
 
-async fn connect(address: &str, port: u16) -> Result<TcpStream, String> {
+pub(super) async fn connect(address: &str, port: u16) -> Result<TcpStream, String> {
     let stream = TcpStream::connect((address, port)).await.map_err(|error| {
         let why = match error.raw_os_error() {
             Some(_) => error.kind().to_string(), // without the number

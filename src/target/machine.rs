@@ -2,14 +2,23 @@
 //! the way there is [`super::ssh`]'s or [`super::local`]'s.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use super::{Reach, Trouble};
-use crate::command::{Answer, Answers, Ask, Machine, Place, Question, Script};
-use crate::error::Failure;
+use super::session::{self, Broken, Call, End, Input, Session, Why};
+use super::ssh::{self, Connection, Way};
+use super::{Reach, Trouble, context, local, say};
+use crate::command::{
+    Answer, Answers, Ask, Blob, Machine, Part, Place, Question, Row, Rows, Script, Sudo, Via,
+};
+use crate::declaration::Environment;
+use crate::error::{Failure, Kind};
 use crate::secret::Secret;
 
 /// A program to run on a machine: a client of a database, fed with a text.
@@ -41,20 +50,236 @@ pub(super) struct Said {
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
+/// How long a question may take.
+const QUESTION: Duration = Duration::from_secs(90);
+
+/// Runs a program as a user, with a bare environment: user, then `NAME=value`, program and arguments. `setpriv` opens no login
+/// session, which `runuser` does (slowly, and with a line in the log).
+const PROGRAM: &str = r#"user=$1
+shift
+set -- env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@"
+if [ "$user" = root ] && [ -O / ]; then
+    exec "$@"
+elif [ ! -O / ] && [ "$user" = "$(id -un)" ]; then
+    exec "$@"
+fi
+group=$(id -g "$user") || exit 77
+if command -v setpriv > /dev/null; then
+    exec setpriv --reuid="$user" --regid="$group" --init-groups -- "$@"
+fi
+exec runuser -u "$user" -- "$@""#;
+
+/// What all machines of an environment share.
+#[derive(Clone, Debug)]
+pub(super) struct Ways {
+    environment: String,
+    pinned: PathBuf,
+    persist: bool,
+    turns: Arc<Semaphore>,
+}
+
+impl Ways {
+    /// Of an environment.
+    pub fn new(environment: &Environment, reach: &Reach) -> Self {
+        Ways {
+            environment: environment.name.clone(),
+            pinned: ssh::pinned(&environment.folder),
+            persist: reach.persist,
+            turns: Arc::new(Semaphore::new(reach.parallel.max(1))),
+        }
+    }
+}
+
 /// A machine, connected when it is first needed.
 pub(super) struct Remote {
     machine: Machine,
+    ways: Ways,
+    state: Mutex<State>,
+    /// The turn that everything asked of it right now shares.
+    turn: Mutex<Weak<OwnedSemaphorePermit>>,
+    unreached: std::sync::Mutex<Option<Failure>>,
+    /// Project and holder of the lock that every session of ours has to have from now on.
+    locked: Mutex<Option<(String, String)>>,
+}
+
+/// What is there of a machine's session.
+#[derive(Default)]
+enum State {
+    /// Nothing yet, or no more.
+    #[default]
+    Idle,
+    /// A session.
+    Live(Link),
+    /// It could not be had, as of then.
+    Failed(Failure, Instant),
+}
+
+/// A session and the connection it goes over.
+#[derive(Clone)]
+struct Link {
+    session: Session,
+    connection: Option<Arc<Connection>>,
+}
+
+impl Link {
+    /// Whether a new connection may do better: this one was there before us.
+    fn is_stale(&self) -> bool {
+        self.connection.as_ref().is_some_and(|made| made.kept)
+    }
 }
 
 impl Remote {
     /// A machine that nobody has spoken to yet.
-    pub fn new(machine: Machine, _reach: &Reach) -> Self {
-        Remote { machine }
+    pub fn new(machine: Machine, ways: &Ways) -> Self {
+        Remote {
+            machine,
+            ways: ways.clone(),
+            state: Mutex::default(),
+            turn: Mutex::default(),
+            unreached: std::sync::Mutex::default(),
+            locked: Mutex::default(),
+        }
     }
 
     /// Why it could not be reached, if it could not.
     pub fn unreached(&self) -> Option<Failure> {
-        None
+        self.unreached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Waits for its turn among the machines; whatever is asked of it at the same time shares the turn.
+    async fn turn(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        let mut shared = self.turn.lock().await;
+        if let Some(turn) = shared.upgrade() {
+            return Some(turn);
+        }
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.ways.turns).acquire_owned().await.ok()?;
+        let turn = Arc::new(turn);
+        *shared = Arc::downgrade(&turn);
+        Some(turn)
+    }
+
+    /// The session, made where there is none. Those who ask at the same time get the same, or the same failure.
+    async fn link(&self) -> Result<Link, Failure> {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        match &*state {
+            State::Live(link) if link.session.is_live() => return Ok(link.clone()),
+            State::Failed(failure, when) if *when >= asked => return Err(failure.clone()),
+            _ => {}
+        }
+        let mut made = self.make().await;
+        // A lock goes with its session; nothing is told to another one that does not have it.
+        if let (Ok(link), Some((project, holder))) = (&made, &*self.locked.lock().await) {
+            let taken = self.take_lock(link, project, holder).await;
+            made = taken.map(|()| link.clone());
+        }
+        *self
+            .unreached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = made.as_ref().err().cloned();
+        *state = match &made {
+            Ok(link) => State::Live(link.clone()),
+            Err(failure) => State::Failed(failure.clone(), Instant::now()),
+        };
+        made
+    }
+
+    async fn make(&self) -> Result<Link, Failure> {
+        let name: &str = &self.machine.name;
+        let began = Instant::now();
+        let way = match &self.machine.via {
+            Via::Local => {
+                let streams = local::shell(&self.machine.sudo)?;
+                return Ok(Link {
+                    session: Session::start(name, streams, None),
+                    connection: None,
+                });
+            }
+            Via::Ssh(ssh) => Way {
+                name: name.to_owned(),
+                environment: self.ways.environment.clone(),
+                ssh: (**ssh).clone(),
+                pinned: self.ways.pinned.clone(),
+                persist: self.ways.persist,
+            },
+        };
+        let command = match self.machine.sudo {
+            Sudo::Free => session::SUDO_COMMAND,
+            Sudo::No | Sudo::Password(_) => session::COMMAND,
+        };
+        let mut connection = Connection::make(&way).await?;
+        let streams = match connection.open(command).await {
+            // The kept one has died meanwhile.
+            Err(failure) if connection.kept => {
+                tracing::info!(host = name, "{failure}; connecting anew");
+                connection.forget();
+                connection = Connection::make(&way).await?;
+                connection.open(command).await?
+            }
+            opened => opened?,
+        };
+        let kept = connection.kept;
+        let ms = began.elapsed().as_millis();
+        tracing::info!(host = name, ms, kept, "connected");
+        let password = match &self.machine.sudo {
+            Sudo::Password(password) => Some(password.clone()),
+            _ => None,
+        };
+        Ok(Link {
+            session: Session::start(name, streams, password),
+            connection: Some(Arc::new(connection)),
+        })
+    }
+
+    /// Drops the session, so that the next to ask makes another.
+    async fn forget(&self, link: &Link) {
+        if let Some(connection) = &link.connection {
+            connection.forget();
+        }
+        *self.state.lock().await = State::Idle;
+    }
+
+    /// The session once it has said hello: what changes something is told to no other.
+    async fn greeted(&self) -> Result<Link, Failure> {
+        let link = self.link().await?;
+        let Err(end) = link.session.greeted().await else {
+            return Ok(link);
+        };
+        if !link.is_stale() {
+            return Err(self.unspoken(&link, &end));
+        }
+        self.forget(&link).await;
+        let link = self.link().await?;
+        match link.session.greeted().await {
+            Ok(()) => Ok(link),
+            Err(end) => Err(self.unspoken(&link, &end)),
+        }
+    }
+
+    /// What a session that ended before its hello means; kept.
+    fn unspoken(&self, link: &Link, end: &End) -> Failure {
+        let name = &self.machine.name;
+        let failure = match (&self.machine.via, &link.connection) {
+            (Via::Ssh(_), Some(connection)) => connection.unspoken(end),
+            _ => {
+                let told = ssh::sudo(&end.err, end.why, "you", name);
+                let (message, hint) = told.unwrap_or_else(|| {
+                    let said = say::last_lines(&end.err, 1).pop().unwrap_or_default();
+                    let message = format!("the shell of this machine does not answer: {said}");
+                    (message, "run it as root".to_owned())
+                });
+                Failure::new(Kind::Unreachable, message).hint(hint)
+            }
+        };
+        *self
+            .unreached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        failure
     }
 
     /// Asks its questions, each with its items, all in one trip. Failures are answers.
@@ -63,40 +288,555 @@ impl Remote {
         questions: &[Question],
         items: &HashMap<&'static str, Vec<String>>,
     ) -> Answers {
-        let mut answers = Answers::default();
-        let place = Place::Machine(Arc::clone(&self.machine.name));
-        for question in questions
+        let asked: Vec<_> = questions
             .iter()
-            .filter(|one| matches!(one.ask, Ask::Machine { .. }))
-        {
-            if items.contains_key(question.name) {
-                answers.put(
-                    place.clone(),
-                    question.name,
-                    Answer::Unreadable("not written yet".to_owned()),
-                );
-            }
+            .filter_map(|question| match question.ask {
+                Ask::Machine { body, columns } => {
+                    let items = items.get(question.name)?;
+                    Some((question.name, body, columns, items))
+                }
+                _ => None,
+            })
+            .collect();
+        let mut answers = Answers::default();
+        if asked.is_empty() {
+            return answers;
         }
+        let began = Instant::now();
+        let _turn = self.turn().await;
+        let calls = || {
+            let calls = asked.iter().map(|(_, body, _, items)| {
+                let words = items.iter().map(|item| Secret::new(item.as_str()));
+                let call = Call::Script {
+                    body,
+                    words: words.collect(),
+                    input: Input::Empty,
+                };
+                (call, QUESTION)
+            });
+            calls.collect()
+        };
+        let place = Place::Machine(Arc::clone(&self.machine.name));
+        let heard = match self.ask(calls).await {
+            Ok(heard) => heard,
+            Err(failure) => {
+                for (name, ..) in &asked {
+                    let why = Answer::Unreadable(failure.message.clone());
+                    answers.put(place.clone(), name, why);
+                }
+                return answers;
+            }
+        };
+        let trips = heard
+            .iter()
+            .filter_map(|said| Some(said.as_ref().ok()?.trip))
+            .max();
+        for ((name, _, columns, _), said) in asked.iter().zip(heard) {
+            let answer = match said {
+                Ok(said) => answer(&said, columns),
+                Err(broken) => Answer::Unreadable(sentence(&broken)),
+            };
+            answers.put(place.clone(), name, answer);
+        }
+        let ms = began.elapsed().as_millis();
+        tracing::info!(
+            ms,
+            trips,
+            questions = asked.len(),
+            "asked {}",
+            self.machine.name
+        );
         answers
+    }
+
+    /// Asks what changes nothing, so that it may be asked again where a kept connection has died.
+    async fn ask(
+        &self,
+        calls: impl Fn() -> Vec<(Call, Duration)>,
+    ) -> Result<Vec<Result<session::Said, Broken>>, Failure> {
+        for _ in 0..2 {
+            let link = self.link().await?;
+            let mut coming = link.session.ask_all(calls());
+            let mut heard = Vec::new();
+            while let Some(said) = coming.next().await {
+                heard.push(said);
+            }
+            let Err(end) = link.session.greeted().await else {
+                return Ok(heard);
+            };
+            if !link.is_stale() {
+                return Err(self.unspoken(&link, &end));
+            }
+            self.forget(&link).await;
+        }
+        let message = format!(
+            "`{}` cannot be reached: its sessions end again and again",
+            self.machine.name
+        );
+        Err(Failure::new(Kind::Unreachable, message))
     }
 
     /// Runs scripts in order, sent without waiting for each other; those after the first that fails do not run. `done` hears the
     /// index of each that is done.
     pub async fn run(
         &self,
-        _scripts: &[(Script, Duration)],
-        _done: &(dyn Fn(usize) + Send + Sync),
+        scripts: &[(Script, Duration)],
+        done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
-        Err((0, Trouble::failed("not written yet")))
+        let mut calls = Vec::new();
+        for (at, (script, deadline)) in scripts.iter().enumerate() {
+            let call = call(script).await;
+            calls.push((call.map_err(|why| (at, Trouble::failed(why)))?, *deadline));
+        }
+        let _turn = self.turn().await;
+        let link = self.greeted().await;
+        let link = link.map_err(|failure| (0, unreachable(failure)))?;
+        let mut coming = link.session.tell(calls);
+        for (at, (script, deadline)) in scripts.iter().enumerate() {
+            match coming.next().await {
+                Some(Ok(said)) if said.status == 0 => done(at),
+                Some(Ok(said)) => return Err((at, failed(script, &said))),
+                Some(Err(broken)) => return Err((at, trouble(&broken, *deadline))),
+                None => return Err((at, Trouble::unknown("nothing came back"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs.
+    pub async fn lock(&self, project: &str, doing: &str) -> Result<(), Failure> {
+        let _turn = self.turn().await;
+        let holder = format!("{doing}, {}", us());
+        // First of all: a machine that cannot be reached now and can be later has to be locked then.
+        *self.locked.lock().await = Some((project.to_owned(), holder.clone()));
+        let link = self.greeted().await?;
+        self.take_lock(&link, project, &holder).await
+    }
+
+    async fn take_lock(&self, link: &Link, project: &str, holder: &str) -> Result<(), Failure> {
+        let greeted = link.session.greeted().await;
+        greeted.map_err(|end| self.unspoken(link, &end))?;
+        let call = Call::Lock {
+            project: project.to_owned(),
+            holder: holder.to_owned(),
+        };
+        let name = &self.machine.name;
+        let cannot =
+            |kind, why: &str| Failure::new(kind, format!("`{name}` cannot be locked: {why}"));
+        let said = match link.session.ask(call, QUESTION).next().await {
+            Some(Ok(said)) => said,
+            Some(Err(broken)) => return Err(cannot(Kind::Unreachable, &sentence(&broken))),
+            None => return Err(cannot(Kind::Unreachable, "nothing came back")),
+        };
+        match said.status {
+            0 => Ok(()),
+            75 => {
+                let holder = say::clean(&String::from_utf8_lossy(&said.out), 300);
+                let holder = match holder.as_str() {
+                    "" => "another run",
+                    holder => holder,
+                };
+                let message = format!("project `{project}` is locked on `{name}`: {holder}");
+                Err(Failure::new(Kind::Locked, message)
+                    .hint("wait until it is done; the lock goes with the process that holds it"))
+            }
+            _ => Err(cannot(Kind::Failed, &last_line(&said.err))),
+        }
     }
 
     /// A stream to an address as the machine itself would reach it, for probes and logins: `127.0.0.1` is the machine.
-    pub async fn dial(&self, _address: &str, _port: u16) -> Result<Box<dyn Stream>, String> {
-        Err("not written yet".to_owned())
+    pub async fn dial(&self, address: &str, port: u16) -> Result<Box<dyn Stream>, String> {
+        if let Via::Local = self.machine.via {
+            let stream = TcpStream::connect((address, port)).await;
+            let stream = stream.map_err(|error| say::clean(&error.to_string(), 200))?;
+            return Ok(Box::new(stream));
+        }
+        let link = self.link().await.map_err(|failure| failure.message)?;
+        let connection = link.connection.as_ref().ok_or("there is no connection")?;
+        Ok(Box::new(connection.dial(address, port)?))
     }
 
     /// Runs a program; what it says comes when it is over, in the same trip as everything else that is asked now.
-    pub async fn program(&self, _program: Program<'_>) -> Result<Said, Trouble> {
-        Err(Trouble::failed("not written yet"))
+    pub async fn program(&self, program: Program<'_>) -> Result<Said, Trouble> {
+        let _turn = self.turn().await;
+        let calls = || {
+            let words = std::iter::once(program.user)
+                .chain(program.env.iter().map(String::as_str))
+                .chain(program.argv.iter().map(String::as_str))
+                .map(Secret::new);
+            let call = Call::Script {
+                body: PROGRAM,
+                words: words.collect(),
+                input: Input::Text(program.input.clone()),
+            };
+            vec![(call, program.deadline)]
+        };
+        let heard = self.ask(calls).await.map_err(unreachable)?;
+        match heard.into_iter().next() {
+            Some(Ok(said)) => Ok(Said {
+                status: said.status,
+                out: said.out,
+                err: said.err,
+            }),
+            Some(Err(broken)) => Err(trouble(&broken, program.deadline)),
+            None => Err(Trouble::unknown("nothing came back")),
+        }
+    }
+}
+
+/// A failure to reach it, as an effect's.
+fn unreachable(failure: Failure) -> Trouble {
+    Trouble {
+        kind: failure.kind,
+        log: failure.hints,
+        ..Trouble::failed(failure.message)
+    }
+}
+
+/// What a broken call means, in a sentence.
+fn sentence(broken: &Broken) -> String {
+    let end = match broken {
+        Broken::Skipped => return "something before it failed".to_owned(),
+        Broken::Unsendable(why) => return why.clone(),
+        Broken::NotBegun(end) | Broken::Unknown(end) => end,
+    };
+    let what = match end.why {
+        Why::NoHello | Why::Mute | Why::Sudo => "there was no session",
+        Why::Cut => "the connection was lost",
+        Why::Deadline => "it took too long",
+        Why::TooMuch => "it said more than can be kept",
+        Why::Forged => "it said what no session of ours says",
+        Why::NoNonce => "there are no random numbers on this machine",
+        Why::File => "a file that is sent has changed or cannot be read",
+    };
+    match end.err.lines().last() {
+        Some(line) if end.why == Why::Cut => format!("{what}: {line}"),
+        _ => what.to_owned(),
+    }
+}
+
+/// The same as an effect's trouble.
+fn trouble(broken: &Broken, deadline: Duration) -> Trouble {
+    match broken {
+        Broken::Unknown(end) if end.why == Why::Deadline => {
+            Trouble::unknown(format!("it took longer than {} s", deadline.as_secs()))
+        }
+        Broken::Unknown(end) if end.why == Why::File => Trouble::failed(sentence(broken)),
+        Broken::Unknown(_) => Trouble::unknown(sentence(broken)).kind(Kind::Unreachable),
+        Broken::NotBegun(_) => Trouble::failed(sentence(broken)).kind(Kind::Unreachable),
+        Broken::Skipped | Broken::Unsendable(_) => Trouble::failed(sentence(broken)),
+    }
+}
+
+/// A script that failed.
+fn failed(script: &Script, said: &session::Said) -> Trouble {
+    let text = redacted(script, &String::from_utf8_lossy(&said.err));
+    let mut log = say::last_lines(&text, 20);
+    let message = match log.pop() {
+        Some(line) => line,
+        None => format!("it ended with {} and said nothing", said.status),
+    };
+    Trouble::failed(message).log(log)
+}
+
+/// What a script said, without the secrets it was given.
+fn redacted(script: &Script, said: &str) -> String {
+    let input = match &script.input {
+        Some(Blob::Text(text)) => Some(text),
+        _ => None,
+    };
+    let mut said = said.to_owned();
+    for text in script.words.iter().chain(input) {
+        for part in &text.0 {
+            let Part::Secret(secret) = part else { continue };
+            let whole = secret.expose();
+            for piece in std::iter::once(whole).chain(whole.lines()) {
+                let piece = piece.trim();
+                if piece.len() >= 4 {
+                    said = said.replace(piece, "[secret]");
+                } else if !piece.is_empty() && said.contains(piece) {
+                    return "it failed; what it said is not shown, since a short secret may be in it".to_owned();
+                }
+            }
+        }
+    }
+    said
+}
+
+/// A script as a call.
+async fn call(script: &Script) -> Result<Call, String> {
+    let input = match &script.input {
+        None => Input::Empty,
+        Some(Blob::Text(text)) => Input::Text(text.expose()),
+        Some(Blob::File(path)) => {
+            let shown = say::clean(&path.display().to_string(), 200);
+            let meta = tokio::fs::metadata(path).await;
+            let meta = meta.map_err(|error| format!("cannot read `{shown}`: {error}"))?;
+            if !meta.is_file() {
+                return Err(format!("`{shown}` is no file"));
+            }
+            Input::File(path.clone(), meta.len())
+        }
+        Some(Blob::Folder(path)) => {
+            let folder = (String::new(), path.clone());
+            let made =
+                tokio::task::spawn_blocking(move || context::archive(&[], Some(&folder), false));
+            match made.await {
+                Ok(archive) => Input::Bytes(archive?),
+                Err(_) => return Err("the archive of the folder cannot be made".to_owned()),
+            }
+        }
+    };
+    Ok(Call::Script {
+        body: script.body,
+        words: script.words.iter().map(|word| word.expose()).collect(),
+        input,
+    })
+}
+
+/// What a question's script said, as an answer.
+fn answer(said: &session::Said, columns: &[&str]) -> Answer {
+    if said.status != 0 {
+        return Answer::Unreadable(match said.err.trim_ascii().is_empty() {
+            true => format!("the question ended with {} and said nothing", said.status),
+            false => last_line(&said.err),
+        });
+    }
+    let text = String::from_utf8_lossy(&said.out);
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let values: Vec<_> = line.split('\t').collect();
+        if values.len() != columns.len() {
+            let line = say::clean(line, 100);
+            return Answer::Unreadable(format!("it answered a line that is no row: {line}"));
+        }
+        let row: Row = columns
+            .iter()
+            .zip(values)
+            .map(|(column, value)| ((*column).to_owned(), Value::from(value)))
+            .collect();
+        rows.push(row);
+    }
+    Answer::Rows(Rows::new(rows))
+}
+
+fn last_line(said: &[u8]) -> String {
+    let mut lines = say::last_lines(&String::from_utf8_lossy(said), 1);
+    lines.pop().unwrap_or_else(|| "it says nothing".to_owned())
+}
+
+/// Who we are, for others who find the lock taken.
+fn us() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut whom = String::new();
+    if let Ok(user) = user {
+        whom = format!(" of {}", say::clean(&user, 50));
+    }
+    if !machine.trim().is_empty() {
+        whom = format!("{whom} on {}", say::clean(&machine, 50));
+    }
+    format!(
+        "process {}{}, since {}",
+        std::process::id(),
+        whom,
+        jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Text;
+
+    pub(crate) fn ways() -> Ways {
+        Ways {
+            environment: "prod".to_owned(),
+            pinned: PathBuf::from("/nowhere/known_hosts"),
+            persist: true,
+            turns: Arc::new(Semaphore::new(32)),
+        }
+    }
+
+    fn here() -> Remote {
+        let machine = Machine {
+            name: "local".into(),
+            via: Via::Local,
+            sudo: Sudo::No,
+        };
+        Remote::new(machine, &ways())
+    }
+
+    fn script(body: &'static str, words: &[&str]) -> (Script, Duration) {
+        let words = words.iter().map(|word| Text::plain(*word)).collect();
+        let script = Script {
+            body,
+            words,
+            input: None,
+        };
+        (script, Duration::from_secs(10))
+    }
+
+    const ECHO: Question = Question {
+        name: "echo",
+        ask: Ask::Machine {
+            body: r#"for item in "$@"; do row "$item" "$(printf '%s' "$item" | b64)"; done"#,
+            columns: &["key", "value"],
+        },
+    };
+    const BROKEN: Question = Question {
+        name: "broken",
+        ask: Ask::Machine {
+            body: "row a b; die \"no such $1\"",
+            columns: &["key", "value"],
+        },
+    };
+
+    #[tokio::test]
+    async fn one_sheet_is_one_trip_and_a_broken_question_is_alone() {
+        let here = here();
+        let hostile = [
+            "a",
+            "",
+            "it's",
+            "$(id)",
+            "`id`",
+            "a b\u{e9}\u{142}",
+            "\\n\\",
+            "*",
+            "-n",
+            "\"x\"",
+            "#",
+            "!!",
+        ];
+        let items: Vec<String> = hostile.map(str::to_owned).to_vec();
+        let items = HashMap::from([("echo", items), ("broken", vec!["thing".to_owned()])]);
+        let program = Program {
+            user: "root",
+            argv: ["sh", "-c", "cat; env; echo e >&2; exit 3"]
+                .map(str::to_owned)
+                .to_vec(),
+            env: vec!["PGAPPNAME=x y".to_owned()],
+            input: Secret::new("line\n\n"),
+            deadline: Duration::from_secs(5),
+        };
+        let questions = [ECHO, BROKEN];
+        let (answers, said) = tokio::join!(here.look(&questions, &items), here.program(program));
+        let place = Place::Machine("local".into());
+        let Some(Answer::Rows(rows)) = answers.get(&place, "echo") else {
+            panic!("{answers:?}");
+        };
+        for item in hostile {
+            use base64::Engine as _;
+            let wanted = base64::engine::general_purpose::STANDARD.encode(item);
+            assert_eq!(rows.of(item).first().unwrap()["value"], wanted, "{item}");
+        }
+        let Some(Answer::Unreadable(why)) = answers.get(&place, "broken") else {
+            panic!("{answers:?}");
+        };
+        assert_eq!(why, "no such thing");
+        let said = said.unwrap();
+        assert_eq!(said.status, 3);
+        assert!(said.out.starts_with(b"line\n\n"));
+        assert!(String::from_utf8_lossy(&said.out).contains("PGAPPNAME=x y\n"));
+        assert_eq!(said.err, b"e\n");
+        let State::Live(link) = &*here.state.lock().await else {
+            panic!("no session");
+        };
+        let call = Call::Script {
+            body: ":",
+            words: Vec::new(),
+            input: Input::Empty,
+        };
+        let next = link
+            .session
+            .ask(call, QUESTION)
+            .next()
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(next.trip, 2, "everything before was one trip");
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_a_failure_does_not_run() {
+        let here = here();
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        let mark = mark.to_str().unwrap();
+        let done = std::sync::Mutex::new(Vec::new());
+        let scripts = [
+            script("printf x > \"$1\"", &[mark]),
+            script("printf 'no: %s\n' \"$1\" >&2; exit 7", &["why"]),
+            script("rm -- \"$1\"", &[mark]),
+        ];
+        let ran = here
+            .run(&scripts, &|at| done.lock().unwrap().push(at))
+            .await;
+        let (at, trouble) = ran.unwrap_err();
+        assert_eq!((at, trouble.message.as_str()), (1, "no: why"));
+        assert!(!trouble.unknown);
+        assert_eq!(*done.lock().unwrap(), [0]);
+        assert!(std::path::Path::new(mark).exists());
+        // The next ones are not held up by it.
+        here.run(&scripts[2..], &|_| ()).await.unwrap();
+        assert!(!std::path::Path::new(mark).exists());
+    }
+
+    #[tokio::test]
+    async fn inputs_arrive_as_they_are() {
+        let here = here();
+        let folder = tempfile::tempdir().unwrap();
+        let from = folder.path().join("from");
+        let bytes: Vec<u8> = (0..200_000u32).map(|n| (n * 7 % 256) as u8).collect();
+        std::fs::write(&from, &bytes).unwrap();
+        let to = folder.path().join("to");
+        let mut scripts = vec![
+            script("cat > \"$1\"", &[to.to_str().unwrap()]),
+            script("[ \"$(cat; echo x)\" = \"$1\" ]", &[" a\n\nx"]),
+        ];
+        scripts[0].0.input = Some(Blob::File(from));
+        scripts[1].0.input = Some(Blob::Text(Text::plain(" a\n\n")));
+        here.run(&scripts, &|_| ()).await.unwrap();
+        assert_eq!(std::fs::read(to).unwrap(), bytes);
+    }
+
+    #[tokio::test]
+    async fn no_secret_comes_back() {
+        let here = here();
+        let mut told = script("die \"cannot use '$1'\"", &[]);
+        told.0.words = vec![Text::secret(Secret::new("hunter2"))];
+        let (_, trouble) = here.run(&[told], &|_| ()).await.unwrap_err();
+        assert_eq!(trouble.message, "cannot use '[secret]'");
+    }
+
+    #[tokio::test]
+    async fn the_lock_is_had_by_one_and_outlives_nobody() {
+        let (one, other) = (here(), here());
+        let project = format!("test{}", std::process::id());
+        one.lock(&project, "`apply prod`").await.unwrap();
+        one.lock(&project, "`apply prod`").await.unwrap();
+        let refused = other.lock(&project, "`apply prod`").await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Locked);
+        assert!(
+            refused.message.contains("`apply prod`, process "),
+            "{}",
+            refused.message
+        );
+        drop(one);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        other.lock(&project, "`apply prod`").await.unwrap();
+        let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
+    }
+
+    #[tokio::test]
+    async fn a_step_that_takes_too_long_is_unknown() {
+        let here = here();
+        let mut slow = script("sleep 30", &[]);
+        slow.1 = Duration::from_millis(300);
+        let (_, trouble) = here.run(&[slow], &|_| ()).await.unwrap_err();
+        assert!(trouble.unknown, "{trouble:?}");
+        // The next run gets a session of its own.
+        here.run(&[script(":", &[])], &|_| ()).await.unwrap();
     }
 }

@@ -12,6 +12,7 @@ mod engine;
 mod folder;
 mod frames;
 mod lexer;
+mod local;
 pub mod login;
 mod machine;
 mod mariadb;
@@ -19,7 +20,9 @@ mod ports;
 mod probe;
 mod psql;
 mod say;
+mod session;
 mod sql;
+mod ssh;
 pub(crate) mod tree;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,7 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{
-    Answers, Do, Machine, Place, Script, Seat, Server, Sheet, SqlStep, Sudo, THIS, Via,
+    Answers, Denial, Dialect, Do, Machine, Place, Route, Script, Seat, Server, Sheet, SqlStep,
+    Sudo, THIS, Via,
 };
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
@@ -67,18 +71,6 @@ impl Default for Reach {
             persist: true,
         }
     }
-}
-
-/// How a database server is reached by who logs in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Path {
-    /// Through a port of this machine.
-    Port(String, u16),
-    /// From a machine, at an address as that machine sees it.
-    From(Arc<str>, String, u16),
-    /// From where the server itself is: its container's own address, its machine's loopback; a managed one from the machine that
-    /// has its client.
-    Own,
 }
 
 /// Why an effect did not happen, or cannot be told to have happened.
@@ -137,12 +129,13 @@ impl Target {
             true => Some(engine::Engine::connect().await?),
             false => None,
         };
+        let ways = machine::Ways::new(environment, reach);
         let machines = hosts::machines(environment)
             .into_iter()
             .map(|machine| {
                 (
                     Arc::clone(&machine.name),
-                    machine::Remote::new(machine, reach),
+                    machine::Remote::new(machine, &ways),
                 )
             })
             .collect();
@@ -154,7 +147,7 @@ impl Target {
         Ok(Target {
             engine,
             machines,
-            here: machine::Remote::new(here, reach),
+            here: machine::Remote::new(here, &ways),
             passwords: passwords(environment),
             project: environment.project.clone(),
             folder: environment.folder.clone(),
@@ -276,6 +269,39 @@ impl Target {
         machines
             .filter_map(|(name, machine)| Some((Arc::clone(name), machine.unreached()?)))
             .collect()
+    }
+
+    /// Takes the lock of the project on machines, side by side. It is held there, for as long as a script of ours runs; it goes
+    /// with this target. One that cannot be reached is locked when it can, and told by whoever asks it something.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] with its holder; [`Kind::Failed`] where it cannot be had.
+    pub async fn lock_machines(
+        &self,
+        machines: impl IntoIterator<Item = Arc<str>>,
+        doing: &str,
+    ) -> Result<(), Failure> {
+        let machines = machines
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>();
+        let locks = machines
+            .iter()
+            .filter_map(|name| self.machines.get(name))
+            .map(|machine| machine.lock(&self.project, doing));
+        let taken = futures_util::future::join_all(locks).await;
+        let failures: Vec<_> = taken
+            .into_iter()
+            .filter_map(Result::err)
+            .filter(|failure| failure.kind != Kind::Unreachable)
+            .collect();
+        let strongest = Kind::strongest(failures.iter().map(|failure| failure.kind));
+        match failures
+            .into_iter()
+            .find(|failure| Some(failure.kind) == strongest)
+        {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
     }
 
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of
@@ -423,11 +449,11 @@ impl Target {
                         database: database.as_deref(),
                         password,
                     };
-                    let path = match published {
-                        Some((address, port)) => Path::Port(address.clone(), *port),
-                        None => Path::Own,
+                    let route = match published {
+                        Some((address, port)) => Route::Port(address.clone(), *port),
+                        None => Route::Own,
                     };
-                    let got_in = self.login(server, &path, who).await;
+                    let got_in = self.login(server, &route, who).await;
                     got_in.map_err(|why| {
                         format!("`{}` does not let `{user}` in: {why}", server.service)
                     })?;
@@ -461,31 +487,77 @@ impl Target {
         }
     }
 
-    /// Logs in to a server over a path, and leaves again.
-    async fn login(&self, server: &Server, path: &Path, who: login::Who<'_>) -> Result<(), String> {
-        match (path, &server.seat) {
-            (Path::Port(address, port), _) => {
+    /// Logs in to a server over a route, and leaves again.
+    async fn login(
+        &self,
+        server: &Server,
+        route: &Route,
+        who: login::Who<'_>,
+    ) -> Result<(), String> {
+        match (route, &server.seat) {
+            (Route::Port(address, port), _) => {
                 probe::login_here(server.dialect, probe::reachable(address), *port, who).await
             }
-            (Path::From(machine, address, port), _) => {
+            (Route::From(machine, address, port), _) => {
                 let remote = self.remote(machine).map_err(|trouble| trouble.message)?;
                 probe::login_from(remote, server.dialect, address, *port, who).await
             }
-            (Path::Own, Seat::Container) => {
+            (Route::Own, Seat::Container) => {
                 let engine = self.engine().map_err(|trouble| trouble.message)?;
                 let running = self.running(&server.service).await;
                 let container = running.map_err(|trouble| trouble.message)?;
                 probe::login_inside(engine, &container.id, server.dialect, who).await
             }
-            (Path::Own, Seat::Machine { name, port }) => {
+            (Route::Own, Seat::Machine { name, port }) => {
                 let remote = self.remote(name).map_err(|trouble| trouble.message)?;
                 probe::login_from(remote, server.dialect, "127.0.0.1", *port, who).await
             }
-            (Path::Own, Seat::Network { from, host, port }) => {
+            (Route::Own, Seat::Network { from, host, port }) => {
                 let remote = self.remote(from).map_err(|trouble| trouble.message)?;
                 probe::login_from(remote, server.dialect, host, *port, who).await
             }
         }
+    }
+
+    /// Logs in to a server over a route as a user, with or without a database, and leaves again.
+    ///
+    /// # Errors
+    /// Refused, with the server's own code, or nobody could be asked.
+    pub async fn log_in(
+        &self,
+        server: &Server,
+        route: &Route,
+        user: &str,
+        database: Option<&str>,
+        password: &Secret,
+    ) -> Result<(), Denial> {
+        let who = login::Who {
+            user,
+            database,
+            password,
+        };
+        let got_in = self.login(server, route, who).await;
+        got_in.map_err(|why| Denial {
+            code: login::code(&why).map(str::to_owned),
+            refused: login::is_refusal(&why),
+            why,
+        })
+    }
+
+    /// Whether what is behind a port speaks what it should: a database's protocol, or HTTP.
+    ///
+    /// # Errors
+    /// What is there instead.
+    pub async fn identify(&self, route: &Route, dialect: Option<Dialect>) -> Result<(), String> {
+        let (remote, address, port) = match route {
+            Route::Port(address, port) => (None, probe::reachable(address), *port),
+            Route::From(machine, address, port) => {
+                let remote = self.remote(machine).map_err(|trouble| trouble.message)?;
+                (Some(remote), address.as_str(), *port)
+            }
+            Route::Own => return Err("there is no port".to_owned()),
+        };
+        probe::identify(remote, address, port, dialect).await
     }
 
     /// The address of a service's container on its network.

@@ -116,6 +116,7 @@ pub(super) async fn login_inside(
     }
     let stderr = String::from_utf8_lossy(&ran.err).into_owned();
     let refused = psql::message(&stderr).filter(|_| stderr.contains("FATAL:"));
+    let refused = refused.map(|words| with_code(&words));
     let error = || stderr.lines().find_map(mariadb::read_error);
     let refused = refused.or_else(|| error().filter(|e| e.number < 2000).map(|e| e.words()));
     let said = match refused {
@@ -127,6 +128,22 @@ pub(super) async fn login_inside(
     };
     let said = said.replace(who.password.expose(), "[secret]");
     Err(clean(&said, 300))
+}
+
+/// `psql` does not say the code of what keeps it from connecting.
+fn with_code(words: &str) -> String {
+    let code = [
+        ("password authentication failed", "28P01"),
+        ("permission denied for database", "42501"),
+        ("too many connections", "53300"),
+    ]
+    .iter()
+    .find(|(part, _)| words.contains(part));
+    let absent = || words.starts_with("database ") && words.contains("does not exist");
+    match code.map(|(_, code)| *code).or(absent().then_some("3D000")) {
+        Some(code) => format!("{words} ({code})"),
+        None => words.to_owned(),
+    }
 }
 
 fn psql_login(who: &Who<'_>, address: &str) -> Vec<String> {
@@ -158,6 +175,31 @@ fn mariadb_login(who: &Who<'_>, address: &str) -> Vec<String> {
     );
     argv.extend(["-e".to_owned(), "SELECT 1".to_owned()]);
     argv
+}
+
+/// Whether what is behind a port speaks a database's protocol, or HTTP.
+pub(super) async fn identify(
+    remote: Option<&Remote>,
+    address: &str,
+    port: u16,
+    dialect: Option<Dialect>,
+) -> Result<(), String> {
+    let mut line: Box<dyn Line> = match remote {
+        Some(remote) => Box::new(dialled(remote, address, port).await?),
+        None => Box::new(login::connect(address, port).await?),
+    };
+    match dialect {
+        Some(dialect) => login::identify(&mut line, dialect, PATIENCE).await,
+        None => {
+            let url = format!("http://{address}:{port}/");
+            let host = format!("{address}:{port}");
+            let asked = async {
+                let answer = ask(line, &url, "/", &host).await?;
+                status(&url, &answer).map(|_| ())
+            };
+            in_time(&url, asked).await
+        }
+    }
 }
 
 /// One `GET` from this machine; 200 is wanted.
@@ -202,7 +244,11 @@ fn broken(url: &str, error: &std::io::Error) -> String {
     format!("{url} does not answer: {}", clean(&error.to_string(), 200))
 }
 
-async fn get(mut stream: impl Line, url: &str, path: &str, host: &str) -> Result<(), String> {
+async fn get(stream: impl Line, url: &str, path: &str, host: &str) -> Result<(), String> {
+    judge(url, &ask(stream, url, path, host).await?)
+}
+
+async fn ask(mut stream: impl Line, url: &str, path: &str, host: &str) -> Result<String, String> {
     if !is_plain(path) || !is_plain(host) {
         return Err(format!("{} is no address", clean(url, 200)));
     }
@@ -217,7 +263,7 @@ async fn get(mut stream: impl Line, url: &str, path: &str, host: &str) -> Result
         .read_to_end(&mut answer)
         .await
         .map_err(broken)?;
-    judge(url, &String::from_utf8_lossy(&answer))
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Whether a word can stand in a request without ending its line or itself.
@@ -225,15 +271,22 @@ fn is_plain(word: &str) -> bool {
     !word.chars().any(|c| c.is_control() || c == ' ')
 }
 
-fn judge(url: &str, answer: &str) -> Result<(), String> {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+/// The status of an answer, if it is HTTP.
+fn status<'a>(url: &str, answer: &'a str) -> Result<&'a str, String> {
+    let head = answer.split("\r\n\r\n").next().unwrap_or_default();
     let mut words = head.lines().next().unwrap_or_default().splitn(3, ' ');
     let is_http = words
         .next()
         .is_some_and(|version| version.starts_with("HTTP/1."));
-    let Some(status) = words.next().filter(|status| is_http && status.len() == 3) else {
-        return Err(format!("{url} does not speak HTTP"));
-    };
+    words
+        .next()
+        .filter(|status| is_http && status.len() == 3)
+        .ok_or_else(|| format!("{url} does not speak HTTP"))
+}
+
+fn judge(url: &str, answer: &str) -> Result<(), String> {
+    let status = status(url, answer)?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     if status == "200" {
         return Ok(());
     }

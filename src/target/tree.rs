@@ -140,7 +140,11 @@ fn in_set(set: &[char], c: char) -> bool {
     false
 }
 
-fn file_digest(path: &Path) -> std::io::Result<[u8; 32]> {
+/// SHA-256 of a file.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn file_digest(path: &Path) -> std::io::Result<[u8; 32]> {
     use std::io::Read as _;
     let mut file = fs::File::open(path)?;
     let mut digest = Sha256::new();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub mod compose;
+pub mod server;
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 

@@ -71,17 +71,6 @@ pub(crate) enum Side {
 }
 
 impl Engine {
-    /// Runs a program and returns what it said, without its exit code.
-    pub async fn run(&self, exec: Exec<'_>) -> Result<Ran, NotRun> {
-        let mut ran = Ran::default();
-        self.stream(&exec, |side, piece| match side {
-            Side::Out => ran.out.extend_from_slice(piece),
-            Side::Err => ran.err.extend_from_slice(piece),
-        })
-        .await?;
-        Ok(ran)
-    }
-
     /// Runs a program and returns what it said and its exit code.
     pub async fn run_to_end(&self, exec: Exec<'_>) -> Result<Ran, NotRun> {
         let mut ran = Ran::default();

@@ -1,0 +1,894 @@
+//! A session with a shell, framed so that nothing on either side can be taken for something else.
+//!
+//! The remote command is one constant, whatever the login shell is. All else goes down its stdin: a line that is the loop, then
+//! frames, each with its length in front and the nonce behind; a frame is run only when it has arrived whole. What scripts say
+//! comes back as they say it, on stdout and stderr, with marks between that hold the nonce: nobody but us and the loop knows it,
+//! so nothing that is said can end an answer. What stands before the hello is noise of the login shell. Callers queue as they like: everything
+//! that is queued goes out without waiting for answers, which come in order.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::say;
+use crate::quote;
+use crate::secret::Secret;
+
+/// What is run on a machine, whatever its login shell is.
+pub(super) const COMMAND: &str = "exec /bin/sh -c 'IFS= read -r b && eval \"$b\"'";
+/// The same as root by sudo.
+pub(super) const SUDO_COMMAND: &str = "exec sudo -n /bin/sh -c 'IFS= read -r b && eval \"$b\"'";
+/// The script of both, for a shell that we start ourselves.
+pub(super) const READ_LOOP: &str = "IFS= read -r b && eval \"$b\"";
+
+/// An answer longer than this is a mistake or an attack.
+const MOST_SAID: usize = 64 << 20;
+/// So much of stderr is kept: its end.
+const MOST_ERR: usize = 256 << 10;
+/// So much noise is listened to before the hello.
+const MOST_NOISE: usize = 1 << 20;
+/// How long the hello may take once there is a connection.
+const HELLO: Duration = Duration::from_secs(20);
+/// How long stderr is listened to once stdout has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The streams of a shell that was started with one of the constant commands.
+pub(super) struct Streams {
+    /// Its stdin.
+    pub input: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Its stdout.
+    pub out: Box<dyn AsyncRead + Send + Unpin>,
+    /// Its stderr.
+    pub err: Box<dyn AsyncRead + Send + Unpin>,
+    /// Ends it when it is dropped.
+    pub hold: Box<dyn Any + Send>,
+}
+
+/// What a script's stdin holds.
+pub(super) enum Input {
+    /// Nothing.
+    Empty,
+    /// A text.
+    Text(Secret),
+    /// Bytes of ours.
+    Bytes(Vec<u8>),
+    /// A file of the user, and its size.
+    File(PathBuf, u64),
+}
+
+/// What is called on the other side.
+pub(super) enum Call {
+    /// A script with its words.
+    Script {
+        /// What is run.
+        body: &'static str,
+        /// Its words.
+        words: Vec<Secret>,
+        /// Its stdin.
+        input: Input,
+    },
+    /// The lock of a project, with words that say who has it.
+    Lock {
+        /// Whose lock.
+        project: String,
+        /// Who has it.
+        holder: String,
+    },
+}
+
+/// What a script said.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// Its exit status.
+    pub status: i32,
+    /// Its stdout.
+    pub out: Vec<u8>,
+    /// Its stderr, or the end of it.
+    pub err: Vec<u8>,
+    /// In which trip of the session it was asked, from 1.
+    pub trip: u64,
+}
+
+/// How a call ended without a status.
+#[derive(Clone, Debug)]
+pub(super) enum Broken {
+    /// One before it in its group failed: it was not run.
+    Skipped,
+    /// It was never sent, or is known not to have begun.
+    NotBegun(Arc<End>),
+    /// Nobody knows whether it was done.
+    Unknown(Arc<End>),
+    /// It cannot be sent as it is.
+    Unsendable(String),
+}
+
+/// How a session ended.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    /// Why.
+    pub why: Why,
+    /// What it said before the hello, or nothing.
+    pub noise: String,
+    /// The end of what it said on stderr.
+    pub err: String,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its streams were closed before it said hello.
+    NoHello,
+    /// It did not say hello in time.
+    Mute,
+    /// The password did not open sudo.
+    Sudo,
+    /// Its streams were closed.
+    Cut,
+    /// A script took longer than it may.
+    Deadline,
+    /// It said more than can be kept.
+    TooMuch,
+    /// It said what a session does not say.
+    Forged,
+    /// There are no random numbers here.
+    NoNonce,
+    /// A file of ours could not be read to its end.
+    File,
+}
+
+struct Queued {
+    call: Call,
+    group: u64,
+    deadline: Duration,
+    reply: oneshot::Sender<Result<Said, Broken>>,
+}
+
+/// A session. When the last clone is dropped its stream ends, and with it the shell.
+#[derive(Clone)]
+pub(super) struct Session {
+    queue: mpsc::UnboundedSender<Vec<Queued>>,
+    groups: Arc<AtomicU64>,
+    hello: watch::Receiver<Greeting>,
+}
+
+/// Whether a session has said hello.
+#[derive(Clone)]
+enum Greeting {
+    Awaited,
+    Said,
+    Never(Arc<End>),
+}
+
+/// Answers that are on their way, in order.
+pub(super) struct Coming(VecDeque<oneshot::Receiver<Result<Said, Broken>>>);
+
+impl Coming {
+    /// The next one; `None` behind the last.
+    pub async fn next(&mut self) -> Option<Result<Said, Broken>> {
+        let next = self.0.pop_front()?;
+        Some(next.await.unwrap_or_else(|_| Err(gone())))
+    }
+}
+
+fn gone() -> Broken {
+    Broken::Unknown(Arc::new(End {
+        why: Why::Cut,
+        noise: String::new(),
+        err: String::new(),
+    }))
+}
+
+impl Session {
+    /// Begins a session on the streams of a shell. Nothing is waited for: what is asked right away goes out behind the loop. With
+    /// a password the shell is a bare user's, and becomes root's by sudo.
+    pub fn start(host: &str, streams: Streams, password: Option<Secret>) -> Self {
+        let (queue, queued) = mpsc::unbounded_channel();
+        let (said_hello, hello) = watch::channel(Greeting::Awaited);
+        let talk = Talk {
+            host: host.to_owned(),
+            queued,
+            said_hello,
+            trips: 0,
+            password,
+        };
+        tokio::spawn(talk.run(streams));
+        Session {
+            queue,
+            groups: Arc::new(AtomicU64::new(1)),
+            hello,
+        }
+    }
+
+    /// Asks one thing, which nothing else depends on.
+    pub fn ask(&self, call: Call, deadline: Duration) -> Coming {
+        self.send(vec![(call, deadline)], 0)
+    }
+
+    /// Asks several things, none of which depends on another.
+    pub fn ask_all(&self, calls: Vec<(Call, Duration)>) -> Coming {
+        self.send(calls, 0)
+    }
+
+    /// Tells several things in order; those after the first that fails are not run.
+    pub fn tell(&self, calls: Vec<(Call, Duration)>) -> Coming {
+        self.send(calls, self.groups.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn send(&self, calls: Vec<(Call, Duration)>, group: u64) -> Coming {
+        let mut coming = VecDeque::new();
+        let queued = calls.into_iter().map(|(call, deadline)| {
+            let (reply, answer) = oneshot::channel();
+            coming.push_back(answer);
+            Queued {
+                call,
+                group,
+                deadline,
+                reply,
+            }
+        });
+        // Where the session has ended, the answers that never come say so.
+        let _ended = self.queue.send(queued.collect());
+        Coming(coming)
+    }
+
+    /// Waits for its hello. What changes something is told only after it: where there is no hello nothing was changed.
+    pub async fn greeted(&self) -> Result<(), Arc<End>> {
+        let mut hello = self.hello.clone();
+        let said = hello
+            .wait_for(|said| !matches!(said, Greeting::Awaited))
+            .await;
+        match said.as_deref() {
+            Ok(Greeting::Never(end)) => Err(Arc::clone(end)),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Arc::new(End::of(Why::NoHello))),
+        }
+    }
+
+    /// Whether it can still be spoken to.
+    pub fn is_live(&self) -> bool {
+        !self.queue.is_closed()
+    }
+}
+
+/// What goes down the stream.
+enum Sent {
+    Bytes(Zeroizing<Vec<u8>>),
+    File(PathBuf, u64),
+}
+
+/// A call that was sent.
+struct Pending {
+    id: u64,
+    trip: u64,
+    deadline: Duration,
+    begun: Option<Instant>,
+    out: Option<(Vec<u8>, Option<i32>)>,
+    err: Option<Vec<u8>>,
+    reply: oneshot::Sender<Result<Said, Broken>>,
+}
+
+/// The one who speaks.
+struct Talk {
+    host: String,
+    queued: mpsc::UnboundedReceiver<Vec<Queued>>,
+    said_hello: watch::Sender<Greeting>,
+    /// How often something was sent while nothing was on its way.
+    trips: u64,
+    password: Option<Secret>,
+}
+
+impl Talk {
+    async fn run(mut self, streams: Streams) {
+        let Streams {
+            input,
+            out,
+            err,
+            hold,
+        } = streams;
+        let nonce = match say::nonce() {
+            Ok(nonce) => nonce,
+            Err(_) => return self.end(VecDeque::new(), &End::of(Why::NoNonce)),
+        };
+        let (pen, to_write) = mpsc::unbounded_channel();
+        let writer = tokio::spawn(write(input, to_write));
+        let mut ears = Ears {
+            out: Ear::new(out, &nonce),
+            err: Ear {
+                most: MOST_ERR,
+                end_only: true,
+                ..Ear::new(err, &nonce)
+            },
+        };
+        let mut pending = VecDeque::new();
+        let ended = self.converse(&nonce, &pen, &mut ears, &mut pending).await;
+        if let Some(mut end) = ended {
+            if matches!(end.why, Why::Cut | Why::NoHello | Why::Sudo) {
+                let rest = ears.err.read_to_end();
+                let _late = tokio::time::timeout(LAST_WORDS, rest).await;
+            }
+            drop(pen);
+            if writer.is_finished() {
+                if let Ok(Err(Unsent::File)) = writer.await {
+                    end.why = Why::File;
+                }
+            } else {
+                // The stream ends where it is, so that nothing more of it is run.
+                writer.abort();
+            }
+            if end.noise.is_empty() && end.why == Why::NoHello {
+                end.noise = say::clean(&String::from_utf8_lossy(&ears.out.heard), 400);
+            }
+            end.err = ears.err.last_words();
+            tracing::debug!(
+                host = self.host,
+                "the session ended: {:?} {}",
+                end.why,
+                end.err
+            );
+            self.end(pending, &end);
+        } else {
+            drop(pen);
+            // All that was asked is answered: the shell reads the end of its stream and goes.
+            let _said = tokio::time::timeout(Duration::from_secs(2), ears.out.read_to_end()).await;
+        }
+        drop(hold);
+    }
+
+    /// Answers everybody who still waits.
+    fn end(&mut self, pending: VecDeque<Pending>, end: &End) {
+        let end = Arc::new(end.clone());
+        let greeted = matches!(*self.said_hello.borrow(), Greeting::Said);
+        if !greeted {
+            self.said_hello
+                .send_replace(Greeting::Never(Arc::clone(&end)));
+        }
+        for (at, call) in pending.into_iter().enumerate() {
+            // Answers come in order, but the end of one may be lost together with the beginning of the next.
+            let unknown = greeted && (call.begun.is_some() || at > 0 || end.why == Why::Cut);
+            let broken = match unknown {
+                true => Broken::Unknown(Arc::clone(&end)),
+                false => Broken::NotBegun(Arc::clone(&end)),
+            };
+            let _deaf = call.reply.send(Err(broken));
+        }
+        self.queued.close();
+        while let Ok(calls) = self.queued.try_recv() {
+            for call in calls {
+                let _deaf = call.reply.send(Err(Broken::NotBegun(Arc::clone(&end))));
+            }
+        }
+    }
+
+    /// Speaks until nobody asks any more (`None`) or the session ends.
+    async fn converse(
+        &mut self,
+        nonce: &str,
+        pen: &mpsc::UnboundedSender<Sent>,
+        ears: &mut Ears,
+        pending: &mut VecDeque<Pending>,
+    ) -> Option<End> {
+        let began = Instant::now();
+        let mut greeted = false;
+        let mut by_sudo = self.password.take();
+        let mut frame = Frame::new(nonce);
+        match by_sudo {
+            Some(_) => frame.raw(&sudo_line(nonce)),
+            None => frame.raw(&loop_line(nonce)),
+        }
+        if by_sudo.is_none() {
+            frame.script(&setup());
+        }
+        frame.send(pen);
+        let mut next_id = 0;
+        let mut asking = true;
+        let mut deaf = false;
+        loop {
+            if !asking && pending.is_empty() {
+                return None;
+            }
+            let limit = match pending.front() {
+                _ if !greeted => Some(began + HELLO),
+                Some(Pending {
+                    begun: Some(begun),
+                    deadline,
+                    ..
+                }) => Some(*begun + *deadline),
+                _ => None,
+            };
+            let ready = greeted || by_sudo.is_none();
+            tokio::select! {
+                calls = self.queued.recv(), if asking && ready => {
+                    let Some(first) = calls else {
+                        asking = false;
+                        continue;
+                    };
+                    // Callers that ask side by side get into one frame.
+                    let mut all = first;
+                    for _ in 0..3 {
+                        tokio::task::yield_now().await;
+                        while let Ok(more) = self.queued.try_recv() {
+                            all.extend(more);
+                        }
+                    }
+                    if pending.is_empty() {
+                        self.trips += 1;
+                    }
+                    let mut frame = Frame::new(nonce);
+                    for queued in all {
+                        next_id += 1;
+                        match frame.call(next_id, queued.group, queued.call, pen) {
+                            Ok(()) => pending.push_back(Pending {
+                                id: next_id,
+                                trip: self.trips,
+                                deadline: queued.deadline,
+                                begun: None,
+                                out: None,
+                                err: None,
+                                reply: queued.reply,
+                            }),
+                            Err(why) => {
+                                let _deaf = queued.reply.send(Err(Broken::Unsendable(why)));
+                            }
+                        }
+                    }
+                    frame.send(pen);
+                }
+                heard = ears.out.hear() => {
+                    let (said, mark) = match heard {
+                        Heard::Mark(said, mark) => (said, mark),
+                        Heard::TooMuch => return Some(End::of(Why::TooMuch)),
+                        Heard::End => {
+                            let why = match greeted {
+                                true => Why::Cut,
+                                false => Why::NoHello,
+                            };
+                            return Some(End::of(why));
+                        }
+                    };
+                    if !greeted {
+                        match (mark.as_str(), by_sudo.is_some()) {
+                            ("hello", false) => {
+                                greeted = true;
+                                self.said_hello.send_replace(Greeting::Said);
+                                ears.out.most = MOST_SAID;
+                                tracing::debug!(host = self.host, ms = began.elapsed().as_millis(), "hello");
+                                let noise = say::clean(&String::from_utf8_lossy(&said), 400);
+                                if !noise.is_empty() {
+                                    tracing::info!(host = self.host, "before its hello: {noise}");
+                                }
+                            }
+                            ("bare", true) => {
+                                // Only now is it sure that who reads the password is sudo.
+                                if let Some(password) = &by_sudo {
+                                    let mut frame = Frame::new(nonce);
+                                    frame.raw(&Zeroizing::new(format!("{}\n", password.expose())));
+                                    frame.send(pen);
+                                }
+                            }
+                            ("sudo 0", true) => {
+                                by_sudo = None;
+                                let mut frame = Frame::new(nonce);
+                                frame.raw(&loop_line(nonce));
+                                frame.script(&setup());
+                                frame.send(pen);
+                            }
+                            (word, true) if word.starts_with("sudo ") => {
+                                return Some(End::of(Why::Sudo));
+                            }
+                            _ => return Some(End::of(Why::Forged)),
+                        }
+                        continue;
+                    }
+                    if !took_out(pending, said, &mark) {
+                        return Some(End::of(Why::Forged));
+                    }
+                    self.answer(pending, deaf);
+                }
+                heard = ears.err.hear(), if !deaf => {
+                    match heard {
+                        Heard::Mark(said, mark) => {
+                            if greeted && !matches!(mark.as_str(), "hello" | "bare") && !took_err(pending, said, &mark) {
+                                return Some(End::of(Why::Forged));
+                            }
+                        }
+                        Heard::TooMuch => return Some(End::of(Why::TooMuch)),
+                        Heard::End => deaf = true,
+                    }
+                    self.answer(pending, deaf);
+                }
+                () = until(limit) => {
+                    return Some(End::of(match greeted {
+                        true => Why::Deadline,
+                        false => Why::Mute,
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Gives away every answer that is complete.
+    fn answer(&self, pending: &mut VecDeque<Pending>, deaf: bool) {
+        while let Some(first) = pending.front() {
+            if first.out.is_none() || (first.err.is_none() && !deaf) {
+                return;
+            }
+            let Some(Pending {
+                out: Some((out, status)),
+                err,
+                reply,
+                trip,
+                ..
+            }) = pending.pop_front()
+            else {
+                return;
+            };
+            let answer = match status {
+                None => Err(Broken::Skipped),
+                Some(status) => Ok(Said {
+                    status,
+                    out,
+                    err: err.unwrap_or_default(),
+                    trip,
+                }),
+            };
+            let _deaf = reply.send(answer);
+            if pending.is_empty() {
+                tracing::debug!(host = self.host, trip, "all is answered");
+            }
+        }
+    }
+}
+
+impl End {
+    fn of(why: Why) -> Self {
+        End {
+            why,
+            noise: String::new(),
+            err: String::new(),
+        }
+    }
+}
+
+async fn until(limit: Option<Instant>) {
+    match limit {
+        Some(limit) => tokio::time::sleep_until(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes a mark of stdout; false where it is none that can come now.
+fn took_out(pending: &mut VecDeque<Pending>, said: Vec<u8>, mark: &str) -> bool {
+    let Some((id, word)) = mark.split_once(' ') else {
+        return false;
+    };
+    let waiting = pending.iter_mut().find(|call| call.out.is_none());
+    let Some(call) = waiting.filter(|call| id == call.id.to_string()) else {
+        return false;
+    };
+    match (word, call.begun) {
+        ("begin", None) => call.begun = Some(Instant::now()),
+        ("skip", None) => call.out = Some((Vec::new(), None)),
+        (status, Some(_)) => match status.parse::<u8>() {
+            // `+7` and `007` are numbers to Rust; the loop never says them.
+            Ok(number) if number.to_string() == status => {
+                call.out = Some((said, Some(number.into())));
+            }
+            _ => return false,
+        },
+        _ => return false,
+    }
+    true
+}
+
+/// The same for stderr, where only ends are marked.
+fn took_err(pending: &mut VecDeque<Pending>, said: Vec<u8>, mark: &str) -> bool {
+    let Some((id, _)) = mark.split_once(' ') else {
+        return false;
+    };
+    let waiting = pending.iter_mut().find(|call| call.err.is_none());
+    let Some(call) = waiting.filter(|call| id == call.id.to_string()) else {
+        return false;
+    };
+    call.err = Some(said);
+    true
+}
+
+/// Both streams that come back.
+struct Ears {
+    out: Ear<Box<dyn AsyncRead + Send + Unpin>>,
+    err: Ear<Box<dyn AsyncRead + Send + Unpin>>,
+}
+
+/// What was heard.
+enum Heard {
+    /// What was said up to a mark, and the mark.
+    Mark(Vec<u8>, String),
+    /// More than may be said.
+    TooMuch,
+    /// The stream ended.
+    End,
+}
+
+/// A stream that comes back, cut at its marks.
+struct Ear<R> {
+    stream: R,
+    /// A line end, `@`, the nonce and a space.
+    sign: Vec<u8>,
+    heard: Vec<u8>,
+    /// Where to look on for a mark.
+    seen: usize,
+    most: usize,
+    /// Whether what is too much is thrown away from its beginning.
+    end_only: bool,
+    ended: bool,
+}
+
+impl<R: AsyncRead + Unpin> Ear<R> {
+    fn new(stream: R, nonce: &str) -> Self {
+        Ear {
+            stream,
+            sign: format!("\n@{nonce} ").into_bytes(),
+            heard: Vec::new(),
+            seen: 0,
+            most: MOST_NOISE,
+            end_only: false,
+            ended: false,
+        }
+    }
+
+    /// Waits for the next mark. Nothing is lost where it is not waited for to the end.
+    async fn hear(&mut self) -> Heard {
+        loop {
+            if let Some(mark) = self.mark() {
+                return mark;
+            }
+            if self.ended {
+                return Heard::End;
+            }
+            if self.heard.len() > self.most {
+                if !self.end_only {
+                    return Heard::TooMuch;
+                }
+                let from = self.heard.len() - self.most / 2;
+                self.heard.drain(..from);
+                self.seen = self.seen.saturating_sub(from);
+            }
+            self.heard.reserve(16 << 10);
+            match self.stream.read_buf(&mut self.heard).await {
+                Ok(0) | Err(_) => self.ended = true,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The next mark in what was heard so far.
+    fn mark(&mut self) -> Option<Heard> {
+        loop {
+            let rest = self.heard.get(self.seen..)?;
+            let Some(at) = rest.iter().position(|byte| *byte == b'\n') else {
+                self.seen = self.heard.len();
+                return None;
+            };
+            let at = self.seen + at;
+            let from = self.heard.get(at..).unwrap_or_default();
+            if from.len() < self.sign.len() && self.sign.starts_with(from) {
+                self.seen = at;
+                return None;
+            }
+            if !from.starts_with(&self.sign) {
+                self.seen = at + 1;
+                continue;
+            }
+            let word = from.get(self.sign.len()..).unwrap_or_default();
+            let Some(end) = word.iter().take(64).position(|byte| *byte == b'\n') else {
+                self.seen = at;
+                return (word.len() >= 64).then_some(Heard::TooMuch);
+            };
+            let mark = String::from_utf8_lossy(word.get(..end).unwrap_or_default()).into_owned();
+            let behind = self.heard.split_off(at + self.sign.len() + end + 1);
+            let mut said = std::mem::replace(&mut self.heard, behind);
+            said.truncate(at);
+            self.seen = 0;
+            return Some(Heard::Mark(said, mark));
+        }
+    }
+
+    /// Reads what is left, and keeps its end.
+    async fn read_to_end(&mut self) {
+        self.end_only = true;
+        while !matches!(self.hear().await, Heard::End) {}
+    }
+
+    fn last_words(&self) -> String {
+        let text = String::from_utf8_lossy(&self.heard);
+        say::last_lines(&text, 5).join("\n")
+    }
+}
+
+/// A frame that is being made.
+struct Frame<'a> {
+    nonce: &'a str,
+    /// What goes before it as it is: the loop.
+    raw: Zeroizing<Vec<u8>>,
+    text: Zeroizing<String>,
+}
+
+impl<'a> Frame<'a> {
+    fn new(nonce: &'a str) -> Self {
+        Frame {
+            nonce,
+            raw: Zeroizing::new(Vec::new()),
+            text: Zeroizing::new(String::new()),
+        }
+    }
+
+    fn raw(&mut self, text: &str) {
+        self.raw.extend_from_slice(text.as_bytes());
+    }
+
+    fn script(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    fn word(&mut self, word: &str) {
+        self.text.push(' ');
+        self.text.push_str(&Zeroizing::new(quote::word(word)));
+    }
+
+    /// Adds a call; a big input goes down the stream behind its frame.
+    fn call(
+        &mut self,
+        id: u64,
+        group: u64,
+        call: Call,
+        pen: &mpsc::UnboundedSender<Sent>,
+    ) -> Result<(), String> {
+        let (body, words, input) = match call {
+            Call::Lock { project, holder } => {
+                self.script(&format!("_l {id}"));
+                self.word(&project);
+                self.word(&holder);
+                self.script("\n");
+                return Ok(());
+            }
+            Call::Script { body, words, input } => (body, words, input),
+        };
+        let text = match &input {
+            Input::Text(text) => Some(text),
+            _ => None,
+        };
+        if words
+            .iter()
+            .chain(text)
+            .any(|word| word.expose().contains('\0'))
+        {
+            return Err("a value holds a NUL character, which a shell cannot be given".to_owned());
+        }
+        match &input {
+            Input::Empty => self.script(&format!("_s {group} {id}")),
+            Input::Text(text) => {
+                self.script(&format!("_t {group} {id}"));
+                self.word(text.expose());
+            }
+            Input::Bytes(bytes) => self.script(&format!("_f {group} {id} {}", bytes.len())),
+            Input::File(_, size) => self.script(&format!("_f {group} {id} {size}")),
+        }
+        self.word(body);
+        for word in &words {
+            self.word(word.expose());
+        }
+        self.script("\n");
+        let behind = match input {
+            Input::Empty | Input::Text(_) => return Ok(()),
+            Input::Bytes(bytes) => Sent::Bytes(Zeroizing::new(bytes)),
+            Input::File(path, size) => Sent::File(path, size),
+        };
+        let done = std::mem::replace(self, Frame::new(self.nonce));
+        done.send(pen);
+        let end = Sent::Bytes(Zeroizing::new(format!("{}\n", self.nonce).into_bytes()));
+        // Where nobody writes any more the session has ended, and says so itself.
+        let _ended = pen.send(behind).and_then(|()| pen.send(end));
+        Ok(())
+    }
+
+    /// Sends it, if there is something in it.
+    fn send(mut self, pen: &mpsc::UnboundedSender<Sent>) {
+        if !self.text.is_empty() {
+            // A command substitution drops line ends at its end, and they are part of the length.
+            self.text.push(':');
+            self.raw
+                .extend_from_slice(format!("{}\n", self.text.len()).as_bytes());
+            self.raw.extend_from_slice(self.text.as_bytes());
+            self.raw
+                .extend_from_slice(format!("{}\n", self.nonce).as_bytes());
+        }
+        if !self.raw.is_empty() {
+            let _ended = pen.send(Sent::Bytes(self.raw));
+        }
+    }
+}
+
+/// Why nothing more is written.
+enum Unsent {
+    /// The other side does not read any more.
+    Closed,
+    /// A file of ours could not be read as it was announced.
+    File,
+}
+
+/// Writes what is to be sent, in order.
+async fn write(
+    mut input: Box<dyn AsyncWrite + Send + Unpin>,
+    mut to_write: mpsc::UnboundedReceiver<Sent>,
+) -> Result<(), Unsent> {
+    while let Some(sent) = to_write.recv().await {
+        match sent {
+            Sent::Bytes(bytes) => {
+                let written = input.write_all(&bytes).await;
+                written.map_err(|_| Unsent::Closed)?;
+            }
+            Sent::File(path, size) => {
+                let file = tokio::fs::File::open(&path).await;
+                let mut file = file.map_err(|_| Unsent::File)?.take(size);
+                let mut left = size;
+                let mut chunk = vec![0; 64 << 10];
+                while left > 0 {
+                    let read = file.read(&mut chunk).await.map_err(|_| Unsent::File)?;
+                    if read == 0 {
+                        // It became shorter. The frame stays incomplete, so nothing of it runs.
+                        return Err(Unsent::File);
+                    }
+                    left = left.saturating_sub(read as u64);
+                    let written = input.write_all(chunk.get(..read).unwrap_or_default()).await;
+                    written.map_err(|_| Unsent::Closed)?;
+                }
+            }
+        }
+        input.flush().await.map_err(|_| Unsent::Closed)?;
+    }
+    let _closed = input.shutdown().await;
+    Ok(())
+}
+
+/// The loop, one line. `dd` with `iflag=fullblock` takes exactly what it is told, of coreutils and of busybox; `head -c` of busybox
+/// drains the pipe.
+fn loop_line(nonce: &str) -> String {
+    format!(
+        "_n={nonce};printf '\\n@%s hello\\n' \"$_n\" >&2;printf '\\n@%s hello\\n' \"$_n\";\
+         while IFS= read -r _l;do \
+         _c=$(dd bs=\"$_l\" count=1 iflag=fullblock 2>/dev/null||dd bs=1 count=\"$_l\" 2>/dev/null);\
+         IFS= read -r _e;[ \"$_e\" = \"$_n\" ]||exit 3;eval \"$_c\";done\n"
+    )
+}
+
+/// What makes a bare user's shell root's: the password is a line that is read when we have been told that it is waited for.
+fn sudo_line(nonce: &str) -> String {
+    format!(
+        "unset _p;_n={nonce};printf '\\n@%s bare\\n' \"$_n\" >&2;printf '\\n@%s bare\\n' \"$_n\";IFS= read -r _p;\
+         printf '%s\\n' \"$_p\"|sudo -S -p '' -v >/dev/null;_r=$?;unset _p;printf '\\n@%s sudo %s\\n' \"$_n\" \"$_r\";\
+         [ \"$_r\" = 0 ]||exit 1;sudo -n /bin/sh -c '{READ_LOOP}';_r=$?;exit \"$_r\"\n"
+    )
+}
+
+/// What the loop calls, and what every script may call, without comments.
+fn setup() -> String {
+    let mut text = String::new();
+    for line in include_str!("session.sh")
+        .lines()
+        .chain(include_str!("prelude.sh").lines())
+    {
+        if !line.trim().is_empty() && !line.trim_start().starts_with('#') {
+            text.push_str(line.trim_start());
+            text.push('\n');
+        }
+    }
+    text
+}

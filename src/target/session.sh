@@ -1,0 +1,134 @@
+# What a session's loop calls; sent once, after its hello. POSIX sh; tried with dash, bash and busybox. `_n` is the nonce.
+set +e +u
+cd /
+umask 077
+unset CDPATH ENV BASH_ENV IFS _x _in _b _held
+PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin
+LC_ALL=C.UTF-8
+export PATH LC_ALL
+_x=-
+
+# Says that a script begins. Nobody hears it any more: then nothing begins.
+_begin() {
+    printf '\n@%s %s begin\n' "$_n" "$_i" || exit 4
+}
+
+# Says how it ended, behind all that it said.
+_end() {
+    [ "$_r" = 0 ] || [ "$_r" = skip ] || [ "$_g" = 0 ] || _x=$_g
+    printf '\n@%s %s %s\n' "$_n" "$_i" "$_r" >&2
+    printf '\n@%s %s %s\n' "$_n" "$_i" "$_r" || exit 4
+}
+
+# GROUP ID BODY WORD...: runs a script, unless one of its group has failed.
+_s() {
+    _g=$1 _i=$2 _b=$3
+    shift 3
+    _r=skip
+    if [ "$_g" != "$_x" ]; then
+        _begin
+        (set -eu; eval "$_b") < /dev/null
+        _r=$?
+    fi
+    _end
+}
+
+# GROUP ID TEXT BODY WORD...: the same with a text on its stdin.
+_t() {
+    _g=$1 _i=$2 _in=$3 _b=$4
+    shift 4
+    _r=skip
+    if [ "$_g" != "$_x" ]; then
+        _begin
+        printf '%s' "$_in" 2> /dev/null | (set -eu; eval "$_b")
+        _r=$?
+    fi
+    unset _in
+    _end
+}
+
+# GROUP ID SIZE BODY WORD...: the same with so many bytes of the stream on its stdin. They are kept in a file without a name until
+# all of them are there: half an archive is worse than none.
+_f() {
+    _g=$1 _i=$2 _size=$3 _b=$4
+    shift 4
+    _r=skip _w='' _said=''
+    if [ "$_g" != "$_x" ]; then
+        _begin
+        _r=0
+        if [ "$_size" -gt 8388608 ]; then _p='/var/tmp /run /tmp'; else _p='/run /dev/shm /var/tmp /tmp'; fi
+        for _d in $_p; do
+            _w=$(mktemp "$_d/.provision-XXXXXXXXXX" 2> /dev/null) && break
+        done
+        [ -n "$_w" ] || { _r=74 _said='there is no folder for what is sent'; }
+    fi
+    if [ -n "$_w" ]; then
+        exec 7> "$_w" 8< "$_w"
+        rm -f -- "$_w"
+    else
+        exec 7> /dev/null
+    fi
+    _m=$({
+        dd bs=65536 count=$((_size / 65536)) iflag=fullblock && {
+            [ $((_size % 65536)) = 0 ] || dd bs=$((_size % 65536)) count=1 iflag=fullblock
+        }
+    } 2>&1 1>&7) || {
+        printf 'cannot keep what is sent: %s\n' "$_m" >&2
+        _r=74
+        _end
+        exit 5
+    }
+    exec 7>&-
+    IFS= read -r _e
+    [ "$_e" = "$_n" ] || exit 3
+    if [ "$_r" = 0 ]; then
+        (set -eu; eval "$_b") <&8 8<&-
+        _r=$?
+        exec 8<&-
+    elif [ "$_r" != skip ]; then
+        printf '%s\n' "$_said" >&2
+    fi
+    _end
+}
+
+# ID PROJECT HOLDER: takes the lock, which lives as long as this shell or a script of it does; or says who has it. Only a folder that
+# nobody else can write in: what stands there is ours.
+_l() {
+    _g=0 _i=$1 _r=0
+    _begin
+    if [ "${_held-}" = "$2" ]; then
+        _end
+        return
+    fi
+    _f=''
+    if [ -O / ]; then
+        [ -d /var/lib/provision ] || [ -w /run ] || mkdir -p -m 700 /var/lib/provision
+        _p='/run /var/lib/provision'
+    else
+        _p=${XDG_RUNTIME_DIR:-$HOME}
+    fi
+    for _d in $_p; do
+        _f=$_d/provision-$2.lock
+        (: 9<> "$_f") 2> /dev/null && break
+        _f=''
+    done
+    if ! command -v flock > /dev/null; then
+        echo 'there is no flock' >&2
+        _r=76
+    elif [ -z "$_f" ]; then
+        echo 'no file can be made in /run or /var/lib/provision' >&2
+        _r=76
+    else
+        exec 9<> "$_f"
+        if flock -n 9; then
+            printf '%s\n' "$3" > "$_f"
+            _held=$2
+        else
+            _r=75 _h=''
+            IFS= read -r _h < "$_f"
+            printf '%s\n' "$_h"
+            exec 9>&-
+        fi
+    fi
+    _end
+}

@@ -1,0 +1,740 @@
+//! The way to a machine over SSH: one connection a machine, made by the `ssh` of this machine with all of its user's settings, and
+//! spoken to through its control socket. A kept one serves the next command too.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::Stdio as Pipes;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use openssh::{Session as Mux, Stdio};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::time::Instant;
+
+use super::session::{End, Streams, Why};
+use super::{local, say};
+use crate::command::Ssh;
+use crate::error::{Failure, Kind};
+use crate::secret;
+
+/// So many times a connection is tried that the other side drops because too many come at once.
+const TRIES: u32 = 7;
+/// A connection that is not there by now never will be.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// How a machine is reached, and what its messages need.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    /// The machine, as in `[host.NAME]`.
+    pub name: String,
+    /// The environment, for what to try next.
+    pub environment: String,
+    /// Where it is.
+    pub ssh: Ssh,
+    /// The file in which `provision trust` pins keys.
+    pub pinned: PathBuf,
+    /// Whether the connection is kept for the next command.
+    pub persist: bool,
+}
+
+/// A connection.
+pub(super) struct Connection {
+    mux: Arc<Mux>,
+    way: Way,
+    socket: PathBuf,
+    log: PathBuf,
+    /// Whether an earlier command made it.
+    pub kept: bool,
+}
+
+impl Connection {
+    /// Takes the kept connection, or makes one.
+    pub async fn make(way: &Way) -> Result<Self, Failure> {
+        let folder = folder().map_err(|error| {
+            let message = format!("no folder for the connections: {error}");
+            Failure::new(Kind::Failed, message)
+        })?;
+        let mut options = way.options(&folder)?;
+        let name = secret::sha256(options.join("\0"));
+        let name = name.get(..20).unwrap_or_default();
+        let socket = folder.join(name);
+        let log = folder.join(format!("{name}.log"));
+        let mut connection = Connection {
+            mux: Arc::new(Mux::resume_mux(
+                socket.clone().into(),
+                Some(log.clone().into()),
+            )),
+            way: way.clone(),
+            socket: socket.clone(),
+            log: log.clone(),
+            kept: true,
+        };
+        if connection.is_there().await {
+            return Ok(connection);
+        }
+        // Two that begin at once: the second waits for the connection of the first.
+        let lock = folder.join(format!("{name}.lock"));
+        let _guard = guard(&lock).await;
+        if connection.is_there().await {
+            return Ok(connection);
+        }
+        let _stale = fs::remove_file(&socket);
+        let persist = if way.persist { 60 } else { 5 };
+        let mut all = vec![
+            "-MfNS".to_owned(),
+            socket.display().to_string(),
+            "-E".to_owned(),
+            log.display().to_string(),
+            format!("-oControlPersist={persist}"),
+        ];
+        all.append(&mut options);
+        let until = Instant::now() + PATIENCE;
+        for tried in 1.. {
+            let _old = fs::remove_file(&log);
+            let Err(said) = start(&all, &log, until).await else {
+                break;
+            };
+            if tried >= TRIES || !is_dropped(&said) || Instant::now() > until {
+                return Err(way.refused(&said));
+            }
+            // Past MaxStartups the other side drops some at random: come back at another time than the others.
+            let most = 100u64 << tried;
+            let pause = Duration::from_millis(most / 4 + jitter(most));
+            tracing::debug!(
+                host = way.name,
+                ms = pause.as_millis(),
+                "dropped, trying again"
+            );
+            tokio::time::sleep(pause).await;
+        }
+        connection.kept = false;
+        Ok(connection)
+    }
+
+    async fn is_there(&self) -> bool {
+        self.socket.exists()
+            && tokio::time::timeout(Duration::from_secs(5), self.mux.check())
+                .await
+                .is_ok_and(|checked| checked.is_ok())
+    }
+
+    /// Starts a command on the machine.
+    pub async fn open(&self, command: &str) -> Result<Streams, Failure> {
+        let mut command = Arc::clone(&self.mux).arc_raw_command(command);
+        let opened = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let lost = |said: &str| {
+            self.way
+                .refused(&format!("{said}\n{}", read_log(&self.log)))
+        };
+        let opened = tokio::time::timeout(Duration::from_secs(15), opened).await;
+        let mut child = match opened {
+            Ok(Ok(child)) => child,
+            Ok(Err(error)) => return Err(lost(&whole(&error))),
+            Err(_) => return Err(lost("Connection timed out while a session was opened")),
+        };
+        let streams = (
+            child.stdin().take(),
+            child.stdout().take(),
+            child.stderr().take(),
+        );
+        match streams {
+            (Some(input), Some(out), Some(err)) => Ok(Streams {
+                input: Box::new(input),
+                out: Box::new(out),
+                err: Box::new(err),
+                hold: Box::new(child),
+            }),
+            _ => Err(lost("a session has no streams")),
+        }
+    }
+
+    /// A stream to an address as the machine would reach it.
+    pub fn dial(&self, address: &str, port: u16) -> Result<Dialed, String> {
+        let to = match address.contains(':') {
+            true => format!("[{address}]:{port}"),
+            false => format!("{address}:{port}"),
+        };
+        // Only through the connection that is there: with no settings it could make none.
+        let started = Command::new("ssh")
+            .args(["-F", "none", "-S"])
+            .arg(&self.socket)
+            .args([
+                "-oControlMaster=no",
+                "-oProxyCommand=false",
+                "-oBatchMode=yes",
+            ])
+            .args(["-W", &to, "machine"])
+            .process_group(0)
+            .kill_on_drop(true)
+            .stdin(Pipes::piped())
+            .stdout(Pipes::piped())
+            .stderr(Pipes::piped())
+            .spawn();
+        let mut child = started.map_err(|error| format!("ssh cannot be started: {error}"))?;
+        match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+            (Some(input), Some(out), Some(err)) => Ok(Dialed {
+                input,
+                out,
+                err,
+                heard: false,
+                _child: child,
+            }),
+            _ => Err("ssh has no streams".to_owned()),
+        }
+    }
+
+    /// What a session that never said hello means.
+    pub fn unspoken(&self, end: &End) -> Failure {
+        self.way.unspoken(end, &read_log(&self.log))
+    }
+
+    /// Makes the next one a new one.
+    pub fn forget(&self) {
+        let _gone = fs::remove_file(&self.socket);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.way.persist {
+            return;
+        }
+        // Where this fails the connection goes by itself, seconds later.
+        let _closed = std::process::Command::new("ssh")
+            .args(["-F", "none", "-S"])
+            .arg(&self.socket)
+            .args(["-O", "exit", "machine"])
+            .stdin(Pipes::null())
+            .stdout(Pipes::null())
+            .stderr(Pipes::null())
+            .status();
+    }
+}
+
+/// A stream through a connection.
+pub(super) struct Dialed {
+    input: ChildStdin,
+    out: ChildStdout,
+    err: ChildStderr,
+    heard: bool,
+    _child: Child,
+}
+
+impl AsyncRead for Dialed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        match Pin::new(&mut self.out).poll_read(context, into) {
+            Poll::Ready(Ok(())) if into.filled().len() > before => {
+                self.heard = true;
+                Poll::Ready(Ok(()))
+            }
+            // It ended before it began: ssh says why.
+            Poll::Ready(Ok(())) if !self.heard && into.remaining() > 0 => {
+                let mut said = [0; 400];
+                let mut why = ReadBuf::new(&mut said);
+                match Pin::new(&mut self.err).poll_read(context, &mut why) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(_) => {
+                        let text = String::from_utf8_lossy(why.filled()).into_owned();
+                        Poll::Ready(Err(unopened(&text)))
+                    }
+                }
+            }
+            other => other,
+        }
+    }
+}
+
+/// `channel 0: open failed: connect failed: Connection refused` and `stdio forwarding failed`, as an error.
+fn unopened(said: &str) -> io::Error {
+    let line = said
+        .lines()
+        .find_map(|line| line.split("open failed: ").nth(1))
+        .unwrap_or("the connection was closed before anything came");
+    let line = line.trim_start_matches("connect failed: ");
+    let kind = match line.contains("refused") {
+        true => io::ErrorKind::ConnectionRefused,
+        false => io::ErrorKind::ConnectionReset,
+    };
+    io::Error::new(kind, say::clean(line, 200))
+}
+
+impl AsyncWrite for Dialed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.input).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.input).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.input).poll_shutdown(context)
+    }
+}
+
+impl Way {
+    /// What `ssh` is told, the machine's address last.
+    fn options(&self, folder: &Path) -> Result<Vec<String>, Failure> {
+        let ssh = &self.ssh;
+        let mut options: Vec<String> = [
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            "UpdateHostKeys=no",
+            "CheckHostIP=no",
+            "ConnectTimeout=10",
+            "ServerAliveInterval=3",
+            "ServerAliveCountMax=3",
+            "TCPKeepAlive=yes",
+            "ForwardAgent=no",
+            "ForwardX11=no",
+            "ClearAllForwardings=yes",
+            "PermitLocalCommand=no",
+            "RemoteCommand=none",
+            "RequestTTY=no",
+            "Tunnel=no",
+            "LogLevel=INFO",
+        ]
+        .iter()
+        .map(|option| format!("-o{option}"))
+        .collect();
+        match &ssh.host_key {
+            Some(key) => {
+                let file = self.keep_pin(folder, key).map_err(|error| {
+                    Failure::new(
+                        Kind::Failed,
+                        format!("the host key cannot be kept: {error}"),
+                    )
+                })?;
+                options.push(format!("-oHostKeyAlias={}", self.name));
+                options.push(format!("-oUserKnownHostsFile={}", quoted(&file)));
+                options.push("-oGlobalKnownHostsFile=/dev/null".to_owned());
+                options.push("-oKnownHostsCommand=none".to_owned());
+            }
+            // The user's own file is as `~/.ssh/config` says; what was pinned here counts as the machine's.
+            None => options.push(format!(
+                "-oGlobalKnownHostsFile=/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2 {}",
+                quoted(&self.pinned)
+            )),
+        }
+        if let Some(identity) = &ssh.identity {
+            let path = expanded(identity);
+            if !path.is_file() {
+                let message = format!("`{}`: the private key `{identity}` is not there", self.name);
+                return Err(Failure::new(Kind::Unreachable, message).hint(format!(
+                    "say in `[host.{}]` where it is: `identity`",
+                    self.name
+                )));
+            }
+            options.push(format!("-oIdentityFile={}", quoted(&path)));
+            options.push("-oIdentitiesOnly=yes".to_owned());
+        }
+        if let Some(port) = ssh.port {
+            options.push(format!("-p{port}"));
+        }
+        if let Some(user) = &ssh.user {
+            options.push(format!("-l{user}"));
+        }
+        if let Some(jump) = &ssh.jump {
+            options.push(format!("-J{jump}"));
+        }
+        options.push("--".to_owned());
+        options.push(ssh.address.clone());
+        Ok(options)
+    }
+
+    /// A file that knows the declared key and no other.
+    fn keep_pin(&self, folder: &Path, key: &str) -> io::Result<PathBuf> {
+        let line = format!("{} {}\n", self.name, key.trim());
+        let name = secret::sha256(&line);
+        let path = folder.join(format!("{}.key", name.get(..20).unwrap_or_default()));
+        if fs::read_to_string(&path).is_ok_and(|kept| kept == line) {
+            return Ok(path);
+        }
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        io::Write::write_all(&mut file, line.as_bytes())?;
+        file.persist(&path).map_err(|error| error.error)?;
+        Ok(path)
+    }
+
+    /// `deploy@db1.example.com`.
+    fn whom(&self) -> String {
+        match &self.ssh.user {
+            Some(user) => format!("{user}@{}", self.ssh.address),
+            None => self.ssh.address.clone(),
+        }
+    }
+
+    /// What `ssh` said, as a failure with one thing to try.
+    fn refused(&self, said: &str) -> Failure {
+        let (message, hint) = self.told(said);
+        Failure::new(
+            Kind::Unreachable,
+            format!("`{}` cannot be reached: {message}", self.name),
+        )
+        .hint(hint)
+    }
+
+    fn told(&self, said: &str) -> (String, String) {
+        let has = |text: &str| said.contains(text);
+        let (name, address) = (&self.name, &self.ssh.address);
+        let trust = format!("provision trust {} {name}", self.environment);
+        let ssh = format!("try `ssh {}` by hand", self.whom());
+        if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+            return match self.ssh.host_key {
+                Some(_) => (
+                    "its host key is not the one that is pinned in the file".to_owned(),
+                    format!(
+                        "somebody may listen in; if the machine was made anew, change `host_key` of `[host.{name}]`"
+                    ),
+                ),
+                None => (
+                    "its host key has changed".to_owned(),
+                    format!("somebody may listen in; if the machine was made anew: `{trust}`"),
+                ),
+            };
+        }
+        if has("host key is known for") || has("Host key verification failed") {
+            return match (&self.ssh.host_key, has("is known for")) {
+                (Some(_), _) => (
+                    "its host key is not the one that is pinned in the file".to_owned(),
+                    format!("see which it shows with `ssh-keyscan {address}`"),
+                ),
+                (None, _) if self.ssh.jump.is_some() && !has(address) => (
+                    format!("a host key on the way is not known: {}", last(said)),
+                    ssh,
+                ),
+                _ => (
+                    "its host key is not known".to_owned(),
+                    format!("see and pin it with `{trust}`"),
+                ),
+            };
+        }
+        if has("Permission denied (") || has("Too many authentication failures") {
+            let with = match &self.ssh.identity {
+                Some(identity) => format!("the key `{identity}`"),
+                None => "the keys of `~/.ssh` and of the agent".to_owned(),
+            };
+            let hint = match &self.ssh.identity {
+                Some(identity) => format!("try `ssh -i {identity} {}` by hand", self.whom()),
+                None => format!("name the key in `[host.{name}]`: `identity`, or {ssh}"),
+            };
+            return (
+                format!(
+                    "{} does not let `{}` in with {with}",
+                    address,
+                    self.ssh.user.as_deref().unwrap_or("us")
+                ),
+                hint,
+            );
+        }
+        if has("Could not resolve hostname") {
+            return (
+                format!("nobody knows the name `{address}`"),
+                format!("look at `address` of `[host.{name}]`"),
+            );
+        }
+        if has("Connection refused") {
+            return (
+                format!("nobody listens at {}", self.at()),
+                format!(
+                    "look whether its SSH server runs, and at `address` and `port` of `[host.{name}]`"
+                ),
+            );
+        }
+        if has("timed out") || has("not responding") {
+            return (
+                format!("{} does not answer", self.at()),
+                format!("look whether it is up and a firewall lets you through: {ssh}"),
+            );
+        }
+        if has("No route to host") || has("Network is unreachable") {
+            return (
+                format!("there is no way to {}", self.at()),
+                "look whether you are in the right network or VPN".to_owned(),
+            );
+        }
+        if has("Bad configuration option") || has("Bad owner or permissions") {
+            return (last(said), "mend `~/.ssh/config`".to_owned());
+        }
+        if is_dropped(said) {
+            return (
+                format!("{} closes the connection again and again", self.at()),
+                format!(
+                    "it may be told to take few at once (`MaxStartups`): try `--parallel 4`, or {ssh}"
+                ),
+            );
+        }
+        if has("Session open refused by peer") {
+            return (
+                format!("{} opens no more sessions on one connection", self.at()),
+                "other runs use it too: wait for them, or raise `MaxSessions` there".to_owned(),
+            );
+        }
+        (last(said), ssh)
+    }
+
+    fn at(&self) -> String {
+        match self.ssh.port {
+            Some(port) => format!("{} port {port}", self.ssh.address),
+            None => self.ssh.address.clone(),
+        }
+    }
+
+    /// What a session that never said hello means.
+    fn unspoken(&self, end: &End, log: &str) -> Failure {
+        let said = &end.err;
+        let has = |text: &str| said.contains(text);
+        let user = self.ssh.user.as_deref().unwrap_or("the user");
+        let (message, hint) = if let Some(told) = sudo(said, end.why, user, &self.name) {
+            told
+        } else if log.contains("not responding") || has("not responding") {
+            return self.refused("not responding");
+        } else if has("not found") && has("/bin/sh") {
+            (
+                "it has no `/bin/sh`".to_owned(),
+                "provision needs a POSIX shell there".to_owned(),
+            )
+        } else if end.why == Why::Mute {
+            (
+                "it let us in but says nothing".to_owned(),
+                format!("try `ssh {} true` by hand", self.whom()),
+            )
+        } else if end.why == Why::NoHello {
+            let words = match (end.noise.is_empty(), said.is_empty()) {
+                (false, _) => format!(": {}", end.noise),
+                (true, false) => format!(": {}", last(said)),
+                (true, true) => String::new(),
+            };
+            (
+                format!("the account of {user} has no shell{words}"),
+                format!(
+                    "give it one there: `chsh -s /bin/sh {user}`, or another `user` in `[host.{}]`",
+                    self.name
+                ),
+            )
+        } else {
+            (
+                format!("the session ended: {}", last(&format!("{log}\n{said}"))),
+                format!("try `ssh {} true` by hand", self.whom()),
+            )
+        };
+        Failure::new(
+            Kind::Unreachable,
+            format!("`{}` cannot be reached: {message}", self.name),
+        )
+        .hint(hint)
+    }
+}
+
+/// What sudo said, and what to try.
+pub(super) fn sudo(said: &str, why: Why, user: &str, name: &str) -> Option<(String, String)> {
+    let has = |text: &str| said.contains(text);
+    if has("not in the sudoers file") || has("may not run sudo") || has("is not allowed to") {
+        return Some((
+            format!("sudo does nothing for {user} there"),
+            format!("put {user} into the group `sudo` there, or a line into `/etc/sudoers.d`"),
+        ));
+    }
+    if has("must have a tty") {
+        return Some((
+            "sudo wants a terminal there (`requiretty`)".to_owned(),
+            format!("say there: `Defaults:{user} !requiretty`"),
+        ));
+    }
+    if has("incorrect password") || has("try again") {
+        return Some((
+            format!("the password of {user} does not open sudo"),
+            format!("look at `sudo.password` of `[host.{name}]`"),
+        ));
+    }
+    if has("a password is required") || has("password for") {
+        let hint = match why {
+            Why::Sudo | Why::NoHello if has("incorrect") => {
+                format!("look at `sudo.password` of `[host.{name}]`")
+            }
+            _ => format!(
+                "give one, `sudo = {{ password = .. }}` in `[host.{name}]`, or let {user} go without there (`NOPASSWD`)"
+            ),
+        };
+        return Some((format!("sudo wants a password of {user}"), hint));
+    }
+    if has("sudo")
+        && (has("not found")
+            || has("No such file")
+            || has("Unknown command")
+            || has("unknown command"))
+    {
+        return Some((
+            "it has no sudo".to_owned(),
+            format!(
+                "install it there, or log in as root: `user = \"root\"` and no `sudo` in `[host.{name}]`"
+            ),
+        ));
+    }
+    (why == Why::Sudo).then(|| {
+        (
+            format!("sudo: {}", last(said)),
+            format!("look at `sudo` of `[host.{name}]`"),
+        )
+    })
+}
+
+/// The file in which keys are pinned: one beside the folders of all environments.
+pub(super) fn pinned(folder: &Path) -> PathBuf {
+    folder.with_file_name("known_hosts")
+}
+
+/// Starts the master of a connection; or what `ssh` said.
+async fn start(options: &[String], log: &Path, until: Instant) -> Result<(), String> {
+    let started = Command::new("ssh")
+        .args(options)
+        .process_group(0)
+        .kill_on_drop(true)
+        .stdin(Pipes::null())
+        .stdout(Pipes::null())
+        .stderr(Pipes::null())
+        .spawn();
+    let mut child = started.map_err(|error| format!("`ssh` cannot be started: {error}"))?;
+    match tokio::time::timeout_at(until, child.wait()).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(_) => Err(read_log(log)),
+        Err(_) => Err(format!("{}\nConnection timed out", read_log(log))),
+    }
+}
+
+/// Whether the other side dropped the connection before it looked at who comes: trying again is right.
+fn is_dropped(said: &str) -> bool {
+    [
+        "kex_exchange_identification",
+        "Connection reset by",
+        "Connection closed by",
+        "banner exchange: Connection to",
+    ]
+    .iter()
+    .any(|text| said.contains(text))
+        && !said.contains("Permission denied")
+        && !said.contains("verification failed")
+}
+
+/// A number below another, by chance.
+fn jitter(most: u64) -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes) % most.max(1),
+        Err(_) => most / 2,
+    }
+}
+
+fn read_log(path: &Path) -> String {
+    let mut text = Vec::new();
+    if let Ok(file) = fs::File::open(path) {
+        let _cut = io::Read::read_to_end(&mut io::Read::take(file, 64 << 10), &mut text);
+    }
+    String::from_utf8_lossy(&text).replace('\r', "")
+}
+
+/// The last line that says something, fit to be shown.
+fn last(said: &str) -> String {
+    match say::last_lines(said, 1).pop() {
+        Some(line) => line,
+        None => "ssh does not say why".to_owned(),
+    }
+}
+
+/// An error with its reasons.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut reason = error.source();
+    while let Some(inner) = reason {
+        text = format!("{text}: {inner}");
+        reason = inner.source();
+    }
+    text
+}
+
+/// A path as a word of an ssh option.
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display().to_string().replace('%', "%%"))
+}
+
+/// A path of the user; `~/` is the home.
+fn expanded(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+/// The folder of the control sockets: nobody else's, and its path short, since ssh adds to it.
+fn folder() -> io::Result<PathBuf> {
+    let uid = local::uid().ok_or_else(|| io::Error::other("it cannot be told who we are"))?;
+    let of_session = std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute() && folder.as_os_str().len() < 50 && folder.is_dir())
+        .map(|folder| folder.join("provision"));
+    let fallback = PathBuf::from(format!("/tmp/pv-{uid}"));
+    let mut last = None;
+    for folder in of_session.into_iter().chain([fallback]) {
+        match private(&folder, uid) {
+            Ok(()) => return Ok(folder),
+            Err(error) => {
+                let message = format!("{}: {error}", folder.display());
+                last = Some(io::Error::new(error.kind(), message));
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other("there is none")))
+}
+
+/// Makes a folder that is ours alone; or sees that it is one.
+fn private(folder: &Path, uid: u32) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let meta = fs::symlink_metadata(folder)?;
+    if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o077 != 0 {
+        return Err(io::Error::other("it is not a folder of ours alone"));
+    }
+    Ok(())
+}
+
+/// Holds a file's lock until it is dropped; goes on without after a while.
+async fn guard(path: &Path) -> Option<fs::File> {
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .ok()?;
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        match file.try_lock() {
+            Ok(()) => return Some(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(fs::TryLockError::Error(_)) => return None,
+        }
+    }
+    None
+}
