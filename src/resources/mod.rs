@@ -6,6 +6,7 @@ mod apt;
 mod mariadb;
 mod paths;
 mod postgres;
+mod tree;
 
 use std::borrow::Cow;
 
@@ -173,6 +174,10 @@ kinds! {
     hosts_entry::HostsEntry,
     sysctl::Sysctl,
     swap::Swap,
+    git_checkout::GitCheckout,
+    source_tree::SourceTree,
+    venv::Venv,
+    task::Task,
     systemd_unit::SystemdUnit,
     timer::Timer,
     firewall::Firewall,
