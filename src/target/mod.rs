@@ -24,6 +24,7 @@ mod say;
 mod session;
 mod sql;
 mod ssh;
+pub(crate) mod tree;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
