@@ -227,6 +227,7 @@ pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Pl
         changed: HashMap::new(),
         fresh: HashSet::new(),
         created: HashSet::new(),
+        renamed: HashMap::new(),
     };
     for resource in resources {
         judge.resource(resource, &mut plan);
@@ -261,10 +262,20 @@ pub(crate) fn find(thing: &Thing, place: &Place, answers: &Answers) -> Found {
         Some(Answer::Down(why)) => Found::Down(why.clone()),
         Some(Answer::Unreadable(why)) => Found::Unreadable(why.clone()),
         Some(Answer::Rows(rows)) => match thing.read(rows.of(&thing.key())) {
-            Ok(None) => Found::Absent,
+            Ok(None) => renamed(thing, rows),
             Ok(Some(found)) => Found::There(found),
             Err(why) => Found::Unreadable(why),
         },
+    }
+}
+
+/// What has the name that a thing had before.
+fn renamed(thing: &Thing, rows: &Rows) -> Found {
+    let old = thing.was().and_then(|was| Thing::named(thing.kind(), &was));
+    match old.map(|old| old.read(rows.of(&old.key()))) {
+        Some(Ok(Some(found))) => Found::There(found),
+        Some(Err(why)) => Found::Unreadable(why),
+        Some(Ok(None)) | None => Found::Absent,
     }
 }
 
@@ -276,6 +287,8 @@ struct Judge<'a> {
     /// Containers whose data volume is new: their first start makes everything inside.
     fresh: HashSet<Id>,
     created: HashSet<Id>,
+    /// What gets another name: what hangs on it is seen once it has it.
+    renamed: HashMap<Id, String>,
 }
 
 impl Judge<'_> {
@@ -285,7 +298,17 @@ impl Judge<'_> {
             Found::There(_) if self.gone_with_its_database(resource) => {
                 self.compare(resource, None, plan)
             }
-            Found::There(found) => self.compare(resource, Some(&found), plan),
+            Found::There(found) => {
+                if resource.thing.was().is_some_and(|was| was == found.key()) {
+                    let old = found.key().into_owned();
+                    self.renamed.insert(resource.id.clone(), old);
+                }
+                self.compare(resource, Some(&found), plan)
+            }
+            Found::Absent if self.hangs_on(resource).is_some() => {
+                let old = self.hangs_on(resource).unwrap_or_default();
+                Some(self.unseen(resource, Action::Wait, format!("`{old}` is renamed first")))
+            }
             Found::Absent => self.compare(resource, None, plan),
             Found::Down(_) if resource.needs.iter().any(|need| self.fresh.contains(need)) => {
                 let change = self.compare(resource, None, plan);
@@ -323,6 +346,18 @@ impl Judge<'_> {
         self.changed
             .insert(resource.id.clone(), change.action == Action::Wait);
         plan.changes.push(change);
+    }
+
+    /// The old name of what a thing is inside of, or about, if that is renamed.
+    fn hangs_on(&self, resource: &Resource) -> Option<&str> {
+        let inside = match &resource.place {
+            Place::Sql(server, Some(database)) => {
+                Some(Id::new("postgres_database", &server.service, database))
+            }
+            _ => None,
+        };
+        let mut on = resource.needs.iter().chain(&inside);
+        on.find_map(|id| self.renamed.get(id)).map(String::as_str)
     }
 
     fn gone_with_its_database(&self, resource: &Resource) -> bool {
@@ -476,6 +511,10 @@ impl Judge<'_> {
         for resource in resources {
             places.insert(resource.place.clone());
             wanted.insert((resource.place.clone(), resource.thing.ledger_id()));
+            if let Some(was) = resource.thing.was() {
+                let old = ledger::id(resource.thing.kind(), &was);
+                wanted.insert((resource.place.clone(), old));
+            }
             // A server in which nothing is declared any more may still hold what we made.
             if let Some(Probe::Login { server, .. }) = &resource.probe {
                 places.insert(Place::Sql(std::sync::Arc::clone(server), None));
