@@ -112,6 +112,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
             }
 
+            /// See [`Kind::changed`].
+            pub fn changed(&self, field: &str) -> Option<i64> {
+                match self { $(Thing::$name(thing) => thing.changed(field),)* }
+            }
+
             /// See [`Kind::texts`].
             pub fn texts(&self, field: &str, found: &Thing) -> Option<(String, String)> {
                 match (self, found) {

@@ -271,10 +271,10 @@ impl Target {
     }
 
     /// Takes the lock of the project on machines, side by side. It is held there, for as long as a script of ours runs; it goes
-    /// with this target.
+    /// with this target. One that cannot be reached is locked when it can, and told by whoever asks it something.
     ///
     /// # Errors
-    /// [`Kind::Locked`] with its holder; [`Kind::Unreachable`] and [`Kind::Failed`] where it cannot be had.
+    /// [`Kind::Locked`] with its holder; [`Kind::Failed`] where it cannot be had.
     pub async fn lock_machines(
         &self,
         machines: impl IntoIterator<Item = Arc<str>>,
@@ -288,7 +288,11 @@ impl Target {
             .filter_map(|name| self.machines.get(name))
             .map(|machine| machine.lock(&self.project, doing));
         let taken = futures_util::future::join_all(locks).await;
-        let failures: Vec<_> = taken.into_iter().filter_map(Result::err).collect();
+        let failures: Vec<_> = taken
+            .into_iter()
+            .filter_map(Result::err)
+            .filter(|failure| failure.kind != Kind::Unreachable)
+            .collect();
         let strongest = Kind::strongest(failures.iter().map(|failure| failure.kind));
         match failures
             .into_iter()
