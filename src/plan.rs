@@ -305,6 +305,22 @@ fn since(field: &Field, found: Option<&Thing>, kept: Option<&Kept>) -> Option<Si
     Some(Since::After(at.as_second()))
 }
 
+/// A field that nobody can compare differs all the same where something else was declared the last time.
+fn remembered(mut fields: Vec<Field>, kept: Option<&Kept>) -> (Vec<Field>, bool) {
+    let mut again = false;
+    for field in fields
+        .iter_mut()
+        .filter(|field| field.same == Same::Unknown)
+    {
+        let last = kept.and_then(|kept| kept.fields.get(&*field.name));
+        if last.is_some_and(|last| last.wanted != wanted(field)) {
+            field.same = Same::No;
+            again = true;
+        }
+    }
+    (fields, again)
+}
+
 /// What was found of a thing.
 pub(crate) enum Found {
     /// Nothing.
@@ -480,6 +496,7 @@ impl Judge<'_> {
             ));
         }
         let record = self.judging.memories.kept(&resource.id, &resource.place);
+        let (fields, again) = remembered(fields, record);
         if exists && fields.iter().all(|field| field.same != Same::No) {
             let settled = fields
                 .iter()
@@ -509,7 +526,11 @@ impl Judge<'_> {
                 texts,
             });
         }
-        let steps = resource.thing.steps(found);
+        let mut steps = resource.thing.steps(found);
+        if again && steps.is_empty() {
+            // Nobody can see whether it holds, so it is said as for a new one.
+            steps = resource.thing.steps(None);
+        }
         impact = steps
             .iter()
             .map(|step| step.impact)
