@@ -2,6 +2,7 @@
 //! lists them.
 
 mod accounts;
+mod apt;
 mod mariadb;
 mod paths;
 mod postgres;

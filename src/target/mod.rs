@@ -30,8 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{
-    Answers, Denial, Dialect, Do, Machine, Place, Route, Script, Seat, Server, Sheet, SqlStep,
-    Sudo, THIS, Via,
+    Answers, Denial, Dialect, Do, Place, Route, Script, Seat, Server, Sheet, SqlStep, THIS,
 };
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
@@ -45,8 +44,6 @@ pub use engine::ContainerRow;
 pub struct Target {
     engine: Option<engine::Engine>,
     machines: BTreeMap<Arc<str>, machine::Remote>,
-    /// The machine we run on, for what is reached from it over the network.
-    here: machine::Remote,
     /// Passwords of the administrators of managed servers, by service.
     passwords: HashMap<String, Secret>,
     project: String,
@@ -139,15 +136,9 @@ impl Target {
                 )
             })
             .collect();
-        let here = Machine {
-            name: THIS.into(),
-            via: Via::Local,
-            sudo: Sudo::No,
-        };
         Ok(Target {
             engine,
             machines,
-            here: machine::Remote::new(here, &ways),
             passwords: passwords(environment),
             project: environment.project.clone(),
             folder: environment.folder.clone(),
@@ -425,10 +416,8 @@ impl Target {
 
     /// A machine by its name.
     fn remote(&self, name: &str) -> Result<&machine::Remote, Trouble> {
-        let here = || (name == THIS).then_some(&self.here);
         self.machines
             .get(name)
-            .or_else(here)
             .ok_or_else(|| Trouble::failed(format!("there is no machine `{name}`")))
     }
 
