@@ -5,4 +5,5 @@ mod canary;
 mod compose;
 mod drift;
 mod servers;
+mod session;
 mod stack;
