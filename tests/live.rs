@@ -7,3 +7,4 @@ mod drift;
 mod servers;
 mod session;
 mod stack;
+mod verify;

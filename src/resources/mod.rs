@@ -2,9 +2,11 @@
 //! lists them.
 
 mod accounts;
+mod apt;
 mod mariadb;
 mod paths;
 mod postgres;
+mod tree;
 
 use std::borrow::Cow;
 
@@ -107,6 +109,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
             }
 
+            /// See [`Kind::changed`].
+            pub fn changed(&self, field: &str) -> Option<i64> {
+                match self { $(Thing::$name(thing) => thing.changed(field),)* }
+            }
+
             /// See [`Kind::texts`].
             pub fn texts(&self, field: &str, found: &Thing) -> Option<(String, String)> {
                 match (self, found) {
@@ -167,6 +174,10 @@ kinds! {
     hosts_entry::HostsEntry,
     sysctl::Sysctl,
     swap::Swap,
+    git_checkout::GitCheckout,
+    source_tree::SourceTree,
+    venv::Venv,
+    task::Task,
     systemd_unit::SystemdUnit,
     timer::Timer,
     firewall::Firewall,
