@@ -5,6 +5,7 @@ mod accounts;
 mod mariadb;
 mod paths;
 mod postgres;
+mod systemd;
 
 use std::borrow::Cow;
 
