@@ -514,6 +514,7 @@ impl From<Limits> for Wishes {
             only: limits.only,
             hosts: limits.host,
             destroy_data: limits.destroy_data,
+            doing: None,
         }
     }
 }

@@ -331,6 +331,13 @@ impl Rows {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Takes over the rows of keys that it has none of.
+    fn join(&mut self, other: Rows) {
+        for (key, rows) in other.0 {
+            self.0.entry(key).or_insert(rows);
+        }
+    }
+
     /// All keys, sorted.
     pub fn keys(&self) -> Vec<&str> {
         let mut keys: Vec<_> = self.0.keys().map(String::as_str).collect();
@@ -365,6 +372,22 @@ impl Answers {
     /// The answer to a question at a place; `None` if it was never asked there.
     pub fn get(&self, place: &Place, question: &str) -> Option<&Answer> {
         self.0.get(place)?.get(question)
+    }
+
+    /// Takes over the answers of a look that asked the same places for more: rows are joined.
+    pub fn join(&mut self, other: Answers) {
+        for (place, answers) in other.0 {
+            let mine = self.0.entry(place).or_default();
+            for (question, answer) in answers {
+                match (mine.get_mut(question), answer) {
+                    (Some(Answer::Rows(rows)), Answer::Rows(more)) => rows.join(more),
+                    (Some(_), _) => {}
+                    (None, answer) => {
+                        mine.insert(question, answer);
+                    }
+                }
+            }
+        }
     }
 
     /// Takes over all answers of another look.

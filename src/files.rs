@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Failure, Kind};
-use crate::plan::Record;
+use crate::plan::memory::{self, Memory, Unusable};
 
 /// No file of ours is larger.
 const MOST: u64 = 32 * 1024 * 1024;
@@ -14,36 +14,61 @@ const MOST: u64 = 32 * 1024 * 1024;
 /// The record's name in the environment's folder.
 const RECORD: &str = "record.json";
 
-/// What was last applied. A memory, never the truth: without it, or where it cannot be read, only *who moved* is lost.
-pub fn read_record(folder: &Path) -> Record {
+/// What was last applied. A memory, never the truth: without it, or where it is damaged, only *who moved* is lost.
+///
+/// # Errors
+/// [`Kind::Stale`] where a later version of the program wrote it.
+pub fn read_memory(folder: &Path) -> Result<Memory, Failure> {
     let path = folder.join(RECORD);
     let text = match read_own(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Record::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Memory::default()),
         Err(error) => {
             tracing::warn!("`{}` cannot be read: {error}", path.display());
-            return Record::new();
+            return Ok(Memory::default());
         }
     };
-    serde_json::from_str(&text).unwrap_or_else(|error| {
-        tracing::warn!("`{}` is damaged: {error}", path.display());
-        Record::new()
-    })
+    match Memory::parse(&text) {
+        Ok(memory) => Ok(memory),
+        Err(Unusable::Newer(format)) => Err(newer(&format!("`{}`", path.display()), format)),
+        Err(Unusable::Damaged(why)) => {
+            tracing::warn!("`{}` is damaged and forgotten: {why}", path.display());
+            Ok(Memory::default())
+        }
+    }
+}
+
+/// A memory that a later version of the program wrote is neither used nor rewritten.
+pub fn newer(what: &str, format: u64) -> Failure {
+    let message = format!(
+        "{what} is of format {format}, and this version of the program knows formats up to {}",
+        memory::FORMAT
+    );
+    Failure::new(Kind::Stale, message)
+        .hint("use the version that wrote it, or a later one; it is not rewritten")
 }
 
 /// Keeps what was last applied.
 ///
 /// # Errors
 /// [`Kind::Failed`] where the folder cannot be written.
-pub fn write_record(folder: &Path, record: &Record) -> Result<(), Failure> {
-    let text =
-        serde_json::to_string_pretty(record).map_err(|error| io::Error::other(error.to_string()));
+pub fn write_memory(folder: &Path, memory: &Memory) -> Result<(), Failure> {
     let path = folder.join(RECORD);
-    text.and_then(|text| {
-        private_folder(folder)?;
-        write(&path, text.as_bytes(), 0o600)
-    })
-    .map_err(|error| unwritable(&path, &error))
+    private_folder(folder)
+        .and_then(|()| write(&path, memory.render().as_bytes(), 0o600))
+        .map_err(|error| unwritable(&path, &error))
+}
+
+/// Who runs this and where, for people: `maria@laptop`.
+pub fn operator() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok())
+        .unwrap_or_else(|| "somebody".to_owned());
+    match fs::read_to_string("/proc/sys/kernel/hostname") {
+        Ok(host) => format!("{user}@{}", host.trim()),
+        Err(_) => user,
+    }
 }
 
 /// Writes a saved plan, readable by its owner only.
@@ -392,17 +417,16 @@ mod tests {
     }
 
     #[test]
-    fn a_record_comes_back_and_a_damaged_one_is_forgotten() {
+    fn a_memory_comes_back_a_damaged_one_is_forgotten_and_a_later_one_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut record = Record::new();
-        record
-            .entry("container.x".to_owned())
-            .or_default()
-            .insert("env A".to_owned(), "d".to_owned());
-        write_record(folder.path(), &record).unwrap();
-        assert_eq!(read_record(folder.path()), record);
+        let mut memory = Memory::default();
+        memory.0.entry("container.x".to_owned()).or_default().made = true;
+        write_memory(folder.path(), &memory).unwrap();
+        assert_eq!(read_memory(folder.path()).unwrap(), memory);
         fs::write(folder.path().join(RECORD), "{\"cut").unwrap();
-        assert_eq!(read_record(folder.path()), Record::new());
+        assert_eq!(read_memory(folder.path()).unwrap(), Memory::default());
+        fs::write(folder.path().join(RECORD), "{\"format_version\":99}").unwrap();
+        assert_eq!(read_memory(folder.path()).unwrap_err().kind, Kind::Stale);
     }
 
     #[test]

@@ -4,19 +4,64 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::command::{Ask, Dialect, EngineQuestion, Place, Question, Server, Sheet};
+use crate::declaration::Environment;
 use crate::ledger;
+use crate::plan::memory;
 use crate::resource::{Resource, Thing};
 use crate::resources::QUESTIONS;
 use crate::resources::image::Pull;
+use crate::services::hosts;
 
 /// Everything there is to ask about some resources of a project, each question once.
 pub fn sheet(project: &str, resources: &[Resource]) -> Sheet {
+    whole(project, resources, &Besides::default())
+}
+
+/// What is asked besides what concerns resources.
+#[derive(Clone, Debug, Default)]
+pub struct Besides {
+    /// The machines, each asked for what it remembers.
+    pub machines: Vec<Arc<str>>,
+    /// The name under which they remember it.
+    pub memory: String,
+    /// Whether everything that an audit wants to know is asked too.
+    pub audit: bool,
+}
+
+impl Besides {
+    /// For an environment, or some of its hosts.
+    pub fn of(environment: &Environment, hosts: &[String], audit: bool) -> Self {
+        let machines = hosts::machines(environment).into_iter();
+        let wanted =
+            |name: &Arc<str>| hosts.is_empty() || hosts.iter().any(|host| **host == **name);
+        Besides {
+            machines: machines
+                .map(|machine| machine.name)
+                .filter(wanted)
+                .collect(),
+            memory: memory::name(&environment.project, &environment.name),
+            audit,
+        }
+    }
+}
+
+/// Everything there is to ask about some resources of a project and besides, each question once.
+pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet {
     let mut gathering = Gathering::default();
     for resource in resources {
         gathering.place(&resource.place);
         gathering.thing(project, resource);
     }
-    gathering.sheet(project)
+    for machine in &besides.machines {
+        let asked = gathering.machines.entry(Arc::clone(machine)).or_default();
+        let items = asked.entry(memory::QUESTION.name).or_default();
+        items.insert(besides.memory.clone());
+    }
+    let mut sheet = gathering.sheet(project);
+    if !besides.machines.is_empty() {
+        sheet.questions.push(memory::QUESTION);
+    }
+    sheet
 }
 
 #[derive(Default)]

@@ -1,12 +1,14 @@
 //! Judging answers: what is wanted, what was found, and so what would be done. Pure: a plan is a value.
 
 pub mod destruction;
+pub mod memory;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::command::{Answer, Answers, Place, Rows};
 use crate::error;
 use crate::ledger;
+use crate::plan::memory::{Kept, Last, Memories};
 use crate::resource::{Field, Id, Impact, Probe, Removal, Resource, Same, Step, Thing};
 
 /// What a change does to its resource.
@@ -50,12 +52,35 @@ pub enum Moved {
     File,
     /// The machine is no longer as it was applied.
     Machine,
+    /// The file says something else, and the machine is no longer as it was applied either.
+    Both,
     /// Nobody remembers.
     Unknown,
 }
 
-/// What was last applied: by resource and field, the wanted form as it is shown. A memory, never the truth.
-pub type Record = BTreeMap<String, BTreeMap<String, String>>;
+impl Moved {
+    /// One word, as in the JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Moved::File => "file",
+            Moved::Machine => "machine",
+            Moved::Both => "both",
+            Moved::Unknown => "unknown",
+        }
+    }
+}
+
+/// When a machine moved, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Then: the machine can tell.
+    At(i64),
+    /// After that: it was last seen as wanted then.
+    After(i64),
+}
+
+/// What holds: by resource and field, as it is shown.
+pub type Record = BTreeMap<String, BTreeMap<String, Last>>;
 
 /// A differing field, with where its value comes from and who moved.
 #[derive(Clone, Debug)]
@@ -66,6 +91,8 @@ pub struct Difference {
     pub origin: String,
     /// Who moved.
     pub moved: Moved,
+    /// Since when, where it is the machine that moved and that can be known.
+    pub since: Option<Since>,
     /// As found and as wanted, where it is a text of many lines that may be shown.
     pub texts: Option<(String, String)>,
 }
@@ -155,6 +182,10 @@ pub struct Plan {
     pub refusals: Vec<Refusal>,
     /// Things of ours that hold data and are no longer declared: reported, never removed.
     pub orphans: Vec<Id>,
+    /// What a machine remembers, nobody declares any more, and stays as it is: it was there before us, or nothing can undo it.
+    pub released: Vec<Id>,
+    /// What a machine remembers, nobody declares any more, and is no longer there.
+    pub gone: Vec<Id>,
     /// Changes that [`Plan::only`] left out.
     pub left_out: Vec<Id>,
     /// Machines that could not be asked: what is on them is neither wanted nor changed here.
@@ -211,7 +242,7 @@ impl Plan {
 #[derive(Clone, Debug, Default)]
 pub struct Judging {
     /// What was last applied.
-    pub record: Record,
+    pub memories: Memories,
     /// Things holding data that may be destroyed, by exact id.
     pub destroy_data: Vec<Id>,
     /// The environment's name, for ids.
@@ -236,9 +267,41 @@ pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Pl
     plan
 }
 
-/// A field's wanted form, as kept in the record: the shown one, so never a secret.
-fn kept(field: &Field) -> &str {
+/// A field's wanted form, as it is remembered: the shown one, so never a secret.
+fn wanted(field: &Field) -> &str {
     field.to.as_deref().unwrap_or_default()
+}
+
+/// A field as it is remembered.
+fn last(field: &Field) -> Last {
+    Last {
+        wanted: wanted(field).to_owned(),
+        found: field.from.clone().filter(|from| from != wanted(field)),
+    }
+}
+
+/// Who moved, where a field differs.
+fn moved(field: &Field, kept: Option<&Kept>) -> Moved {
+    let Some(kept) = kept else {
+        return Moved::Unknown;
+    };
+    match kept.fields.get(&*field.name) {
+        Some(last) if last.wanted == wanted(field) => Moved::Machine,
+        Some(last) if field.from.as_deref().unwrap_or_default() == last.found() => Moved::File,
+        Some(_) => Moved::Both,
+        // A member that is there and was never wanted; but what is remembered without fields was never seen whole.
+        None if field.to.is_none() && !kept.fields.is_empty() => Moved::Machine,
+        None => Moved::Unknown,
+    }
+}
+
+/// Since when a field of a machine differs.
+fn since(field: &Field, found: Option<&Thing>, kept: Option<&Kept>) -> Option<Since> {
+    if let Some(at) = found.and_then(|found| found.changed(&field.name)) {
+        return Some(Since::At(at));
+    }
+    let at: jiff::Timestamp = kept?.at.parse().ok()?;
+    Some(Since::After(at.as_second()))
 }
 
 /// What was found of a thing.
@@ -381,11 +444,11 @@ impl Judge<'_> {
                 "somebody else's thing has its name".to_owned(),
             ));
         }
-        let record = self.judging.record.get(resource.id.as_str());
+        let record = self.judging.memories.kept(&resource.id, &resource.place);
         if exists && fields.iter().all(|field| field.same != Same::No) {
             let settled = fields
                 .iter()
-                .map(|field| (field.name.to_string(), kept(field).to_owned()))
+                .map(|field| (field.name.to_string(), last(field)))
                 .collect();
             plan.settled.insert(resource.id.to_string(), settled);
             return None;
@@ -396,11 +459,10 @@ impl Judge<'_> {
             if exists {
                 impact = impact.max(field.impact);
             }
-            let moved = match record.and_then(|fields| fields.get(&*field.name)) {
-                Some(last) if last == kept(&field) => Moved::Machine,
-                Some(_) => Moved::File,
-                None if record.is_some() && field.to.is_none() => Moved::Machine,
-                None => Moved::Unknown,
+            let moved = moved(&field, record);
+            let since = match moved {
+                Moved::Machine | Moved::Both => since(&field, found, record),
+                Moved::File | Moved::Unknown => None,
             };
             let origin = resource.origin(&field.name).short();
             let texts = found.and_then(|found| resource.thing.texts(&field.name, found));
@@ -408,6 +470,7 @@ impl Judge<'_> {
                 field,
                 origin,
                 moved,
+                since,
                 texts,
             });
         }
@@ -450,7 +513,8 @@ impl Judge<'_> {
                 hints: resource.thing.recipe(found),
             });
         }
-        let reason = match (action, record.is_some()) {
+        let was_there = record.is_some_and(|kept| !kept.fields.is_empty());
+        let reason = match (action, was_there) {
             (Action::Create, false) => "not there",
             (Action::Create, true) => "gone from the machine",
             _ => "differs",
@@ -533,6 +597,11 @@ impl Judge<'_> {
                 Place::Folder | Place::Machine(_) => {}
             }
         }
+        for resource in self.judging.memories.undeclared(resources) {
+            if !self.released(&resource, plan) {
+                removals.push((resource.id, resource.place, resource.thing, None));
+            }
+        }
         // What lies inside goes before what holds it: a database's rights before a role, rights before their user.
         let rank = |kind: &str| {
             crate::resources::NAMES
@@ -545,6 +614,23 @@ impl Judge<'_> {
         for (id, place, thing, entry) in removals {
             self.removal(id, place, &thing, entry, plan);
         }
+    }
+
+    /// Whether a thing that a machine remembers is no longer there, or none of ours to remove.
+    fn released(&self, resource: &Resource, plan: &mut Plan) -> bool {
+        let made = self.judging.memories.kept(&resource.id, &resource.place);
+        match find(&resource.thing, &resource.place, self.answers) {
+            Found::Absent => plan.gone.push(resource.id.clone()),
+            Found::There(found) => {
+                let forgets = matches!(found.remove(), Removal::Forget);
+                if made.is_some_and(|kept| kept.made) && !forgets && found.exists() {
+                    return false;
+                }
+                plan.released.push(resource.id.clone());
+            }
+            Found::Down(_) | Found::Unreadable(_) => {}
+        }
+        true
     }
 
     fn removal(&self, id: Id, place: Place, thing: &Thing, entry: Option<String>, plan: &mut Plan) {

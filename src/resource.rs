@@ -436,6 +436,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
         None
     }
 
+    /// When a field of what was found was last changed, in seconds since 1970, where the machine can tell.
+    fn changed(&self, _field: &str) -> Option<i64> {
+        None
+    }
+
     /// What a differing field holds as found and as wanted, where that is text of many lines and may be shown: its difference is.
     fn texts(&self, _field: &str, _found: &Self) -> Option<(String, String)> {
         None

@@ -6,3 +6,4 @@ mod compose;
 mod drift;
 mod servers;
 mod stack;
+mod verify;

@@ -7,7 +7,7 @@ use crate::apply::{self, Event, Report, Run};
 use crate::commands::interrupt::Interrupt;
 use crate::commands::look::{self, Look, Wishes};
 use crate::commands::progress::Progress;
-use crate::commands::{Context, End, code, plan as planning};
+use crate::commands::{Context, End, code, memory, plan as planning};
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
 use crate::files::{self, Lock};
@@ -39,11 +39,12 @@ pub async fn run(context: &Context, options: &Options) -> End {
         .map(|path| Saved::read(&files::read_plan(path)?))
         .transpose()?;
     let environment = opened(context, options, saved.as_ref())?;
-    let wishes = wishes(options, saved.as_ref());
-    let _lock = Lock::take(
-        &environment.project,
-        &format!("`apply {}`", environment.name),
-    )?;
+    let doing = format!("`apply {}`", environment.name);
+    let wishes = Wishes {
+        doing: Some(doing.clone()),
+        ..wishes(options, saved.as_ref())
+    };
+    let _lock = Lock::take(&environment.project, &doing)?;
     let look = look::look(context, environment, &wishes).await?;
     if let Some(saved) = &saved {
         let target = look.target.says();
@@ -58,7 +59,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         return Ok(code(show::plan::verdicts(&look.plan)));
     }
     if !show::plan::acts(&look.plan) {
-        look.keep(&look.plan.settled)?;
+        memory::refresh(&look).await?;
         endpoints(context, &look);
         // What waits or cannot be seen is not as wanted, so this is no success.
         let left = look.plan.changes.first().map(|_| Kind::Failed);
@@ -70,14 +71,12 @@ pub async fn run(context: &Context, options: &Options) -> End {
         let question = format!("Apply {}?", these(look.plan.changes.len()));
         consent(context, &question)?;
     }
-    // Where the folder cannot be written, this is the time to know.
-    files::write_record(&look.environment.folder, &look.record(&look.plan.settled))?;
+    let before = memory::begin(&look).await?;
     let began = Instant::now();
     let report = carry_out(context, &look, &look.plan).await?;
-    if let Some(record) = &report.record {
-        look.keep(record)?;
-    }
+    let kept = memory::end(&look, &before, &report).await;
     tell(context, &look, &report, began);
+    kept?;
     context.output.forgive();
     // A machine that nobody could ask is not as wanted either.
     let unseen = look.plan.unseen.iter().map(|unseen| unseen.failure.kind);
@@ -102,6 +101,7 @@ fn wishes(options: &Options, saved: Option<&Saved>) -> Wishes {
             only: saved.only.clone(),
             hosts: saved.hosts.clone(),
             destroy_data: saved.destroy_data.clone(),
+            doing: None,
         },
         None => options.wishes.clone(),
     }

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use crate::apply::Report;
+use crate::command::Place;
 use crate::commands::look::{self, Look, Wishes, unknown_id};
-use crate::commands::{Context, End, apply, code};
+use crate::commands::{Context, End, apply, code, memory};
 use crate::error::{Failure, Kind};
-use crate::files::{self, Lock};
+use crate::files::Lock;
 use crate::plan::destruction::{holds_data, judge_destruction};
+use crate::plan::memory::Outcome;
 use crate::plan::{self, Found, Judging, Plan};
 use crate::resource::Id;
 use crate::show;
@@ -29,17 +31,22 @@ pub struct Options {
 /// Whatever keeps it from beginning.
 pub async fn run(context: &Context, options: &Options) -> End {
     let environment = look::supported(context, &options.environment)?;
-    let _lock = Lock::take(
-        &environment.project,
-        &format!("`destroy {}`", environment.name),
-    )?;
-    let mut look = look::look(context, environment, &Wishes::default()).await?;
+    let doing = format!("`destroy {}`", environment.name);
+    let _lock = Lock::take(&environment.project, &doing)?;
+    let wishes = Wishes {
+        doing: Some(doing),
+        ..Wishes::default()
+    };
+    let mut look = look::look(context, environment, &wishes).await?;
     look.judging.destroy_data = options
         .destroy_data
         .iter()
         .map(|id| Id::parse(id))
         .collect();
     let mut plan = judge_destruction(&look.resources, &look.answers, &look.judging);
+    for (machine, failure) in look.target.unreached() {
+        plan.lose(&machine, failure);
+    }
     check_named(options, &look, &plan)?;
     keep(&mut look, &mut plan);
     look.plan = plan;
@@ -56,7 +63,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
     let began = Instant::now();
     let mut report = carry_out(context, &mut look).await?;
     see(&look, &mut report).await?;
-    forget(&look, &report)?;
+    let forgotten = forget(&look, &report).await;
     let next = format!("provision destroy {}", look.environment.name);
     let troubles = show::report::troubles(&report, &next, context.output.talk_paint());
     match troubles.is_empty() {
@@ -65,6 +72,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
             .data(&show::report::done(&report, began.elapsed())),
         false => context.output.say(&troubles),
     }
+    forgotten?;
     context.output.forgive();
     Ok(code(report.kinds()))
 }
@@ -122,6 +130,14 @@ fn keep(look: &mut Look, plan: &mut Plan) {
         .drain(..)
         .map(|id| format!("`{id}` holds data and is kept; `--destroy-data={id}` removes it too"))
         .collect();
+    if !plan.released.is_empty() {
+        let ids: Vec<&str> = plan.released.iter().map(Id::as_str).collect();
+        let note = format!(
+            "{} was there before and stays as it is",
+            show::names(&ids, 6)
+        );
+        look.notes.push(note);
+    }
 }
 
 fn text(context: &Context, look: &Look) -> String {
@@ -147,7 +163,7 @@ async fn carry_out(context: &Context, look: &mut Look) -> Result<Report, Failure
     let resources = std::mem::take(&mut look.resources);
     look.judging = Judging {
         environment: look.environment.name.clone(),
-        record: look.judging.record.clone(),
+        memories: look.judging.memories.clone(),
         ..Judging::default()
     };
     let report = apply::carry_out(context, look, &look.plan).await;
@@ -178,20 +194,19 @@ async fn see(look: &Look, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is gone was applied no longer.
-fn forget(look: &Look, report: &Report) -> Result<(), Failure> {
-    let mut record = look.judging.record.clone();
-    record.retain(|id, _| !report.done.iter().any(|done| done.as_str() == id));
-    // What lay inside a container or volume that went is nobody's business any more.
+/// What is gone was applied no longer, and what stays as it was before us is nobody's business any more.
+async fn forget(look: &Look, report: &Report) -> Result<(), Failure> {
+    let mut outcome = Outcome::default();
+    let released = look.plan.gone.iter().chain(&look.plan.released);
+    outcome.gone = report.done.iter().chain(released).cloned().collect();
+    // What lay inside a container or volume that went is nobody's business any more either.
     if report.done.iter().any(|id| id.kind() == "volume") {
-        record.retain(|id, _| {
-            look.resources
-                .iter()
-                .any(|r| r.id.as_str() == id && r.place == crate::command::Place::Engine)
-        });
+        let inside = look
+            .resources
+            .iter()
+            .filter(|one| one.place != Place::Engine);
+        let inside = inside.filter(|one| one.place.machine().is_none());
+        outcome.gone.extend(inside.map(|one| one.id.clone()));
     }
-    if record == look.judging.record {
-        return Ok(());
-    }
-    files::write_record(&look.environment.folder, &record)
+    memory::keep(look, &look.judging.memories, &outcome).await
 }

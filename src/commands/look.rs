@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use crate::command::{Answer, Answers, Place, Row, Sheet};
-use crate::commands::Context;
+use crate::commands::{Context, memory};
 use crate::declaration::{Driver, Environment};
 use crate::environment;
 use crate::error::{Failure, Kind, Level, Problem};
-use crate::files;
-use crate::observe;
-use crate::plan::{self, Judging, Plan, Record};
+use crate::observe::{self, Besides};
+use crate::plan::{self, Judging, Plan};
 use crate::resource::{Id, Resource, Thing};
 use crate::services::{self, Endpoint, Ports, forward, hosts};
 use crate::show;
@@ -25,6 +24,8 @@ pub struct Wishes {
     pub hosts: Vec<String>,
     /// Things holding data that may be destroyed, by exact id.
     pub destroy_data: Vec<String>,
+    /// What is going to be done, for whoever wants to do something meanwhile: machines are locked for it before they are asked.
+    pub doing: Option<String>,
 }
 
 /// An environment, what it means, what was found, and what would be done.
@@ -155,20 +156,26 @@ pub async fn look(
     narrow(&mut resources, &hosts);
     let began = Instant::now();
     let target = Target::connect(&environment, &context.reach).await?;
+    if let Some(doing) = &wishes.doing {
+        let machines = resources.iter().filter_map(|one| one.place.machine());
+        target.lock_machines(machines.cloned(), doing).await?;
+    }
     tracing::info!(ms = ms(began), "connected to {}", target.says());
     let began = Instant::now();
-    let mut sheet = observe::sheet(&environment.project, &resources);
-    let answers = target.look(&sheet).await?;
+    let besides = Besides::of(&environment, &hosts, false);
+    let mut sheet = observe::whole(&environment.project, &resources, &besides);
+    let mut answers = target.look(&sheet).await?;
     tracing::info!(ms = ms(began), "looked");
     let began = Instant::now();
     let (ports, mut notes) = corrected(&environment, &resources, &answers);
     notes.extend(decided);
     if !ports.is_empty() {
         (resources, endpoints) = meaning(&environment, &ports)?;
-        sheet = observe::sheet(&environment.project, &resources);
+        sheet = observe::whole(&environment.project, &resources, &besides);
     }
+    let asked = (&besides, &mut sheet, &mut answers);
     let judging = Judging {
-        record: files::read_record(&environment.folder),
+        memories: memory::recall(context, &environment, &target, &resources, asked).await?,
         destroy_data: wishes.destroy_data.iter().map(|id| Id::parse(id)).collect(),
         environment: environment.name.clone(),
     };
@@ -210,34 +217,6 @@ fn narrow(resources: &mut Vec<Resource>, hosts: &[String]) {
 
 fn ms(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-impl Look {
-    /// What was last applied, brought up to date: what is no longer declared is forgotten, what holds now is added.
-    pub fn record(&self, settled: &Record) -> Record {
-        let declared: HashSet<&str> = self
-            .resources
-            .iter()
-            .map(|resource| resource.id.as_str())
-            .collect();
-        let mut record = self.judging.record.clone();
-        record.retain(|id, _| declared.contains(id.as_str()));
-        record.extend(
-            settled
-                .iter()
-                .map(|(id, fields)| (id.clone(), fields.clone())),
-        );
-        record
-    }
-
-    /// Keeps the record, where it says something new.
-    pub fn keep(&self, settled: &Record) -> Result<(), Failure> {
-        let record = self.record(settled);
-        if record == self.judging.record {
-            return Ok(());
-        }
-        files::write_record(&self.environment.folder, &record)
-    }
 }
 
 /// The ids of `--only`, each of them of a resource or a change.

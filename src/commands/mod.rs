@@ -8,6 +8,7 @@ pub mod explain;
 pub mod init;
 mod interrupt;
 mod look;
+mod memory;
 pub mod output;
 pub mod plan;
 mod progress;

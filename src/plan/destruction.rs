@@ -1,25 +1,44 @@
 //! What `destroy` would do: everything of ours on the engine goes, what holds data stays unless it is named.
 
-use crate::command::{Answers, Place};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::command::{Answer, Answers, Place, Server};
 use crate::plan::{Action, Change, Found, Judging, Plan, find, judge};
 use crate::resource::{Id, Removal, Resource, Thing};
 
 /// The order in which things go; each after all that stand before it.
 const ORDER: &[&str] = &["container", "network", "volume", "generated_file"];
 
-/// The removal of all that is ours; `orphans` are what holds data and stays.
+/// The removal of all that is ours; `orphans` are what holds data and stays, `released` what was there before us.
 pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Judging) -> Plan {
     let mut plan = undeclared(resources, answers, judging);
-    for resource in resources {
-        if !matches!(resource.place, Place::Engine | Place::Folder)
-            && !judging.destroy_data.contains(&resource.id)
-        {
+    let kept = servers_with_data(resources, answers, judging);
+    // On machines what needs something goes before it.
+    for resource in resources.iter().rev() {
+        let named = judging.destroy_data.contains(&resource.id);
+        let ours = match &resource.place {
+            Place::Engine | Place::Folder => true,
+            Place::Machine(_) => judging
+                .memories
+                .kept(&resource.id, &resource.place)
+                .is_some_and(|kept| kept.made),
+            Place::Sql(server, _) if server.seat.machine().is_some() => {
+                let inside = holds_data(&resource.thing) || !kept.contains(server);
+                inside && in_ledger(resource, answers)
+            }
+            Place::Sql(..) => false,
+        };
+        if !ours && !named && !matches!(resource.place, Place::Machine(_)) {
             continue;
         }
         match find(&resource.thing, &resource.place, answers) {
             Found::Absent => {}
             Found::There(found) if found.foreign().is_some() || !found.exists() => {}
+            Found::There(_) if !ours && !named => plan.released.push(resource.id.clone()),
             Found::There(found) => removal(resource, &found, judging, &mut plan),
+            // What a server that is down holds stays in it.
+            Found::Down(_) if resource.place.machine().is_some() && !named => {}
             Found::Down(why) | Found::Unreadable(why) => {
                 let steps = Vec::new();
                 plan.changes.push(Change::of(
@@ -32,20 +51,72 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
             }
         }
     }
+    plan.orphans.sort();
+    plan.released.sort();
     plan.changes.sort_by_key(|change| rank(&change.id));
-    let ids: Vec<Id> = plan
+    order(resources, &mut plan);
+    plan
+}
+
+/// What goes before what: on an engine by kind, on machines what needs something before it.
+fn order(resources: &[Resource], plan: &mut Plan) {
+    let places: Vec<(Id, Place)> = plan
         .changes
         .iter()
-        .map(|change| change.id.clone())
+        .map(|change| (change.id.clone(), change.place.clone()))
         .collect();
-    for change in &mut plan.changes {
-        change.needs = ids
-            .iter()
-            .filter(|id| rank(id) < rank(&change.id))
-            .cloned()
-            .collect();
+    let mut needed_by: HashMap<&Id, Vec<&Id>> = HashMap::new();
+    for resource in resources {
+        for need in &resource.needs {
+            needed_by.entry(need).or_default().push(&resource.id);
+        }
     }
-    plan
+    for change in &mut plan.changes {
+        let on_machine = change.place.machine().is_some();
+        let goes_before = |id: &Id, place: &Place| match on_machine {
+            true => needed_by
+                .get(&change.id)
+                .is_some_and(|ids| ids.contains(&id)),
+            false => place.machine().is_none() && rank(id) < rank(&change.id),
+        };
+        let before = places
+            .iter()
+            .filter(|(id, place)| goes_before(id, place))
+            .map(|(id, _)| id.clone());
+        change.needs = before.collect();
+    }
+}
+
+/// Database servers on machines in which data stays: with it stays all that it is made of.
+fn servers_with_data(
+    resources: &[Resource],
+    answers: &Answers,
+    judging: &Judging,
+) -> HashSet<Arc<Server>> {
+    let keeps = |resource: &&Resource| {
+        holds_data(&resource.thing)
+            && !judging.destroy_data.contains(&resource.id)
+            && !matches!(
+                find(&resource.thing, &resource.place, answers),
+                Found::Absent
+            )
+    };
+    resources
+        .iter()
+        .filter(keeps)
+        .filter_map(|resource| match &resource.place {
+            Place::Sql(server, _) => Some(Arc::clone(server)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Whether a database remembers that we made a thing in it.
+fn in_ledger(resource: &Resource, answers: &Answers) -> bool {
+    match answers.get(&resource.place, "ledger") {
+        Some(Answer::Rows(rows)) => !rows.of(&resource.thing.ledger_id()).is_empty(),
+        _ => false,
+    }
 }
 
 /// Whether a thing holds data, by its kind.
@@ -53,14 +124,19 @@ pub fn holds_data(thing: &Thing) -> bool {
     matches!(thing.remove(), Removal::HoldsData(_))
 }
 
-/// What is ours on the engine and no longer declared.
+/// What is ours on the engine or a machine and no longer declared.
 fn undeclared(resources: &[Resource], answers: &Answers, judging: &Judging) -> Plan {
     let judged = judge(resources, answers, judging);
-    let on_engine =
-        |change: &Change| change.action == Action::Remove && change.place == Place::Engine;
+    let goes = |change: &Change| {
+        let place = &change.place;
+        let is_theirs = place.machine().is_some() || *place == Place::Engine;
+        change.action == Action::Remove && is_theirs
+    };
     Plan {
-        changes: judged.changes.into_iter().filter(on_engine).collect(),
+        changes: judged.changes.into_iter().filter(goes).collect(),
         orphans: judged.orphans,
+        released: judged.released,
+        gone: judged.gone,
         ..Plan::default()
     }
 }
@@ -97,7 +173,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::command::{Answer, Rows};
+    use crate::command::Rows;
     use crate::resources::network::Network;
     use crate::resources::volume::Volume;
 

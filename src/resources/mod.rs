@@ -2,6 +2,7 @@
 //! lists them.
 
 mod accounts;
+mod apt;
 mod mariadb;
 mod paths;
 mod postgres;
@@ -106,6 +107,11 @@ macro_rules! kinds {
             /// See [`Kind::foreign`].
             pub fn foreign(&self) -> Option<String> {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
+            }
+
+            /// See [`Kind::changed`].
+            pub fn changed(&self, field: &str) -> Option<i64> {
+                match self { $(Thing::$name(thing) => thing.changed(field),)* }
             }
 
             /// See [`Kind::texts`].

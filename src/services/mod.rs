@@ -113,80 +113,67 @@ pub static ROOT: Table = Table {
             "user",
             Type::Named(&root::USER),
             "Users of servers by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "group",
             Type::Named(&root::GROUP),
             "Groups of users by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "packages",
             Type::Named(&root::PACKAGES),
             "Packages, in sets with a name.",
-        )
-        .later(),
+        ),
         Key::new(
             "apt_repository",
             Type::Named(&root::APT_REPOSITORY),
             "Repositories of packages by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "file",
             Type::Named(&root::FILE),
             "Files of servers by absolute path.",
-        )
-        .later(),
+        ),
         Key::new(
             "directory",
             Type::Named(&root::DIRECTORY),
             "Folders of servers by absolute path.",
-        )
-        .later(),
+        ),
         Key::new(
             "link",
             Type::Named(&root::LINK),
             "Symbolic links of servers by absolute path.",
-        )
-        .later(),
+        ),
         Key::new(
             "systemd_unit",
             Type::Named(&root::SYSTEMD_UNIT),
             "Units of systemd by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "timer",
             Type::Named(&root::TIMER),
             "Programs that are run at times, by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "sysctl",
             Type::Named(&root::SYSCTL),
             "Settings of servers' kernels by key.",
-        )
-        .later(),
+        ),
         Key::new(
             "hosts_entry",
             Type::Named(&root::HOSTS_ENTRY),
             "Lines of `/etc/hosts` by host name.",
-        )
-        .later(),
+        ),
         Key::new(
             "swap",
             Type::Named(&root::SWAP),
             "Swap files by absolute path.",
-        )
-        .later(),
+        ),
         Key::new(
             "firewall",
             Type::Named(&root::FIREWALL),
             "What servers let in, in sets with a name.",
-        )
-        .later(),
+        ),
         Key::new(
             "exception",
             Type::Many(&root::EXCEPTION),

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::error;
-use crate::plan::{Action, Change, Difference, Moved, Plan, Unseen};
+use crate::plan::{Action, Change, Difference, Plan, Since, Unseen};
 use crate::resource::Same;
 use crate::show::{is_hostile, plan as text};
 
@@ -23,6 +23,7 @@ pub struct PlanJson<'a> {
     refusals: Vec<RefusalJson<'a>>,
     unseen: Vec<UnseenJson<'a>>,
     orphans: Vec<&'a str>,
+    released: Vec<&'a str>,
     notes: &'a [String],
     warnings: Vec<WarningJson<'a>>,
     summary: SummaryJson,
@@ -52,6 +53,14 @@ struct FieldJson<'a> {
     impact: &'static str,
     origin: &'a str,
     moved: &'static str,
+    since: Option<SinceJson>,
+}
+
+/// When a machine moved: exactly then, or some time after.
+#[derive(Debug, Serialize)]
+struct SinceJson {
+    time: String,
+    exact: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,6 +133,7 @@ pub fn render(around: &Around<'_>, plan: &Plan, detailed: bool) -> String {
         refusals: refusals(plan),
         unseen: plan.unseen.iter().map(unseen).collect(),
         orphans: plan.orphans.iter().map(|id| id.as_str()).collect(),
+        released: plan.released.iter().map(|id| id.as_str()).collect(),
         notes: around.notes,
         warnings: around.warnings.iter().map(warning).collect(),
         summary: summary(plan),
@@ -145,6 +155,18 @@ fn harmless(json: &str) -> String {
         }
     }
     out
+}
+
+fn moment(since: Since) -> SinceJson {
+    let (seconds, exact) = match since {
+        Since::At(seconds) => (seconds, true),
+        Since::After(seconds) => (seconds, false),
+    };
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    SinceJson {
+        time: time.to_string(),
+        exact,
+    }
 }
 
 fn change(change: &Change) -> ChangeJson<'_> {
@@ -193,11 +215,8 @@ fn field(difference: &Difference) -> FieldJson<'_> {
         },
         impact: field.impact.word(),
         origin: &difference.origin,
-        moved: match difference.moved {
-            Moved::File => "file",
-            Moved::Machine => "machine",
-            Moved::Unknown => "unknown",
-        },
+        moved: difference.moved.word(),
+        since: difference.since.map(moment),
     }
 }
 
@@ -287,7 +306,7 @@ mod tests {
         let text = render(&around(), &text::tests::sample(), true);
         assert!(!text.contains(|c: char| c != '\n' && is_hostile(c)));
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(json["format_version"], "1.0");
+        assert_eq!(json["format_version"], "1.1");
         assert_eq!(json["target"], "Docker engine at \u{9b}x");
         assert_eq!(
             json["changes"][0]["id"],
@@ -299,6 +318,7 @@ mod tests {
             serde_json::json!({
                 "name": "connection_limit", "before": "7", "after": "no limit", "same": false,
                 "impact": "none", "origin": "default", "moved": "machine",
+                "since": { "time": "2025-11-25T10:42:00Z", "exact": false },
             })
         );
         assert_eq!(json["summary"]["create"], 5);

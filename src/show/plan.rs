@@ -6,7 +6,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::command::Place;
 use crate::error;
-use crate::plan::{Action, Change, Difference, Moved, Plan};
+use crate::plan::{Action, Change, Difference, Moved, Plan, Since};
 use crate::resource::{Field, Id, Impact};
 use crate::show::{Paint, clean, count, failure, pad, short};
 
@@ -112,6 +112,13 @@ fn body(head: &Head<'_>, plan: &Plan) -> String {
         let id = clean(id.as_str());
         out.push_str(&format!(
             "  {} {id} holds data and is no longer declared; `--destroy-data={id}` removes it\n",
+            head.paint.dim("kept:")
+        ));
+    }
+    for id in &plan.released {
+        let id = clean(id.as_str());
+        out.push_str(&format!(
+            "  {} {id} is no longer declared; it was there before and stays as it is\n",
             head.paint.dim("kept:")
         ));
     }
@@ -354,11 +361,15 @@ fn lines(head: &Head<'_>, found: &str, wanted: &str) -> String {
 }
 
 fn row(head: &Head<'_>, change: &Change, difference: &Difference) -> [String; 4] {
-    let moved = match difference.moved {
-        _ if change.action == Action::Create => "",
-        Moved::File => "changed in the file",
-        Moved::Machine => "changed on the machine",
-        Moved::Unknown => "",
+    let moved = match (change.action, difference.moved) {
+        (Action::Create, _) => String::new(),
+        (_, Moved::File) => "changed in the file".to_owned(),
+        (_, Moved::Machine) => format!("changed on the machine{}", since(difference.since)),
+        (_, Moved::Both) => format!(
+            "changed in the file and on the machine{}",
+            since(difference.since)
+        ),
+        (_, Moved::Unknown) => String::new(),
     };
     let most = if head.verbose { 4096 } else { 48 };
     let made = change.action == Action::Create;
@@ -366,8 +377,21 @@ fn row(head: &Head<'_>, change: &Change, difference: &Difference) -> [String; 4]
         short(&difference.field.name, most),
         value(&difference.field, made, most),
         clean(&difference.origin),
-        moved.to_owned(),
+        moved,
     ]
+}
+
+/// ` after 2026-11-25 10:42 UTC`.
+pub(crate) fn since(since: Option<Since>) -> String {
+    let (word, seconds) = match since {
+        None => return String::new(),
+        Some(Since::At(seconds)) => ("at", seconds),
+        Some(Since::After(seconds)) => ("after", seconds),
+    };
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(time) => format!(" {word} {}", time.strftime("%Y-%m-%d %H:%M UTC")),
+        Err(_) => String::new(),
+    }
 }
 
 /// `7 -> 50`; what is hidden says only that it differs.
@@ -491,6 +515,7 @@ pub(crate) mod tests {
         Difference {
             field,
             origin: origin.to_owned(),
+            since: (moved == Moved::Machine).then_some(Since::After(1_764_067_320)),
             moved,
             texts: None,
         }
@@ -588,8 +613,8 @@ iact local, Docker engine at /var/run/docker.sock
 
   + 1 generated file                     create
   ~ postgres_role.analytics:django_user  update, no downtime
-      password           differs         local.toml:24   changed on the machine
-      connection_limit   7 -> no limit   default         changed on the machine
+      password           differs         local.toml:24   changed on the machine after 2025-11-25 10:42 UTC
+      connection_limit   7 -> no limit   default         changed on the machine after 2025-11-25 10:42 UTC
   ± container.iact                       recreate, some seconds without `iact`
       env DJANGO_DEBUG   true\\x1b[2J -> false   local.toml:51   changed in the file
   + container.ivr                        create: 127.0.0.1:13306
@@ -621,7 +646,7 @@ iact local, Docker engine at /var/run/docker.sock
         };
         let text = render(&head(), &plan);
         let body = "\
-      content   sha256 1a -> sha256 2b   prod.toml:30   changed on the machine
+      content   sha256 1a -> sha256 2b   prod.toml:30   changed on the machine after 2025-11-25 10:42 UTC
           three
           four
         - five \\x1b[2J

@@ -513,32 +513,15 @@ async fn answers(clients: &Clients<'_>, logins: &Logins, server: &Server) -> Res
     }
 }
 
-/// Restarts a server on its machine. `$1`: PostgreSQL's port, which finds its cluster; without a cluster that has it, it is `main`.
+/// Restarts a server on its machine; one that does not start gets back what it had.
 pub(super) fn restart(dialect: Dialect, port: u16) -> Script {
-    const POSTGRES: &str = "\
-name=main
-for line in $(pg_lsclusters -h | awk '{ print $1 \"/\" $3 \"/\" $2 }'); do
-    case $line in 15/$1/*) name=${line##*/} ;; esac
-done
-if [ -d /run/systemd/system ]; then
-    systemctl restart \"postgresql@15-$name\"
-else
-    pg_ctlcluster 15 \"$name\" restart 9>&-
-fi
-";
-    const MARIADB: &str = "\
-if [ -d /run/systemd/system ]; then
-    systemctl restart mariadb
-else
-    service mariadb restart 9>&-
-fi
-";
+    let which = match dialect {
+        Dialect::Postgres => "postgres",
+        Dialect::MariaDb => "mariadb",
+    };
     Script {
-        body: match dialect {
-            Dialect::Postgres => POSTGRES,
-            Dialect::MariaDb => MARIADB,
-        },
-        words: vec![Text::plain(port.to_string())],
+        body: include_str!("restart.sh"),
+        words: vec![Text::plain(which), Text::plain(port.to_string())],
         input: None,
     }
 }

@@ -407,10 +407,10 @@ impl Remote {
     pub async fn lock(&self, project: &str, doing: &str) -> Result<(), Failure> {
         let _turn = self.turn().await;
         let holder = format!("{doing}, {}", us());
+        // First of all: a machine that cannot be reached now and can be later has to be locked then.
+        *self.locked.lock().await = Some((project.to_owned(), holder.clone()));
         let link = self.greeted().await?;
-        self.take_lock(&link, project, &holder).await?;
-        *self.locked.lock().await = Some((project.to_owned(), holder));
-        Ok(())
+        self.take_lock(&link, project, &holder).await
     }
 
     async fn take_lock(&self, link: &Link, project: &str, holder: &str) -> Result<(), Failure> {

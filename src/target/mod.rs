@@ -29,8 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{
-    Answers, Denial, Dialect, Do, Machine, Place, Route, Script, Seat, Server, Sheet, SqlStep,
-    Sudo, THIS, Via,
+    Answers, Denial, Dialect, Do, Place, Route, Script, Seat, Server, Sheet, SqlStep, THIS,
 };
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
@@ -44,8 +43,6 @@ pub use engine::ContainerRow;
 pub struct Target {
     engine: Option<engine::Engine>,
     machines: BTreeMap<Arc<str>, machine::Remote>,
-    /// The machine we run on, for what is reached from it over the network.
-    here: machine::Remote,
     /// Passwords of the administrators of managed servers, by service.
     passwords: HashMap<String, Secret>,
     project: String,
@@ -138,15 +135,9 @@ impl Target {
                 )
             })
             .collect();
-        let here = Machine {
-            name: THIS.into(),
-            via: Via::Local,
-            sudo: Sudo::No,
-        };
         Ok(Target {
             engine,
             machines,
-            here: machine::Remote::new(here, &ways),
             passwords: passwords(environment),
             project: environment.project.clone(),
             folder: environment.folder.clone(),
@@ -271,10 +262,10 @@ impl Target {
     }
 
     /// Takes the lock of the project on machines, side by side. It is held there, for as long as a script of ours runs; it goes
-    /// with this target.
+    /// with this target. One that cannot be reached is locked when it can, and told by whoever asks it something.
     ///
     /// # Errors
-    /// [`Kind::Locked`] with its holder; [`Kind::Unreachable`] and [`Kind::Failed`] where it cannot be had.
+    /// [`Kind::Locked`] with its holder; [`Kind::Failed`] where it cannot be had.
     pub async fn lock_machines(
         &self,
         machines: impl IntoIterator<Item = Arc<str>>,
@@ -288,7 +279,11 @@ impl Target {
             .filter_map(|name| self.machines.get(name))
             .map(|machine| machine.lock(&self.project, doing));
         let taken = futures_util::future::join_all(locks).await;
-        let failures: Vec<_> = taken.into_iter().filter_map(Result::err).collect();
+        let failures: Vec<_> = taken
+            .into_iter()
+            .filter_map(Result::err)
+            .filter(|failure| failure.kind != Kind::Unreachable)
+            .collect();
         let strongest = Kind::strongest(failures.iter().map(|failure| failure.kind));
         match failures
             .into_iter()
@@ -420,10 +415,8 @@ impl Target {
 
     /// A machine by its name.
     fn remote(&self, name: &str) -> Result<&machine::Remote, Trouble> {
-        let here = || (name == THIS).then_some(&self.here);
         self.machines
             .get(name)
-            .or_else(here)
             .ok_or_else(|| Trouble::failed(format!("there is no machine `{name}`")))
     }
 

@@ -13,11 +13,11 @@
 
 #[path = "../lab/mod.rs"]
 mod lab;
+mod measure;
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use provision::command::{Answer, Answers, Place, Rows};
 use provision::plan::{Judging, judge};
@@ -27,6 +27,7 @@ use serde_json::{Map, Value, json};
 
 use lab::compose::{compose2, v2};
 use lab::{Lab, docker};
+use measure::{median, ms, peak, quiet, ratio, row, timed};
 
 fn main() {
     let pure = std::env::args().any(|word| word == "pure");
@@ -44,35 +45,6 @@ fn main() {
         return;
     }
     local();
-}
-
-fn row(what: &str, figure: &str, wanted: &str) {
-    println!("| {what} | {figure} | {wanted} |");
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-fn timed(runs: usize, mut run: impl FnMut()) -> Duration {
-    let times = (0..runs).map(|_| {
-        let begun = Instant::now();
-        run();
-        begun.elapsed()
-    });
-    median(times.collect())
-}
-
-fn ms(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
-}
-
-fn quiet(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    if !output.status.success() {
-        panic!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
 }
 
 fn version() {
@@ -259,8 +231,6 @@ fn local() {
         ups.push(timed(1, || up(&compose.generated())));
     }
     let (plan, apply, up) = (median(plans), median(applies), median(ups));
-    let ratio =
-        |one: Duration, other: Duration| format!("{:.2}", one.as_secs_f64() / other.as_secs_f64());
     row("no-op `docker compose up -d` (2.26)", &ms(up), "");
     row(
         "no-op `plan local`",
@@ -280,29 +250,7 @@ fn local() {
     );
     row(
         "peak memory of `plan local`",
-        &format!("{:.1} MiB", peak(&lab)),
+        &format!("{:.1} MiB", peak(&mut lab.command(&["plan", "local"]))),
         "at most 50 MiB",
     );
-}
-
-/// Peak resident memory of a plan, from the kernel's own count while it runs.
-fn peak(lab: &Lab) -> f64 {
-    let mut child = lab
-        .command(&["plan", "local"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut most = 0.0f64;
-    while child.try_wait().unwrap().is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib: f64 = line
-            .and_then(|line| line.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0.0);
-        most = most.max(kib / 1024.0);
-        std::thread::sleep(Duration::from_micros(300));
-    }
-    most
 }

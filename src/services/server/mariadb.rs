@@ -18,7 +18,12 @@ use crate::services::server;
 const KEPT: &str = "/etc/mysql/mariadb.conf.d/90-provision.cnf";
 
 /// The server reads the draft as it would at its start, and names what it does not understand.
-const VALIDATE: &str = "mariadbd --defaults-file=\"$1\" --user=mysql --help --verbose > /dev/null";
+const VALIDATE: &str = r#"
+said=$(mariadbd --defaults-file="$1" --user=mysql --help --verbose 2>&1 > /dev/null) || :
+said=$(printf '%s\n' "$said" | grep -F '[ERROR]') || exit 0
+printf '%s\n' "$said" >&2
+exit 1
+"#;
 
 /// What cannot be meant on a machine.
 pub(in crate::services) fn check(

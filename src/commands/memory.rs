@@ -1,0 +1,244 @@
+//! What was last applied: recalled with the look, kept after an apply; of each machine on that machine.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::apply::Report;
+use crate::command::{Answer, Answers, Blob, Place, Script, Sheet, Text};
+use crate::commands::Context;
+use crate::commands::look::Look;
+use crate::declaration::Environment;
+use crate::error::{Failure, Kind};
+use crate::files;
+use crate::observe::{self, Besides};
+use crate::plan::memory::{self, KEEP, Memories, Memory, Outcome, QUESTION, Unusable};
+use crate::plan::{Action, Plan};
+use crate::resource::{Id, Resource};
+use crate::show;
+use crate::target::Target;
+
+/// How long a machine may take to write its memory.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads the memories of a look. What a machine remembers and nobody declares any more is asked about, in one more trip.
+///
+/// # Errors
+/// [`Kind::Stale`] where a later version of the program wrote one: it is neither used nor rewritten.
+pub async fn recall(
+    context: &Context,
+    environment: &Environment,
+    target: &Target,
+    resources: &[Resource],
+    asked: (&Besides, &mut Sheet, &mut Answers),
+) -> Result<Memories, Failure> {
+    let (besides, sheet, answers) = asked;
+    let mut memories = Memories::default();
+    if environment.driver.is_engine() {
+        memories.here = files::read_memory(&environment.folder)?;
+    }
+    let name = memory::name(&environment.project, &environment.name);
+    for machine in &besides.machines {
+        let place = Place::Machine(Arc::clone(machine));
+        let where_ = format!("`/var/lib/provision/{name}.json` on `{machine}`");
+        match answers.get(&place, QUESTION.name) {
+            Some(Answer::Rows(rows)) => {
+                let memory = match content(rows.of(&name).first()) {
+                    None => Memory::default(),
+                    Some(text) => match text.and_then(|text| Memory::parse(&text)) {
+                        Ok(memory) => memory,
+                        Err(Unusable::Newer(format)) => return Err(files::newer(&where_, format)),
+                        Err(Unusable::Damaged(why)) => {
+                            let message = format!(
+                                "{where_} is damaged and forgotten: {why}; what was made there and is no longer declared stays"
+                            );
+                            let paint = context.output.talk_paint();
+                            context.output.say(&show::failure::warning(&message, paint));
+                            Memory::default()
+                        }
+                    },
+                };
+                memories.machines.insert(Arc::clone(machine), memory);
+            }
+            _ => {
+                memories.unread.insert(Arc::clone(machine));
+            }
+        }
+    }
+    let left = memories.undeclared(resources);
+    if !left.is_empty() {
+        let more = observe::sheet(&environment.project, &left);
+        answers.join(target.look(&more).await?);
+        let whole: Vec<Resource> = resources.iter().chain(&left).cloned().collect();
+        // Later looks ask for all of it at once.
+        *sheet = observe::whole(&environment.project, &whole, besides);
+    }
+    Ok(memories)
+}
+
+/// The text of a memory, as its machine printed it.
+fn content(row: Option<&crate::command::Row>) -> Option<Result<String, Unusable>> {
+    let content = row?.get("content")?.as_str()?;
+    let bytes = STANDARD.decode(content).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    Some(text.ok_or_else(|| Unusable::Damaged("it is no text".to_owned())))
+}
+
+/// Before anything is done: what holds already, and what is about to be made. A run that dies in between is then no riddle, and
+/// where nothing can be written, this is the time to know.
+///
+/// # Errors
+/// Where it cannot be written.
+pub async fn begin(look: &Look) -> Result<Memories, Failure> {
+    let outcome = Outcome {
+        settled: look.plan.settled.clone(),
+        made: made(&look.plan, |_| true),
+        gone: HashSet::new(),
+    };
+    let after = after(look, &outcome);
+    if look.environment.driver.is_engine() {
+        files::write_memory(&look.environment.folder, &after.here)?;
+    }
+    let making: HashSet<Arc<str>> = look
+        .plan
+        .changes
+        .iter()
+        .filter(|change| change.action == Action::Create)
+        .filter_map(|change| change.place.machine().cloned())
+        .collect();
+    let now = Memories {
+        machines: after
+            .machines
+            .into_iter()
+            .filter(|(machine, _)| making.contains(machine))
+            .collect(),
+        ..after
+    };
+    write(look, &look.judging.memories.machines, &now).await?;
+    let mut written = look.judging.memories.machines.clone();
+    written.extend(now.machines);
+    Ok(Memories {
+        machines: written,
+        ..now
+    })
+}
+
+/// After all is done: what holds now. `before` is what [`begin`] wrote.
+///
+/// # Errors
+/// Where it cannot be written.
+pub async fn end(look: &Look, before: &Memories, report: &Report) -> Result<(), Failure> {
+    let Some(settled) = &report.record else {
+        return Ok(());
+    };
+    let is_done = |id: &Id| report.done.contains(id);
+    let is_open = |id: &Id| report.unknown.iter().any(|(unknown, _)| unknown == id);
+    let removed = look
+        .plan
+        .changes
+        .iter()
+        .filter(|change| change.action == Action::Remove && is_done(&change.id))
+        .map(|change| change.id.clone());
+    let outcome = Outcome {
+        settled: settled.clone(),
+        made: made(&look.plan, |id| is_done(id) || is_open(id)),
+        gone: removed
+            .chain(look.plan.gone.iter().cloned())
+            .chain(look.plan.released.iter().cloned())
+            .collect(),
+    };
+    keep(look, before, &outcome).await
+}
+
+/// Where there is nothing to do: what holds, if that is news.
+///
+/// # Errors
+/// Where it cannot be written.
+pub async fn refresh(look: &Look) -> Result<(), Failure> {
+    let gone = look.plan.gone.iter().chain(&look.plan.released);
+    let outcome = Outcome {
+        settled: look.plan.settled.clone(),
+        made: HashSet::new(),
+        gone: gone.cloned().collect(),
+    };
+    keep(look, &look.judging.memories, &outcome).await
+}
+
+/// Brings all memories up to date, where they say something new.
+///
+/// # Errors
+/// Where one cannot be written.
+pub async fn keep(look: &Look, before: &Memories, outcome: &Outcome) -> Result<(), Failure> {
+    let after = after(look, outcome);
+    if look.environment.driver.is_engine() && after.here.says_more_than(&before.here) {
+        files::write_memory(&look.environment.folder, &after.here)?;
+    }
+    write(look, &before.machines, &after).await
+}
+
+fn made(plan: &Plan, counts: impl Fn(&Id) -> bool) -> HashSet<Id> {
+    plan.changes
+        .iter()
+        .filter(|change| change.action == Action::Create && counts(&change.id))
+        .map(|change| change.id.clone())
+        .collect()
+}
+
+fn after(look: &Look, outcome: &Outcome) -> Memories {
+    let now = jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
+    let memories = &look.judging.memories;
+    memories.after(&look.resources, outcome, &now, &files::operator())
+}
+
+/// Writes the memories of machines that say more than before, side by side.
+async fn write(
+    look: &Look,
+    before: &BTreeMap<Arc<str>, Memory>,
+    after: &Memories,
+) -> Result<(), Failure> {
+    let name = memory::name(&look.environment.project, &look.environment.name);
+    let none = Memory::default();
+    let news = after.machines.iter().filter(|(machine, memory)| {
+        let old = before.get(*machine).unwrap_or(&none);
+        memory.says_more_than(old) && !after.unread.contains(*machine)
+    });
+    let written = news.map(|(machine, memory)| {
+        let text = memory.render();
+        let forget = memory.0.is_empty();
+        let script = Script {
+            body: KEEP,
+            words: vec![
+                Text::plain(&name),
+                Text::plain(if forget { "forget" } else { "keep" }),
+            ],
+            input: (!forget).then(|| Blob::Text(Text::plain(text))),
+        };
+        async move {
+            let ran = look
+                .target
+                .run(machine, &[(script, PATIENCE)], &|_| ())
+                .await;
+            ran.map_err(|(_, trouble)| (Arc::clone(machine), trouble))
+        }
+    });
+    let results = futures_util::future::join_all(written).await;
+    let mut failed = results.into_iter().filter_map(Result::err);
+    let Some((machine, trouble)) = failed.next() else {
+        return Ok(());
+    };
+    let message = format!(
+        "`{machine}` cannot keep what was applied in `/var/lib/provision/{name}.json`: {}",
+        trouble.message
+    );
+    let mut failure = Failure::new(Kind::Failed, message)
+        .hint("without it nobody can tell later who moved, and what is no longer declared stays");
+    for (machine, trouble) in failed {
+        failure = failure.hint(format!("nor can `{machine}`: {}", trouble.message));
+    }
+    Err(failure)
+}

@@ -1,0 +1,386 @@
+//! What was last applied, remembered where it was applied: a memory, never the truth. Without it only *who moved* is lost, and on
+//! a machine what of it is ours.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::command::{Ask, Place, Question};
+use crate::plan::Record;
+use crate::resource::{Id, Resource, Thing};
+
+/// The version of the format; a memory of a later one is refused and never rewritten.
+pub const FORMAT: u64 = 2;
+
+/// What a machine remembers; its item is [`name`].
+pub const QUESTION: Question = Question {
+    name: "memory",
+    ask: Ask::Machine {
+        body: r#"
+for name in "$@"; do
+    path=/var/lib/provision/$name.json
+    [ -e "$path" ] || [ -L "$path" ] || continue
+    if [ -L "$path" ] || [ ! -f "$path" ]; then die "\`$path\` is no plain file"; fi
+    printf '%s\t' "$name"
+    b64 < "$path"
+    printf '\n'
+done
+"#,
+        columns: &["key", "content"],
+    },
+};
+
+/// Keeps a memory on a machine: its words are the path's name; its stdin is the content, and an empty one is no memory.
+pub const KEEP: &str = r#"
+folder=/var/lib/provision
+path=$folder/$1.json
+if [ "$2" = forget ]; then
+    rm -f -- "$path"
+    rmdir -- "$folder" 2> /dev/null || :
+    exit 0
+fi
+[ -d "$folder" ] || mkdir -m 0700 -- "$folder" || die "cannot make \`$folder\`"
+put_file "$path" root root 0600
+"#;
+
+/// How a memory of an environment is called on a machine: `iact.prod`.
+pub fn name(project: &str, environment: &str) -> String {
+    format!("{project}.{environment}")
+}
+
+/// A field as it was when it was last seen as wanted, in the forms that are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    /// What was wanted.
+    pub wanted: String,
+    /// What was found, where that is written otherwise: `100MB` and `102400kB`.
+    pub found: Option<String>,
+}
+
+impl Last {
+    /// What was found.
+    pub fn found(&self) -> &str {
+        self.found.as_deref().unwrap_or(&self.wanted)
+    }
+}
+
+/// What is remembered of a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Whether we made it, or took it over: then it goes when it is no longer declared.
+    pub made: bool,
+    /// When it was last seen as wanted by an apply, as in `2026-11-25T10:42:00Z`.
+    pub at: String,
+    /// Who applied, as in `maria@laptop`.
+    pub by: String,
+    /// Its fields.
+    pub fields: BTreeMap<String, Last>,
+}
+
+/// What one place remembers, by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory(pub BTreeMap<String, Kept>);
+
+/// Why a memory cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// A later version of the program wrote it, in this format.
+    Newer(u64),
+    /// It makes no sense, and is forgotten. The words say why.
+    Damaged(String),
+}
+
+impl Memory {
+    /// Reads what [`Memory::render`] wrote.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, Unusable> {
+        let damaged = |why: &str| Unusable::Damaged(why.to_owned());
+        let json: Value =
+            serde_json::from_str(text).map_err(|error| Unusable::Damaged(error.to_string()))?;
+        let Value::Object(whole) = json else {
+            return Err(damaged("it is no table"));
+        };
+        let Some(version) = whole.get("format_version") else {
+            return Memory::first(&whole).ok_or_else(|| damaged("it has no version"));
+        };
+        match version.as_u64() {
+            Some(FORMAT) => {}
+            Some(later) if later > FORMAT => return Err(Unusable::Newer(later)),
+            _ => return Err(damaged("its version is none")),
+        }
+        let Some(resources) = whole.get("resources").and_then(Value::as_object) else {
+            return Err(damaged("it has no resources"));
+        };
+        let kept = resources
+            .iter()
+            .map(|(id, kept)| Some((id.clone(), one(kept)?)));
+        let kept: Option<BTreeMap<String, Kept>> = kept.collect();
+        kept.map(Memory)
+            .ok_or_else(|| damaged("a resource makes no sense"))
+    }
+
+    /// The first format: forms by resource and field, and nothing else.
+    fn first(whole: &Map<String, Value>) -> Option<Self> {
+        let kept = whole.iter().map(|(id, fields)| {
+            let fields = fields.as_object()?.iter().map(|(name, wanted)| {
+                let wanted = wanted.as_str()?.to_owned();
+                Some((
+                    name.clone(),
+                    Last {
+                        wanted,
+                        found: None,
+                    },
+                ))
+            });
+            let fields: Option<BTreeMap<String, Last>> = fields.collect();
+            let kept = Kept {
+                fields: fields?,
+                ..Kept::default()
+            };
+            Some((id.clone(), kept))
+        });
+        let kept: Option<BTreeMap<String, Kept>> = kept.collect();
+        kept.map(Memory)
+    }
+
+    /// The memory as a text.
+    pub fn render(&self) -> String {
+        let last = |last: &Last| match &last.found {
+            Some(found) => json!([last.wanted, found]),
+            None => json!(last.wanted),
+        };
+        let resources: Map<String, Value> = self
+            .0
+            .iter()
+            .map(|(id, kept)| {
+                let fields: Map<String, Value> = kept
+                    .fields
+                    .iter()
+                    .map(|(name, one)| (name.clone(), last(one)))
+                    .collect();
+                let kept =
+                    json!({ "made": kept.made, "at": kept.at, "by": kept.by, "fields": fields });
+                (id.clone(), kept)
+            })
+            .collect();
+        let whole = json!({ "format_version": FORMAT, "resources": resources });
+        format!("{whole:#}\n")
+    }
+
+    /// Whether it says something that another does not: when and by whom it was seen again is nothing new.
+    pub fn says_more_than(&self, other: &Memory) -> bool {
+        let says = |memory: &Memory| -> Vec<(String, bool, BTreeMap<String, Last>)> {
+            let all = memory.0.iter();
+            all.map(|(id, kept)| (id.clone(), kept.made, kept.fields.clone()))
+                .collect()
+        };
+        says(self) != says(other)
+    }
+}
+
+fn one(kept: &Value) -> Option<Kept> {
+    let text = |key: &str| Some(kept.get(key)?.as_str()?.to_owned());
+    let fields = kept.get("fields")?.as_object()?.iter().map(|(name, last)| {
+        let last = match last {
+            Value::Array(both) => Last {
+                wanted: both.first()?.as_str()?.to_owned(),
+                found: Some(both.get(1)?.as_str()?.to_owned()),
+            },
+            one => Last {
+                wanted: one.as_str()?.to_owned(),
+                found: None,
+            },
+        };
+        Some((name.clone(), last))
+    });
+    Some(Kept {
+        made: kept.get("made")?.as_bool()?,
+        at: text("at")?,
+        by: text("by")?,
+        fields: fields.collect::<Option<_>>()?,
+    })
+}
+
+/// What all places of an environment remember.
+#[derive(Clone, Debug, Default)]
+pub struct Memories {
+    /// Of the engine, the folder, and the databases in containers: kept beside the environment.
+    pub here: Memory,
+    /// Of the machines, each kept on its own.
+    pub machines: BTreeMap<Arc<str>, Memory>,
+    /// Machines whose memory could not be read: it is not written either.
+    pub unread: BTreeSet<Arc<str>>,
+}
+
+/// What an apply came to, for the memory.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// What holds now.
+    pub settled: Record,
+    /// What was made, or is about to be.
+    pub made: HashSet<Id>,
+    /// What went, or is none of our business any more.
+    pub gone: HashSet<Id>,
+}
+
+impl Memories {
+    /// The memory of a place.
+    pub fn of(&self, place: &Place) -> Option<&Memory> {
+        match place.machine() {
+            Some(machine) => self.machines.get(machine),
+            None => Some(&self.here),
+        }
+    }
+
+    /// What is remembered of a resource.
+    pub fn kept(&self, id: &Id, place: &Place) -> Option<&Kept> {
+        self.of(place)?.0.get(id.as_str())
+    }
+
+    /// What machines remember and nobody declares any more, as resources that only have their names.
+    pub fn undeclared(&self, resources: &[Resource]) -> Vec<Resource> {
+        let declared: HashSet<(&Place, String)> = resources
+            .iter()
+            .map(|resource| (&resource.place, resource.thing.ledger_id()))
+            .collect();
+        let mut left = Vec::new();
+        for (machine, memory) in &self.machines {
+            let place = Place::Machine(Arc::clone(machine));
+            for id in memory.0.keys() {
+                let Some(thing) = thing(id) else { continue };
+                if declared.contains(&(&place, thing.ledger_id())) {
+                    continue;
+                }
+                left.push(Resource {
+                    id: Id::parse(id),
+                    place: place.clone(),
+                    thing,
+                    needs: Vec::new(),
+                    origins: BTreeMap::new(),
+                    probe: None,
+                });
+            }
+        }
+        left
+    }
+
+    /// The same, brought up to date: what went is forgotten, what holds now is added.
+    pub fn after(&self, resources: &[Resource], outcome: &Outcome, at: &str, by: &str) -> Memories {
+        let declared: HashSet<&str> = resources.iter().map(|one| one.id.as_str()).collect();
+        let mut after = self.clone();
+        after.here.0.retain(|id, _| {
+            declared.contains(id.as_str()) && !outcome.gone.contains(&Id::parse(id))
+        });
+        for memory in after.machines.values_mut() {
+            memory.0.retain(|id, _| {
+                // What lies in a database is remembered by its ledger.
+                let stays = declared.contains(id.as_str()) || thing(id).is_some();
+                stays && !outcome.gone.contains(&Id::parse(id))
+            });
+        }
+        for resource in resources {
+            let settled = outcome.settled.get(resource.id.as_str());
+            let made = outcome.made.contains(&resource.id);
+            let machine = resource.place.machine();
+            if (settled.is_none() && !(made && machine.is_some()))
+                || machine.is_some_and(|machine| self.unread.contains(machine))
+            {
+                continue;
+            }
+            let memory = match machine {
+                Some(machine) => after.machines.entry(Arc::clone(machine)).or_default(),
+                None => &mut after.here,
+            };
+            let kept = memory.0.entry(resource.id.to_string()).or_default();
+            kept.made |= made;
+            kept.by = by.to_owned();
+            if let Some(fields) = settled {
+                kept.at = at.to_owned();
+                kept.fields = fields.clone();
+            }
+        }
+        after
+    }
+}
+
+/// The thing of a machine that an id names: `file.db1:/etc/motd`.
+fn thing(id: &str) -> Option<Thing> {
+    let (kind, rest) = id.split_once('.')?;
+    let (_, key) = rest.split_once(':')?;
+    let thing = Thing::named(kind, key)?;
+    let of_machine = crate::resources::QUESTIONS.iter().any(|question| {
+        question.name == thing.question() && matches!(question.ask, Ask::Machine { .. })
+    });
+    of_machine.then_some(thing)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn memory() -> Memory {
+        let last = |wanted: &str, found: Option<&str>| Last {
+            wanted: wanted.to_owned(),
+            found: found.map(str::to_owned),
+        };
+        let kept = Kept {
+            made: true,
+            at: "2026-11-25T10:42:00Z".to_owned(),
+            by: "maria@laptop".to_owned(),
+            fields: [
+                ("value".to_owned(), last("100MB", Some("102400kB"))),
+                ("mode".to_owned(), last("0644", None)),
+            ]
+            .into(),
+        };
+        Memory([("file.db1:/etc/motd".to_owned(), kept)].into())
+    }
+
+    #[test]
+    fn a_memory_comes_back() {
+        assert_eq!(Memory::parse(&memory().render()), Ok(memory()));
+    }
+
+    #[test]
+    fn the_first_format_is_still_known() {
+        let memory = Memory::parse(r#"{"container.x":{"env A":"d"}}"#).unwrap();
+        assert_eq!(memory.0["container.x"].fields["env A"].wanted, "d");
+        assert!(!memory.0["container.x"].made);
+    }
+
+    #[test]
+    fn a_later_format_is_told_from_a_damaged_one() {
+        let later = memory()
+            .render()
+            .replace("\"format_version\": 2", "\"format_version\": 3");
+        assert_eq!(Memory::parse(&later), Err(Unusable::Newer(3)));
+        for damaged in [
+            "",
+            "[]",
+            "{\"cut",
+            "{\"format_version\":2}",
+            "{\"a\":1}",
+            "{\"format_version\":\"x\"}",
+        ] {
+            assert!(
+                matches!(Memory::parse(damaged), Err(Unusable::Damaged(_))),
+                "{damaged}"
+            );
+        }
+    }
+
+    #[test]
+    fn being_seen_again_is_nothing_new() {
+        let mut later = memory();
+        for kept in later.0.values_mut() {
+            kept.at = "2027-01-01T00:00:00Z".to_owned();
+        }
+        assert!(!later.says_more_than(&memory()));
+        later.0.clear();
+        assert!(later.says_more_than(&memory()));
+    }
+}
