@@ -11,10 +11,16 @@ use crate::resource::{Impact, Step};
 /// An item is lines: the key of the thing, then `u UNIT`, `c UNIT` (a unit of ours: its text is wanted too) and `f PATH`.
 pub(super) const QUESTION: Question = Question {
     name: "units",
-    ask: Ask::Machine { body: LOOK, columns: &["key", "of", "what", "value"] },
+    ask: Ask::Machine {
+        body: LOOK,
+        columns: &["key", "of", "what", "value"],
+    },
 };
 
-const LOOK: &str = concat!(include_str!("systemd_common.sh"), include_str!("systemd_look.sh"));
+const LOOK: &str = concat!(
+    include_str!("systemd_common.sh"),
+    include_str!("systemd_look.sh")
+);
 
 const APPLY: &str = concat!(
     "supervisor() {\ncat << 'PROVISION_SUPERVISOR'\n",
@@ -79,7 +85,12 @@ pub struct State {
 impl State {
     /// A unit of an answer; `None` where there is no such unit.
     pub(super) fn read(unit: &str, rows: &[Row]) -> Result<Option<Self>, String> {
-        let column = |row: &Row, name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let column = |row: &Row, name: &str| {
+            row.get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let mut state = State::default();
         let own = path(unit);
         for row in rows {
@@ -125,7 +136,9 @@ impl State {
             "InactiveEnterTimestamp" => self.ended = !value.is_empty(),
             "stamp" => self.stamp = Some((value, BTreeMap::new())),
             "loaded" => {
-                if let (Some((_, files)), Some((digest, path))) = (&mut self.stamp, value.split_once("  ")) {
+                if let (Some((_, files)), Some((digest, path))) =
+                    (&mut self.stamp, value.split_once("  "))
+                {
                     files.insert(path.to_owned(), digest.to_owned());
                 }
             }
@@ -137,7 +150,9 @@ impl State {
     pub(super) fn works(&self) -> bool {
         match self.active.as_str() {
             "active" | "reloading" => true,
-            "inactive" => self.sort == "oneshot" && self.result == "success" && (self.ended || self.stamped()),
+            "inactive" => {
+                self.sort == "oneshot" && self.result == "success" && (self.ended || self.stamped())
+            }
             _ => false,
         }
     }
@@ -178,17 +193,30 @@ impl State {
     /// Whether our stamp says that its file is ours.
     pub(super) fn ours(&self, unit: &str) -> bool {
         let own = path(unit);
-        self.stamp.as_ref().is_some_and(|(_, files)| files.contains_key(&own))
+        self.stamp
+            .as_ref()
+            .is_some_and(|(_, files)| files.contains_key(&own))
     }
 
     /// Additions to its definition that were made on the machine, other than those that are declared.
     pub(super) fn additions(&self, unit: &str, declared: &BTreeSet<String>) -> Vec<&String> {
         let made_here = |path: &&String| {
-            ["/etc/systemd/system/", "/etc/systemd/system.control/", "/run/systemd/system.control/"]
-                .iter()
-                .any(|folder| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(&format!("{unit}.d/"))))
+            [
+                "/etc/systemd/system/",
+                "/etc/systemd/system.control/",
+                "/run/systemd/system.control/",
+            ]
+            .iter()
+            .any(|folder| {
+                path.strip_prefix(folder)
+                    .is_some_and(|rest| rest.starts_with(&format!("{unit}.d/")))
+            })
         };
-        self.drop_ins.iter().filter(made_here).filter(|path| !declared.contains(*path)).collect()
+        self.drop_ins
+            .iter()
+            .filter(made_here)
+            .filter(|path| !declared.contains(*path))
+            .collect()
     }
 
     /// Whether what its run has read of a file is what is wanted (`None`: whatever it holds now). What our stamp does not know is
@@ -202,7 +230,9 @@ impl State {
         }
         match (now, wanted) {
             (None, None) => true,
-            (Some((digest, Some(changed))), Some(wanted)) => digest == wanted && self.begun.is_some_and(|begun| *changed < begun),
+            (Some((digest, Some(changed))), Some(wanted)) => {
+                digest == wanted && self.begun.is_some_and(|begun| *changed < begun)
+            }
             _ => false,
         }
     }
@@ -243,7 +273,11 @@ pub(super) fn step(says: impl Into<String>, impact: Impact, acts: Vec<Act<'_>>) 
 fn seconds(text: &str) -> Option<i64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     let part: i64 = format!("{part:0<6}").get(..6)?.parse().ok()?;
-    whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(part)
+    whole
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1_000_000)?
+        .checked_add(part)
 }
 
 /// `Wed 2026-11-25 01:06:31.755746 UTC` in microseconds since 1970.
@@ -253,14 +287,22 @@ fn moment(text: &str) -> Option<i64> {
     let mut date = date.split('-').map(str::parse::<i64>);
     let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
     let mut time = time.splitn(3, ':');
-    let (hour, minute) = (time.next()?.parse::<i64>().ok()?, time.next()?.parse::<i64>().ok()?);
+    let (hour, minute) = (
+        time.next()?.parse::<i64>().ok()?,
+        time.next()?.parse::<i64>().ok()?,
+    );
     let second = seconds(time.next()?)?;
     if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
     // Days by a calendar whose year begins in March, so that the leap day is its last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days =
+        year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
     Some((days * 86_400 + hour * 3_600 + minute * 60) * 1_000_000 + second)
 }
 
@@ -291,18 +333,31 @@ pub(super) mod tests {
         let row = |line: &str| {
             let mut parts = line.trim().splitn(3, ' ');
             let names = ["of", "what", "value"];
-            let mut row: Row = names.iter().map(|name| ((*name).to_owned(), parts.next().unwrap_or_default().into())).collect();
+            let mut row: Row = names
+                .iter()
+                .map(|name| ((*name).to_owned(), parts.next().unwrap_or_default().into()))
+                .collect();
             row.insert("key".to_owned(), key.into());
             row
         };
-        lines.lines().filter(|line| !line.trim().is_empty()).map(row).collect()
+        lines
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .map(row)
+            .collect()
     }
 
     #[test]
     fn times_are_read_to_the_microsecond() {
-        assert_eq!(moment("Wed 2026-11-25 01:06:31.755746 UTC"), Some(1_795_568_791_755_746));
+        assert_eq!(
+            moment("Wed 2026-11-25 01:06:31.755746 UTC"),
+            Some(1_795_568_791_755_746)
+        );
         assert_eq!(moment("Thu 1970-01-01 00:00:00.000001 UTC"), Some(1));
-        assert_eq!(moment("Thu 2024-02-29 00:00:00 UTC"), Some(1_709_164_800_000_000));
+        assert_eq!(
+            moment("Thu 2024-02-29 00:00:00 UTC"),
+            Some(1_709_164_800_000_000)
+        );
         assert_eq!(moment(""), None);
         assert_eq!(seconds("1795568791.26"), Some(1_795_568_791_260_000));
     }
