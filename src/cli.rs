@@ -13,7 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
-    self, Context, Wishes, apply, destroy, doctor, env, explain, init, plan, render, schema,
+    self, Context, Wishes, apply, audit, destroy, doctor, env, explain, init, plan, render, schema,
     service, validate, verify,
 };
 use crate::error::Kind;
@@ -100,6 +100,29 @@ enum VerifyFormat {
     Junit,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AuditFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For a CI that shows tests
+    Junit,
+    /// SARIF 2.1.0, for a CI that shows findings beside lines
+    Sarif,
+}
+
+impl From<AuditFormat> for audit::Format {
+    fn from(format: AuditFormat) -> Self {
+        match format {
+            AuditFormat::Text => audit::Format::Text,
+            AuditFormat::Json => audit::Format::Json,
+            AuditFormat::Junit => audit::Format::Junit,
+            AuditFormat::Sarif => audit::Format::Sarif,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write a first environment file from a few answers
@@ -130,6 +153,17 @@ enum Command {
         /// How it is written
         #[arg(long, value_enum, default_value_t = VerifyFormat::Table)]
         format: VerifyFormat,
+    },
+    /// Say what is not as declared and who moved it, and what nobody declared but should be known
+    Audit {
+        #[command(flatten)]
+        on: On,
+        /// How findings are written
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = AuditFormat::Text)]
+        format: AuditFormat,
+        /// Only these hosts or groups of hosts
+        #[arg(long, value_name = "HOST", num_args = 1..)]
+        host: Vec<String>,
     },
     /// Write every generated file, for Compose alone
     Render {
@@ -404,6 +438,17 @@ async fn run(context: &Context, command: Command) -> commands::End {
             )
             .await
         }
+        Command::Audit { on, format, host } => {
+            audit::run(
+                context,
+                &audit::Options {
+                    environment: on.environment,
+                    format: format.into(),
+                    hosts: host,
+                },
+            )
+            .await
+        }
         Command::Render { on, out, images } => {
             let environment = on.environment;
             render::run(
@@ -514,7 +559,7 @@ impl From<Limits> for Wishes {
             only: limits.only,
             hosts: limits.host,
             destroy_data: limits.destroy_data,
-            doing: None,
+            ..Wishes::default()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One file a subcommand, each a straight line of calls. Commands decide nothing about resources; they load, look, show, act.
 
 pub mod apply;
+pub mod audit;
 pub mod destroy;
 pub mod doctor;
 pub mod env;

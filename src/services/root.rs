@@ -469,3 +469,19 @@ pub static EXCEPTION: Table = Table {
         Key::new("until", Type::Text, "The last day, as in `2026-12-31`.").required(),
     ],
 };
+
+/// Exceptions whose last day is none.
+pub(super) fn check_exceptions(environment: &Environment) -> Vec<Problem> {
+    let exceptions = environment.tree.list("exception").iter();
+    exceptions
+        .filter_map(|node| {
+            let until = node.text("until")?;
+            if until.parse::<jiff::civil::Date>().is_ok() {
+                return None;
+            }
+            let message = format!("`{until}` is no day");
+            let problem = Problem::error(message, &node.origin("until"));
+            Some(problem.help("write it as in `2026-12-31`"))
+        })
+        .collect()
+}
