@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use crate::command::{Answers, Dialect, Place, Question, Server};
 use crate::declaration::{Environment, Node, Origin};
 use crate::error::{Kind, Problem};
+use crate::plan::memory::Memories;
 use crate::plan::{Action, Change, Difference, Moved, Plan, Since};
 use crate::resource::{Field, Id, Impact, Resource};
 
@@ -166,6 +167,8 @@ pub struct Looked<'a> {
     pub answers: &'a Answers,
     /// What would be done.
     pub plan: &'a Plan,
+    /// What was last applied.
+    pub memories: &'a Memories,
     /// The environment's name, for commands.
     pub environment: &'a str,
 }
@@ -259,12 +262,20 @@ fn drifts(looked: &Looked<'_>, audit: &mut Audit) {
         let resource = declared.get(&change.id).copied();
         match change.action {
             Action::Wait | Action::Unknown => {
-                let refusals = looked.plan.refusals.iter();
-                let said = refusals.filter(|refusal| refusal.id == change.id).next();
+                let mut refusals = looked.plan.refusals.iter();
+                let said = refusals.find(|refusal| refusal.id == change.id);
                 let why = said.map_or(&change.reason, |refusal| &refusal.message);
-                let unread = (change.id.to_string(), why.clone());
-                audit.unread.push(unread);
+                // All that lies in a server that is down waits for the same.
+                let what = match &change.place {
+                    Place::Sql(server, _) if change.action == Action::Wait => {
+                        server.service.as_str()
+                    }
+                    _ => change.id.as_str(),
+                };
+                audit.unread.push((what.to_owned(), why.clone()));
             }
+            // Comes with its container.
+            Action::Create if change.first_start => {}
             Action::Create => audit.findings.push(missing(looked, change, resource)),
             Action::Remove => audit.findings.push(left(looked, change)),
             Action::Update | Action::Recreate | Action::Replace => {
@@ -317,16 +328,24 @@ fn drifted(
 /// Something declared is not there.
 fn missing(looked: &Looked<'_>, change: &Change, resource: Option<&Resource>) -> Finding {
     let id = &change.id;
-    // A thing that was there says so of each field; one that never was has nobody who took it away.
-    let gone = change.reason != "not there";
-    let since = change.fields.iter().find_map(|one| one.since);
+    let kept = looked.memories.kept(id, &change.place);
+    let gone = kept.is_some_and(|kept| !kept.fields.is_empty());
+    let since = kept.and_then(|kept| kept.at.parse::<jiff::Timestamp>().ok());
+    let since = since.map(|at| Since::After(at.as_second()));
+    let inside = looked.plan.changes.iter().filter(|inside| {
+        inside.first_start && inside.needs.contains(id) && matches!(inside.place, Place::Sql(..))
+    });
+    let inside = match inside.count() {
+        0 => String::new(),
+        _ => ", nor is what lies in it".to_owned(),
+    };
     let (severity, moved) = match gone {
         true => (Severity::High, Moved::Machine),
         false => (Severity::Medium, Moved::File),
     };
     let says = match gone {
-        true => format!("`{id}` was there and is gone"),
-        false => format!("`{id}` is declared and not there"),
+        true => format!("`{id}` was there and is gone{inside}"),
+        false => format!("`{id}` is declared and not there{inside}"),
     };
     let todo = format!("`provision apply {}` makes it", looked.environment);
     let drift = whole(id, moved, since.filter(|_| gone));
@@ -472,6 +491,7 @@ fn rows<'a>(
     use crate::command::Answer;
     match looked.answers.get(place, question) {
         Some(Answer::Rows(rows)) => return Some(rows),
+        Some(Answer::Down(_)) if comes_with_its_container(looked, place) => {}
         Some(Answer::Down(why) | Answer::Unreadable(why)) => {
             let seen = looked.plan.unseen.iter();
             let is_told =
@@ -483,4 +503,16 @@ fn rows<'a>(
         Some(Answer::Absent) | None => {}
     }
     None
+}
+
+/// Whether a server is not there yet: all that is in it is made by its container's first start.
+fn comes_with_its_container(looked: &Looked<'_>, place: &Place) -> bool {
+    let Place::Sql(server, _) = place else {
+        return false;
+    };
+    let mut changes = looked.plan.changes.iter();
+    changes.any(|change| match &change.place {
+        Place::Sql(of, _) => of == server && change.first_start,
+        _ => false,
+    })
 }

@@ -52,6 +52,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         machines: &look.machines,
         answers: &look.answers,
         plan: &look.plan,
+        memories: &look.judging.memories,
         environment: &options.environment,
     };
     let today = jiff::tz::Offset::UTC

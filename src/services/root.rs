@@ -1,6 +1,7 @@
 //! The tables that are no services: what an environment is, what it is applied to, and the plain resources of servers.
 
-use crate::declaration::{Key, Table, Type};
+use crate::declaration::{Environment, Key, Table, Type};
+use crate::error::Problem;
 
 /// A key that every droppable entry has.
 const ENABLED: Key = Key::new(
