@@ -13,8 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
-    self, Context, Wishes, apply, audit, destroy, doctor, env, explain, init, plan, render, schema,
-    service, validate, verify,
+    self, Context, Wishes, adopt, apply, audit, destroy, doctor, env, explain, forward, init, plan,
+    render, schema, service, validate, verify,
 };
 use crate::error::Kind;
 use crate::target::Reach;
@@ -161,6 +161,31 @@ enum Command {
         /// How findings are written
         #[arg(long, value_name = "FORMAT", value_enum, default_value_t = AuditFormat::Text)]
         format: AuditFormat,
+        /// Only these hosts or groups of hosts
+        #[arg(long, value_name = "HOST", num_args = 1..)]
+        host: Vec<String>,
+    },
+    /// Hold the declared forwards to services on servers open on this machine
+    Forward {
+        #[command(flatten)]
+        on: On,
+        /// Only these, as in `analytics` of `[forward.analytics]`
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Run this while they are open, and end as it does; comes last
+        #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+        exec: Vec<String>,
+    },
+    /// Take over what exists: shows what would become ours, what differs, what stays
+    Adopt {
+        #[command(flatten)]
+        on: On,
+        /// Only these; all that is declared and exists where none is named
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
         /// Only these hosts or groups of hosts
         #[arg(long, value_name = "HOST", num_args = 1..)]
         host: Vec<String>,
@@ -438,6 +463,15 @@ async fn run(context: &Context, command: Command) -> commands::End {
             )
             .await
         }
+        Command::Adopt { on, ids, yes, host } => {
+            let options = adopt::Options {
+                environment: on.environment,
+                yes,
+                ids,
+                hosts: host,
+            };
+            adopt::run(context, &options).await
+        }
         Command::Audit { on, format, host } => {
             audit::run(
                 context,
@@ -445,6 +479,18 @@ async fn run(context: &Context, command: Command) -> commands::End {
                     environment: on.environment,
                     format: format.into(),
                     hosts: host,
+                },
+            )
+            .await
+        }
+        Command::Forward { on, names, exec } => {
+            let environment = on.environment;
+            forward::run(
+                context,
+                &forward::Options {
+                    environment,
+                    names,
+                    exec,
                 },
             )
             .await

@@ -50,3 +50,75 @@ pub fn word(text: &str) -> String {
     }
     format!("'{}'", text.replace('\'', "'\\''"))
 }
+
+/// A line of a file of environment variables as systemd reads it: always in double quotes, so that `$`, `%`, `#` and spaces are
+/// themselves. `None` for what such a file cannot carry: systemd drops a variable with other control characters than tab and line end.
+pub fn env_line(name: &str, value: &str) -> Option<String> {
+    let carried = |c: char| !c.is_ascii_control() || c == '\t' || c == '\n';
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let named = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !begins || !named || !value.chars().all(carried) {
+        return None;
+    }
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    Some(format!("{name}=\"{value}\"\n"))
+}
+
+/// The value of a setting of a systemd unit that is taken as it is, such as a path or a description; `None` for what it cannot carry.
+pub fn unit_value(text: &str) -> Option<String> {
+    let carried = |c: char| !c.is_control() && !matches!(c, '"' | '\'' | '\\');
+    let fits = !text.is_empty() && text.trim() == text && text.chars().all(carried);
+    fits.then(|| text.replace('%', "%%"))
+}
+
+/// A word of a list in a systemd unit, or of a command line where `$` is itself too; `None` for what it cannot carry.
+pub fn unit_word(text: &str) -> Option<String> {
+    if text.chars().any(char::is_control) {
+        return None;
+    }
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:=@+,".contains(c);
+    let leads = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '.');
+    if text.starts_with(leads) && text.chars().all(bare) {
+        return Some(text.to_owned());
+    }
+    let text = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%");
+    Some(format!("\"{text}\""))
+}
+
+/// A word of a command line in a systemd unit. The first one may not be told from a prefix otherwise than by a path.
+pub fn unit_argument(text: &str) -> Option<String> {
+    unit_word(text).map(|word| word.replace('$', "$$"))
+}
+
+/// A word of nginx's language; `None` for what it cannot carry: in its words `$` always begins a variable.
+pub fn nginx(text: &str) -> Option<String> {
+    if text.chars().any(|c| c.is_control() || c == '$') {
+        return None;
+    }
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:*".contains(c);
+    if !text.is_empty() && text.chars().all(bare) {
+        return Some(text.to_owned());
+    }
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    Some(format!("\"{text}\""))
+}
+
+/// A string of Python.
+pub fn python(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            ' '..='~' => quoted.push(c),
+            c => {
+                use std::fmt::Write as _;
+                let _ = write!(quoted, "\\U{:08x}", u32::from(c));
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}

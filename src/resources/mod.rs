@@ -2,9 +2,11 @@
 //! lists them.
 
 mod accounts;
+mod apt;
 mod mariadb;
 mod paths;
 mod postgres;
+mod tree;
 
 use std::borrow::Cow;
 
@@ -172,6 +174,10 @@ kinds! {
     hosts_entry::HostsEntry,
     sysctl::Sysctl,
     swap::Swap,
+    git_checkout::GitCheckout,
+    source_tree::SourceTree,
+    venv::Venv,
+    task::Task,
     systemd_unit::SystemdUnit,
     timer::Timer,
     firewall::Firewall,

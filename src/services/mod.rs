@@ -113,80 +113,67 @@ pub static ROOT: Table = Table {
             "user",
             Type::Named(&root::USER),
             "Users of servers by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "group",
             Type::Named(&root::GROUP),
             "Groups of users by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "packages",
             Type::Named(&root::PACKAGES),
             "Packages, in sets with a name.",
-        )
-        .later(),
+        ),
         Key::new(
             "apt_repository",
             Type::Named(&root::APT_REPOSITORY),
             "Repositories of packages by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "file",
             Type::Named(&root::FILE),
             "Files of servers by absolute path.",
-        )
-        .later(),
+        ),
         Key::new(
             "directory",
             Type::Named(&root::DIRECTORY),
             "Folders of servers by absolute path.",
-        )
-        .later(),
+        ),
         Key::new(
             "link",
             Type::Named(&root::LINK),
             "Symbolic links of servers by absolute path.",
-        )
-        .later(),
+        ),
         Key::new(
             "systemd_unit",
             Type::Named(&root::SYSTEMD_UNIT),
             "Units of systemd by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "timer",
             Type::Named(&root::TIMER),
             "Programs that are run at times, by name.",
-        )
-        .later(),
+        ),
         Key::new(
             "sysctl",
             Type::Named(&root::SYSCTL),
             "Settings of servers' kernels by key.",
-        )
-        .later(),
+        ),
         Key::new(
             "hosts_entry",
             Type::Named(&root::HOSTS_ENTRY),
             "Lines of `/etc/hosts` by host name.",
-        )
-        .later(),
+        ),
         Key::new(
             "swap",
             Type::Named(&root::SWAP),
             "Swap files by absolute path.",
-        )
-        .later(),
+        ),
         Key::new(
             "firewall",
             Type::Named(&root::FIREWALL),
             "What servers let in, in sets with a name.",
-        )
-        .later(),
+        ),
         Key::new(
             "exception",
             Type::Many(&root::EXCEPTION),
@@ -198,10 +185,14 @@ pub static ROOT: Table = Table {
 /// What services want to know of the user's files before they are expanded.
 #[derive(Clone, Debug, Default)]
 pub struct Reads {
+    /// Whether services are containers.
+    pub on_engine: bool,
     /// Files whose text is wanted, absolute.
     pub texts: Vec<PathBuf>,
     /// Folders whose digest is wanted, absolute.
     pub folders: Vec<PathBuf>,
+    /// Folders whose owner is wanted, absolute.
+    pub owners: Vec<PathBuf>,
     /// Files whose digest is wanted, absolute.
     pub files: Vec<PathBuf>,
 }
@@ -235,7 +226,10 @@ pub type Ports = BTreeMap<String, u16>;
 
 /// The files that the services of an environment name (its tree is merged and checked by type).
 pub fn reads(environment: &Environment) -> Reads {
-    let mut reads = Reads::default();
+    let mut reads = Reads {
+        on_engine: environment.driver.is_engine(),
+        ..Reads::default()
+    };
     plain::reads(environment, &mut reads);
     for service in SERVICES {
         for (_, entry) in environment.services(service.word) {

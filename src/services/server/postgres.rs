@@ -241,6 +241,7 @@ fn pgdg(project: &mut Project<'_>, machine: &Arc<str>, node: &Node) -> Id {
         suite: PGDG.to_owned(),
         components: vec!["main".to_owned()],
         key: key.to_owned(),
+        ..AptRepository::default()
     };
     let resource =
         project::on_machine(machine, Thing::from(thing)).from("", node.origin("packages"));
