@@ -178,8 +178,7 @@ pub static ROOT: Table = Table {
             "exception",
             Type::Many(&root::EXCEPTION),
             "Findings of `audit` that are accepted.",
-        )
-        .later(),
+        ),
     ],
 };
 
