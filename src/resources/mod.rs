@@ -58,6 +58,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.item(),)* }
             }
 
+            /// See [`Kind::was`].
+            pub fn was(&self) -> Option<Cow<'_, str>> {
+                match self { $(Thing::$name(thing) => thing.was(),)* }
+            }
+
             /// See [`Kind::read`].
             ///
             /// # Errors
