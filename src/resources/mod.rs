@@ -7,6 +7,7 @@ mod mariadb;
 mod paths;
 mod postgres;
 mod systemd;
+mod tree;
 
 use std::borrow::Cow;
 
@@ -55,6 +56,11 @@ macro_rules! kinds {
             /// See [`Kind::item`].
             pub fn item(&self) -> Cow<'_, str> {
                 match self { $(Thing::$name(thing) => thing.item(),)* }
+            }
+
+            /// See [`Kind::was`].
+            pub fn was(&self) -> Option<Cow<'_, str>> {
+                match self { $(Thing::$name(thing) => thing.was(),)* }
             }
 
             /// See [`Kind::read`].
@@ -174,6 +180,10 @@ kinds! {
     hosts_entry::HostsEntry,
     sysctl::Sysctl,
     swap::Swap,
+    git_checkout::GitCheckout,
+    source_tree::SourceTree,
+    venv::Venv,
+    task::Task,
     systemd_unit::SystemdUnit,
     timer::Timer,
     firewall::Firewall,
