@@ -178,7 +178,8 @@ pub static ROOT: Table = Table {
             "exception",
             Type::Many(&root::EXCEPTION),
             "Findings of `audit` that are accepted.",
-        ),
+        )
+        .later(),
     ],
 };
 
