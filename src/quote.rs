@@ -98,7 +98,7 @@ pub fn nginx(text: &str) -> Option<String> {
     if text.chars().any(|c| c.is_control() || c == '$') {
         return None;
     }
-    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:*".contains(c);
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:*[]".contains(c);
     if !text.is_empty() && text.chars().all(bare) {
         return Some(text.to_owned());
     }
@@ -121,4 +121,43 @@ pub fn python(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_file_carries_a_value_or_refuses_it() {
+        let line = |value: &str| env_line("A", value);
+        assert_eq!(
+            line("a $HOME %n #x 'q'").unwrap(),
+            "A=\"a $HOME %n #x 'q'\"\n"
+        );
+        assert_eq!(line("\"\\").unwrap(), "A=\"\\\"\\\\\"\n");
+        assert_eq!(line("two\nlines\t").unwrap(), "A=\"two\nlines\t\"\n");
+        assert_eq!(line(""), Some("A=\"\"\n".to_owned()));
+        for refused in ["\0", "a\rb", "\u{1b}[0m", "\u{7f}"] {
+            assert_eq!(line(refused), None, "{refused:?}");
+        }
+        assert_eq!(env_line("A=B", ""), None);
+        assert_eq!(env_line("1A", ""), None);
+    }
+
+    #[test]
+    fn units_and_sites_carry_a_value_or_refuse_it() {
+        assert_eq!(unit_value("/srv/100% a").unwrap(), "/srv/100%% a");
+        for refused in ["", " a", "a\nb", "a\\", "\"a\""] {
+            assert_eq!(unit_value(refused), None, "{refused:?}");
+        }
+        assert_eq!(unit_word("-a").unwrap(), "\"-a\"");
+        assert_eq!(unit_argument("a$b\"%\\").unwrap(), "\"a$$b\\\"%%\\\\\"");
+        assert_eq!(unit_argument("a\nb"), None);
+        assert_eq!(nginx("a;b}").unwrap(), "\"a;b}\"");
+        assert_eq!(nginx("").unwrap(), "\"\"");
+        for refused in ["$a", "a\nb"] {
+            assert_eq!(nginx(refused), None, "{refused:?}");
+        }
+        assert_eq!(python("a\"\n\\é"), "\"a\\\"\\U0000000a\\\\\\U000000e9\"");
+    }
 }
