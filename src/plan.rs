@@ -258,6 +258,7 @@ pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Pl
         changed: HashMap::new(),
         fresh: HashSet::new(),
         created: HashSet::new(),
+        renamed: HashMap::new(),
     };
     for resource in resources {
         judge.resource(resource, &mut plan);
@@ -304,6 +305,22 @@ fn since(field: &Field, found: Option<&Thing>, kept: Option<&Kept>) -> Option<Si
     Some(Since::After(at.as_second()))
 }
 
+/// A field that nobody can compare differs all the same where something else was declared the last time.
+fn remembered(mut fields: Vec<Field>, kept: Option<&Kept>) -> (Vec<Field>, bool) {
+    let mut again = false;
+    for field in fields
+        .iter_mut()
+        .filter(|field| field.same == Same::Unknown)
+    {
+        let last = kept.and_then(|kept| kept.fields.get(&*field.name));
+        if last.is_some_and(|last| last.wanted != wanted(field)) {
+            field.same = Same::No;
+            again = true;
+        }
+    }
+    (fields, again)
+}
+
 /// What was found of a thing.
 pub(crate) enum Found {
     /// Nothing.
@@ -324,10 +341,20 @@ pub(crate) fn find(thing: &Thing, place: &Place, answers: &Answers) -> Found {
         Some(Answer::Down(why)) => Found::Down(why.clone()),
         Some(Answer::Unreadable(why)) => Found::Unreadable(why.clone()),
         Some(Answer::Rows(rows)) => match thing.read(rows.of(&thing.key())) {
-            Ok(None) => Found::Absent,
+            Ok(None) => renamed(thing, rows),
             Ok(Some(found)) => Found::There(found),
             Err(why) => Found::Unreadable(why),
         },
+    }
+}
+
+/// What has the name that a thing had before.
+fn renamed(thing: &Thing, rows: &Rows) -> Found {
+    let old = thing.was().and_then(|was| Thing::named(thing.kind(), &was));
+    match old.map(|old| old.read(rows.of(&old.key()))) {
+        Some(Ok(Some(found))) => Found::There(found),
+        Some(Err(why)) => Found::Unreadable(why),
+        Some(Ok(None)) | None => Found::Absent,
     }
 }
 
@@ -339,6 +366,8 @@ struct Judge<'a> {
     /// Containers whose data volume is new: their first start makes everything inside.
     fresh: HashSet<Id>,
     created: HashSet<Id>,
+    /// What gets another name: what hangs on it is seen once it has it.
+    renamed: HashMap<Id, String>,
 }
 
 impl Judge<'_> {
@@ -348,7 +377,17 @@ impl Judge<'_> {
             Found::There(_) if self.gone_with_its_database(resource) => {
                 self.compare(resource, None, plan)
             }
-            Found::There(found) => self.compare(resource, Some(&found), plan),
+            Found::There(found) => {
+                if resource.thing.was().is_some_and(|was| was == found.key()) {
+                    let old = found.key().into_owned();
+                    self.renamed.insert(resource.id.clone(), old);
+                }
+                self.compare(resource, Some(&found), plan)
+            }
+            Found::Absent if self.hangs_on(resource).is_some() => {
+                let old = self.hangs_on(resource).unwrap_or_default();
+                Some(self.unseen(resource, Action::Wait, format!("`{old}` is renamed first")))
+            }
             Found::Absent => self.compare(resource, None, plan),
             Found::Down(_) if resource.needs.iter().any(|need| self.fresh.contains(need)) => {
                 let change = self.compare(resource, None, plan);
@@ -386,6 +425,18 @@ impl Judge<'_> {
         self.changed
             .insert(resource.id.clone(), change.action == Action::Wait);
         plan.changes.push(change);
+    }
+
+    /// The old name of what a thing is inside of, or about, if that is renamed.
+    fn hangs_on(&self, resource: &Resource) -> Option<&str> {
+        let inside = match &resource.place {
+            Place::Sql(server, Some(database)) => {
+                Some(Id::new("postgres_database", &server.service, database))
+            }
+            _ => None,
+        };
+        let mut on = resource.needs.iter().chain(&inside);
+        on.find_map(|id| self.renamed.get(id)).map(String::as_str)
     }
 
     fn gone_with_its_database(&self, resource: &Resource) -> bool {
@@ -445,6 +496,7 @@ impl Judge<'_> {
             ));
         }
         let record = self.judging.memories.kept(&resource.id, &resource.place);
+        let (fields, again) = remembered(fields, record);
         if exists && fields.iter().all(|field| field.same != Same::No) {
             let settled = fields
                 .iter()
@@ -474,7 +526,11 @@ impl Judge<'_> {
                 texts,
             });
         }
-        let steps = resource.thing.steps(found);
+        let mut steps = resource.thing.steps(found);
+        if again && steps.is_empty() {
+            // Nobody can see whether it holds, so it is said as for a new one.
+            steps = resource.thing.steps(None);
+        }
         impact = steps
             .iter()
             .map(|step| step.impact)
@@ -540,6 +596,10 @@ impl Judge<'_> {
         for resource in resources {
             places.insert(resource.place.clone());
             wanted.insert((resource.place.clone(), resource.thing.ledger_id()));
+            if let Some(was) = resource.thing.was() {
+                let old = ledger::id(resource.thing.kind(), &was);
+                wanted.insert((resource.place.clone(), old));
+            }
             // A server in which nothing is declared any more may still hold what we made.
             if let Some(Probe::Login { server, .. }) = &resource.probe {
                 places.insert(Place::Sql(std::sync::Arc::clone(server), None));

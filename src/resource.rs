@@ -402,6 +402,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
         self.key()
     }
 
+    /// The key it had before: it is renamed from that where nothing has its own yet.
+    fn was(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
     /// What was found, from the rows with this thing's key (possibly none).
     ///
     /// # Errors

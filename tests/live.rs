@@ -6,5 +6,6 @@ mod compose;
 mod drift;
 mod server_days;
 mod servers;
+mod session;
 mod stack;
 mod verify;

@@ -6,6 +6,7 @@ mod apt;
 mod mariadb;
 mod paths;
 mod postgres;
+mod systemd;
 mod tree;
 
 use std::borrow::Cow;
@@ -55,6 +56,11 @@ macro_rules! kinds {
             /// See [`Kind::item`].
             pub fn item(&self) -> Cow<'_, str> {
                 match self { $(Thing::$name(thing) => thing.item(),)* }
+            }
+
+            /// See [`Kind::was`].
+            pub fn was(&self) -> Option<Cow<'_, str>> {
+                match self { $(Thing::$name(thing) => thing.was(),)* }
             }
 
             /// See [`Kind::read`].

@@ -353,6 +353,10 @@ pub(super) fn inside(
         let thing = MariadbUser {
             user: user.to_owned(),
             host: host.to_owned(),
+            was: entry.node.text("was").map(|was| {
+                let (user, host) = account(was);
+                (user.to_owned(), host.to_owned())
+            }),
             password: entry.node.secret("password").cloned(),
             max_connections: entry.node.int("max_connections").unwrap_or(0),
             locked: entry.node.bool("locked").unwrap_or(false),

@@ -51,7 +51,7 @@ const PLAIN: &[Plain] = &[
     Plain::new("apt_repository", packages::apt_repository).reads(packages::reads),
     Plain::new("packages", packages::packages),
     Plain::new("hosts_entry", kernel::hosts_entry).check(kernel::check_hosts_entry),
-    Plain::new("sysctl", kernel::sysctl),
+    Plain::new("sysctl", kernel::sysctl).check(kernel::check_sysctl),
     Plain::new("swap", kernel::swap).check(kernel::check_swap),
     Plain::new("group", accounts::group),
     Plain::new("user", accounts::user).reads(accounts::reads),
@@ -107,4 +107,6 @@ pub(super) fn expand(project: &mut Project<'_>) {
 
 /// The needs that follow from what resources of a machine are: packages before files, a folder before what lies in it, users before
 /// what they own, files before the units that read them.
-pub(super) fn wire(_project: &mut Project<'_>) {}
+pub(super) fn wire(project: &mut Project<'_>) {
+    units::listen(project);
+}
