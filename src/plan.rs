@@ -1,5 +1,6 @@
 //! Judging answers: what is wanted, what was found, and so what would be done. Pure: a plan is a value.
 
+pub mod adoption;
 pub mod destruction;
 pub mod memory;
 
@@ -378,11 +379,22 @@ impl Judge<'_> {
                 self.compare(resource, None, plan)
             }
             Found::There(found) => {
-                if resource.thing.was().is_some_and(|was| was == found.key()) {
-                    let old = found.key().into_owned();
-                    self.renamed.insert(resource.id.clone(), old);
+                let old = found.key().into_owned();
+                let renamed = resource.thing.was().is_some_and(|was| was == old);
+                let change = self.compare(resource, Some(&found), plan);
+                match self.hangs_on(resource) {
+                    // What names the old one is seen as it should be once that has its new name.
+                    Some(old) if change.is_some() && !renamed => {
+                        let why = format!("`{old}` is renamed first");
+                        Some(self.unseen(resource, Action::Wait, why))
+                    }
+                    _ => {
+                        if renamed && change.is_some() {
+                            self.renamed.insert(resource.id.clone(), old);
+                        }
+                        change
+                    }
                 }
-                self.compare(resource, Some(&found), plan)
             }
             Found::Absent if self.hangs_on(resource).is_some() => {
                 let old = self.hangs_on(resource).unwrap_or_default();

@@ -277,6 +277,7 @@ mod tests {
 
     fn wanted() -> PostgresDatabase {
         PostgresDatabase {
+            was: None,
             name: "iact".to_owned(),
             owner: Some("django_user".to_owned()),
             encoding: Some("utf-8".to_owned()),

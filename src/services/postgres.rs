@@ -575,12 +575,14 @@ impl Inside<'_, '_> {
             .collect();
         let makers = self.makers(&by_target);
         for ((database, role), grants) in by_target {
-            let thing = rights(
+            let mut thing = rights(
                 role,
                 database,
                 &grants,
                 makers.get(database).cloned().unwrap_or_default(),
             );
+            let of_role = self.node.get("role").and_then(|roles| roles.get(role));
+            thing.was = of_role.and_then(|role| role.text("was")).map(str::to_owned);
             let mut resource = self.resource(
                 "postgres_grant",
                 &format!("{database}/{role}"),
