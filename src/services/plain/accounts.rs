@@ -162,7 +162,9 @@ pub(super) fn check_user(
         let origin = node.origin("exclusive_keys");
         problems.push(
             Problem::error(
-                format!("`user.{name}` has exclusive keys, and none is declared: nobody could log in"),
+                format!(
+                    "`user.{name}` has exclusive keys, and none is declared: nobody could log in"
+                ),
                 &origin,
             )
             .help("say `authorized_keys = [\"keys/you.pub\"]`"),
@@ -204,7 +206,8 @@ fn one_number(
         .take_while(|(other, _)| *other != name);
     for (other, one) in before.filter(|(_, one)| one.node.int(key) == Some(own)) {
         if on(one).iter().any(|machine| machines.contains(machine)) {
-            let message = format!("`{table}.{other}` and `{table}.{name}` have the {key} {own} on one host");
+            let message =
+                format!("`{table}.{other}` and `{table}.{name}` have the {key} {own} on one host");
             problems.push(Problem::error(message, &entry.node.origin(key)));
         }
     }
