@@ -464,6 +464,8 @@ pub struct Environment {
     pub texts: BTreeMap<PathBuf, Arc<str>>,
     /// SHA-256 over names and contents of the user's folders that services asked for.
     pub folders: BTreeMap<PathBuf, String>,
+    /// The user that owns each of the user's folders whose owner services asked for, by number.
+    pub owners: BTreeMap<PathBuf, u32>,
     /// SHA-256 of the user's files that services asked for.
     pub files: BTreeMap<PathBuf, String>,
     /// Templates laid beside the environment (`templates/NAME` in its folder), in place of ours, by name.

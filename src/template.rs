@@ -12,6 +12,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 
 use crate::command::Text;
+use crate::quote;
 use crate::secret::Secret;
 
 /// The templates that come with the program, by name; a user may lay a file of the same name beside the environment.
@@ -25,6 +26,26 @@ pub const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../templates/provision.cnf.j2"),
     ),
     ("pgdg.asc", include_str!("../templates/pgdg.asc")),
+    (
+        "server/gunicorn.service.j2",
+        include_str!("../templates/server/gunicorn.service.j2"),
+    ),
+    (
+        "server/gunicorn.socket.j2",
+        include_str!("../templates/server/gunicorn.socket.j2"),
+    ),
+    (
+        "server/gunicorn.conf.py.j2",
+        include_str!("../templates/server/gunicorn.conf.py.j2"),
+    ),
+    (
+        "server/nginx.conf.j2",
+        include_str!("../templates/server/nginx.conf.j2"),
+    ),
+    (
+        "server/logrotate.j2",
+        include_str!("../templates/server/logrotate.j2"),
+    ),
     (
         "images/postgres.Dockerfile",
         include_str!("../templates/images/postgres.Dockerfile"),
@@ -199,6 +220,24 @@ fn formats(environment: &mut Environment<'_>) {
     environment.add_filter("compose", compose);
     environment.add_filter("cnf", cnf);
     environment.add_filter("sh", sh);
+    environment.add_filter("python", python);
+    environment.add_filter("exec", exec);
+    for (format, quote) in FORMATS {
+        let quoted = move |value: &Value| carried(format, *quote, value);
+        environment.add_filter(*format, quoted);
+    }
+}
+
+/// A word of an `Exec` line of a unit of systemd, or a whole line: a list, the program with its absolute path first.
+fn exec(value: &Value) -> Result<String, Error> {
+    if value.as_str().is_some() || value.is_integer() {
+        return carried("exec", quote::exec_word, value);
+    }
+    let words: Vec<String> = value.try_iter()?.map(|word| word.to_string()).collect();
+    quote::exec_line(&words).ok_or_else(|| {
+        let why = "a unit runs a program by its absolute path, and no word of it has a NUL byte";
+        Error::new(ErrorKind::InvalidOperation, why)
+    })
 }
 
 /// Renders a file from the template of a name: the user's own in `overrides`, or ours.
@@ -277,6 +316,40 @@ fn mistake(error: &Error, template: &str) -> Mistake {
         line: innermost.line().unwrap_or(1),
         range,
     }
+}
+
+/// Formats that cannot carry every text: their filter quotes or refuses.
+type Quote = fn(&str) -> Option<String>;
+const FORMATS: &[(&str, Quote)] = &[
+    ("unit", quote::unit_value),
+    ("word", quote::unit_word),
+    ("env", quote::env_value),
+    ("nginx", quote::nginx),
+];
+
+fn carried(format: &str, quote: Quote, value: &Value) -> Result<String, Error> {
+    let refused = || {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            format!("the filter `{format}` refuses a value: the format cannot carry it"),
+        )
+    };
+    match value.as_str() {
+        Some(text) => quote(text).ok_or_else(refused),
+        None if value.is_integer() => quote(&value.to_string()).ok_or_else(refused),
+        None => Err(refused()),
+    }
+}
+
+/// A string of Python.
+fn python(value: &Value) -> Result<String, Error> {
+    let text = value.as_str().ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            "a value is no string of Python",
+        )
+    })?;
+    Ok(quote::python(text))
 }
 
 /// What rendering looked up.
@@ -410,7 +483,7 @@ fn sh(value: &Value) -> Result<String, Error> {
             ErrorKind::InvalidOperation,
             "a value with a NUL byte cannot be a word of a shell",
         )),
-        false => Ok(crate::quote::word(&text)),
+        false => Ok(quote::word(&text)),
     }
 }
 

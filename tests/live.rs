@@ -5,5 +5,6 @@ mod canary;
 mod compose;
 mod drift;
 mod servers;
+mod session;
 mod stack;
 mod verify;

@@ -111,6 +111,7 @@ fn nothing(context: &Context) -> Environment {
         },
         texts: Default::default(),
         folders: Default::default(),
+        owners: Default::default(),
         files: Default::default(),
         templates: Default::default(),
         warnings: Vec::new(),

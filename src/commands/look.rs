@@ -441,6 +441,7 @@ mod tests {
             tree: table(vec![("forward", table(vec![("web", forward)]))]),
             texts: BTreeMap::new(),
             folders: BTreeMap::new(),
+            owners: BTreeMap::new(),
             files: BTreeMap::new(),
             templates: BTreeMap::new(),
             warnings: Vec::new(),

@@ -131,6 +131,7 @@ fn build(
         tree,
         texts: BTreeMap::new(),
         folders: BTreeMap::new(),
+        owners: BTreeMap::new(),
         files: BTreeMap::new(),
         templates: BTreeMap::new(),
         warnings,
@@ -221,6 +222,12 @@ fn fetch(
     for path in reads.folders {
         match paths::digest(&path) {
             Ok(digest) => drop(environment.folders.insert(path, digest)),
+            Err(why) => problem(&path, why),
+        }
+    }
+    for path in reads.owners {
+        match paths::owner(&path) {
+            Ok(owner) => drop(environment.owners.insert(path, owner)),
             Err(why) => problem(&path, why),
         }
     }

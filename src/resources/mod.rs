@@ -6,6 +6,8 @@ mod apt;
 mod mariadb;
 mod paths;
 mod postgres;
+mod systemd;
+mod tree;
 
 use std::borrow::Cow;
 
@@ -173,6 +175,10 @@ kinds! {
     hosts_entry::HostsEntry,
     sysctl::Sysctl,
     swap::Swap,
+    git_checkout::GitCheckout,
+    source_tree::SourceTree,
+    venv::Venv,
+    task::Task,
     systemd_unit::SystemdUnit,
     timer::Timer,
     firewall::Firewall,

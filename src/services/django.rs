@@ -42,7 +42,7 @@ pub static TABLE: Table = Table {
         Key::new(
             "mount",
             Type::Bool,
-            "The source is mounted, and the server reloads when a file is saved.",
+            "The source is used where it is, and the server reloads when a file is saved; on an engine or on this machine.",
         )
         .default("false"),
         Key::new("image", Type::Text, "The base image.").default("\"python:3.11-slim-bookworm\""),
@@ -65,6 +65,22 @@ pub static TABLE: Table = Table {
         )
         .default("[]"),
         Key::new(
+            "python",
+            Type::Text,
+            "The interpreter its environment is made with on a server, as in `python3` or `/usr/local/bin/python3.12`.",
+        )
+        .default("\"python3\""),
+        Key::new(
+            "pip_index",
+            Type::Either(&Type::Template, &Type::Secret),
+            "The index of Python packages used on a server, in place of PyPI; not used on a Docker engine.",
+        ),
+        Key::new(
+            "ca",
+            Type::Path,
+            "A file of certificates that pip and git trust on a server besides its own, as behind an office's TLS proxy.",
+        ),
+        Key::new(
             "build_packages",
             Type::List(&Type::Text),
             "Debian packages needed while its requirements are built.",
@@ -79,7 +95,7 @@ pub static TABLE: Table = Table {
         Key::new(
             "port",
             Type::Int(1, 65535),
-            "The port it listens on inside its container.",
+            "The port it listens on inside its container; not used on a server, where nginx stands before it.",
         )
         .default("8000"),
         Key::new("workers", Type::Int(1, 1024), "gunicorn workers.").default("2"),
@@ -95,6 +111,11 @@ pub static TABLE: Table = Table {
             "The Host header of the health check; one that `ALLOWED_HOSTS` allows.",
         )
         .default("\"localhost\""),
+        Key::new(
+            "domains",
+            Type::List(&Type::Text),
+            "The host names that nginx answers to on a server. Absent: `health_host`.",
+        ),
         Key::new(
             "migrate",
             Type::Bool,
@@ -121,22 +142,35 @@ pub static GIT: Table = Table {
     name: "django.NAME.source",
     doc: "A source that is checked out.",
     keys: &[
-        Key::new("git", Type::Text, "The repository.")
-            .required()
-            .later(),
-        Key::new("ref", Type::Text, "Branch, tag or commit.").required(),
+        Key::new(
+            "git",
+            Type::Text,
+            "The repository; the server itself fetches it, without submodules.",
+        )
+        .required(),
+        Key::new(
+            "ref",
+            Type::Text,
+            "Branch, tag or commit. A branch is looked up when it is fetched; to move on, name a newer tag or commit.",
+        )
+        .required(),
     ],
 };
 
-/// Its requirements, and its source where that becomes part of the image.
+/// Its requirements, and its source where that becomes part of the image or goes to a machine.
 pub(super) fn reads(entry: &Entry, reads: &mut Reads) {
+    reads.texts.extend(entry.node.text("ca").map(PathBuf::from));
     let Some(source) = entry.node.text("source").map(PathBuf::from) else {
         return;
     };
     reads
         .texts
         .push(source.join(entry.node.text("requirements").unwrap_or_default()));
-    if entry.node.bool("mount") != Some(true) {
+    let mounted = entry.node.bool("mount") == Some(true);
+    if mounted && !reads.on_engine {
+        reads.owners.push(source.clone());
+    }
+    if !(mounted && reads.on_engine) {
         reads.folders.push(source);
     }
 }
@@ -148,7 +182,10 @@ pub(super) fn names(
     entry: &Entry,
     view: &View,
 ) -> Option<Datum> {
-    let (host, port) = project.seen("django", name, port(&entry.node), view)?;
+    let (host, port) = match project.on_engine() {
+        true => project.seen("django", name, port(&entry.node), view)?,
+        false => server::django::seen(project, name, view)?,
+    };
     Some(Datum::map([
         (
             "url".to_owned(),
@@ -167,12 +204,22 @@ fn port(node: &Node) -> u16 {
 
 /// Values that cannot be meant.
 pub(super) fn check(
-    _environment: &Environment,
-    _name: &str,
+    environment: &Environment,
+    name: &str,
     entry: &Entry,
     problems: &mut Vec<Problem>,
 ) {
     let node = &entry.node;
+    let git = node.get("source").and_then(|source| source.get("git"));
+    if environment.driver.is_engine() {
+        if let Some(git) = git {
+            let message = "a container's source is a folder of this machine".to_owned();
+            let problem = Problem::error(message, &git.origin);
+            problems.push(problem.help("name the folder of a clone: `source = \"...\"`"));
+        }
+    } else {
+        server::django::check(environment, name, node, problems);
+    }
     if let Some(health) = node
         .text("health")
         .filter(|health| !health.starts_with('/'))
@@ -324,6 +371,16 @@ pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
     });
 }
 
+/// The WSGI application, as in `iact.wsgi:application`.
+pub(super) fn wsgi(node: &Node) -> String {
+    let settings = node.text("settings").unwrap_or_default();
+    let package = settings
+        .rsplit_once('.')
+        .map_or(settings, |(package, _)| package);
+    node.text("wsgi")
+        .map_or_else(|| format!("{package}.wsgi:application"), str::to_owned)
+}
+
 /// `runserver` reloads when a file is saved; gunicorn serves an image that does not change.
 fn command(node: &Node, mount: bool, port: u16) -> Vec<String> {
     let listen = format!("0.0.0.0:{port}");
@@ -332,13 +389,6 @@ fn command(node: &Node, mount: bool, port: u16) -> Vec<String> {
             .map(str::to_owned)
             .to_vec();
     }
-    let settings = node.text("settings").unwrap_or_default();
-    let package = settings
-        .rsplit_once('.')
-        .map_or(settings, |(package, _)| package);
-    let wsgi = node
-        .text("wsgi")
-        .map_or_else(|| format!("{package}.wsgi:application"), str::to_owned);
     let workers = node.int("workers").unwrap_or(2).to_string();
     [
         "gunicorn",
@@ -348,7 +398,7 @@ fn command(node: &Node, mount: bool, port: u16) -> Vec<String> {
         &workers,
         "--access-logfile",
         "-",
-        &wsgi,
+        &wsgi(node),
     ]
     .map(str::to_owned)
     .to_vec()

@@ -186,10 +186,14 @@ pub static ROOT: Table = Table {
 /// What services want to know of the user's files before they are expanded.
 #[derive(Clone, Debug, Default)]
 pub struct Reads {
+    /// Whether services are containers.
+    pub on_engine: bool,
     /// Files whose text is wanted, absolute.
     pub texts: Vec<PathBuf>,
     /// Folders whose digest is wanted, absolute.
     pub folders: Vec<PathBuf>,
+    /// Folders whose owner is wanted, absolute.
+    pub owners: Vec<PathBuf>,
     /// Files whose digest is wanted, absolute.
     pub files: Vec<PathBuf>,
 }
@@ -223,7 +227,10 @@ pub type Ports = BTreeMap<String, u16>;
 
 /// The files that the services of an environment name (its tree is merged and checked by type).
 pub fn reads(environment: &Environment) -> Reads {
-    let mut reads = Reads::default();
+    let mut reads = Reads {
+        on_engine: environment.driver.is_engine(),
+        ..Reads::default()
+    };
     plain::reads(environment, &mut reads);
     for service in SERVICES {
         for (_, entry) in environment.services(service.word) {

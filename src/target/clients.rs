@@ -180,7 +180,7 @@ impl<'a> Clients<'a> {
             Clients::Machine { remote, port } => {
                 let program = client.on_machine(*port);
                 let said = remote.program(program).await.map_err(NotRun::Trouble)?;
-                if said.status == psql::NOT_THERE {
+                if psql::NOT_THERE.contains(&said.status) {
                     return Err(NotRun::Down("is not installed yet".to_owned()));
                 }
                 hear(Side::Out, &said.out);
@@ -195,7 +195,7 @@ impl<'a> Clients<'a> {
             } => {
                 let program = client.over_network(host, *port, password);
                 let said = remote.program(program).await.map_err(NotRun::Trouble)?;
-                if said.status == psql::NOT_THERE {
+                if psql::NOT_THERE.contains(&said.status) {
                     let why = "the machine that should reach it has no client for it: install `postgresql-client` or `mariadb-client`";
                     return Err(NotRun::Trouble(
                         Trouble::failed(why).kind(Kind::Unreachable),
@@ -259,7 +259,8 @@ impl Client<'_> {
             ),
         };
         Program {
-            user: "root",
+            // It needs no right of anybody's.
+            user: "nobody",
             argv,
             env,
             input,

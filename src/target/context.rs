@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::say::clean;
+use super::tree;
 use crate::command::Text;
 
 /// A context bigger than this is a mistake: somebody's data lies in the folder.
@@ -30,9 +31,7 @@ pub(super) fn archive(
         put(&mut builder, "ca-certificates.crt", 0o644, &certificates()).map_err(broken)?;
     }
     if let Some((under, folder)) = folder {
-        let rules =
-            Rules::read(&fs::read_to_string(folder.join(".dockerignore")).unwrap_or_default());
-        add_folder(&mut builder, folder, Path::new(""), under, &rules)?;
+        add_folder(&mut builder, folder, under)?;
     }
     builder.into_inner().map_err(broken)
 }
@@ -68,14 +67,9 @@ fn put(builder: &mut Builder, path: &str, mode: u32, bytes: &[u8]) -> std::io::R
     )
 }
 
-fn add_folder(
-    builder: &mut Builder,
-    root: &Path,
-    at: &Path,
-    under: &str,
-    rules: &Rules,
-) -> Result<(), String> {
-    let here = root.join(at);
+/// The files of a folder that [`tree`] keeps.
+fn add_folder(builder: &mut Builder, root: &Path, under: &str) -> Result<(), String> {
+    let shown = clean(&root.to_string_lossy(), 200);
     let broken = |path: &Path, error: std::io::Error| {
         format!(
             "cannot read `{}`: {}",
@@ -83,156 +77,43 @@ fn add_folder(
             clean(&error.to_string(), 200)
         )
     };
-    let entries = fs::read_dir(&here).map_err(|error| broken(&here, error))?;
-    let mut names = entries
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| broken(&here, error))?;
-    names.sort();
+    let names = tree::kept(root).map_err(|why| format!("the folder `{shown}` {why}"))?;
     for name in names {
-        let relative = at.join(&name);
-        let path = root.join(&relative);
+        let path = root.join(&name);
+        let target = Path::new(under).join(&name);
         let meta = fs::symlink_metadata(&path).map_err(|error| broken(&path, error))?;
-        let left_out = rules.leaves_out(&relative.to_string_lossy());
-        if meta.is_dir() {
-            // A rule may take something inside back in.
-            if !left_out || rules.any_back {
-                add_folder(builder, root, &relative, under, rules)?;
-            }
-            continue;
-        }
-        if left_out {
-            continue;
-        }
-        let target = Path::new(under).join(&relative);
         if meta.is_symlink() {
             let to = fs::read_link(&path).map_err(|error| broken(&path, error))?;
             let added =
                 builder.append_link(&mut header(0, 0o777, tar::EntryType::Symlink), &target, &to);
             added.map_err(|error| broken(&path, error))?;
-        } else if meta.is_file() {
-            let bytes = fs::read(&path).map_err(|error| broken(&path, error))?;
-            if builder.get_ref().len() + bytes.len() > MOST {
-                return Err(format!(
-                    "the folder `{}` has more than {} MiB; name what is not needed in its `.dockerignore`",
-                    clean(&root.to_string_lossy(), 200),
-                    MOST >> 20
-                ));
-            }
-            let mode = if meta.permissions().mode() & 0o111 == 0 {
-                0o644
-            } else {
-                0o755
-            };
-            let added = builder.append_data(
-                &mut header(bytes.len(), mode, tar::EntryType::Regular),
-                &target,
-                bytes.as_slice(),
-            );
-            added.map_err(|error| broken(&path, error))?;
+            continue;
         }
+        let bytes = fs::read(&path).map_err(|error| broken(&path, error))?;
+        if builder.get_ref().len() + bytes.len() > MOST {
+            return Err(format!(
+                "the folder `{shown}` has more than {} MiB; name what is not needed in its `.dockerignore`",
+                MOST >> 20
+            ));
+        }
+        let mode = if meta.permissions().mode() & 0o111 == 0 {
+            0o644
+        } else {
+            0o755
+        };
+        let added = builder.append_data(
+            &mut header(bytes.len(), mode, tar::EntryType::Regular),
+            &target,
+            bytes.as_slice(),
+        );
+        added.map_err(|error| broken(&path, error))?;
     }
     Ok(())
-}
-
-/// What `.dockerignore` says: the last rule that matches a path or a folder above it decides.
-struct Rules {
-    rules: Vec<(Vec<String>, bool)>,
-    any_back: bool,
-}
-
-impl Rules {
-    fn read(text: &str) -> Self {
-        let mut rules = Vec::new();
-        for line in text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        {
-            let (back, pattern) = line
-                .strip_prefix('!')
-                .map_or((false, line), |rest| (true, rest.trim()));
-            let parts: Vec<_> = pattern
-                .split('/')
-                .filter(|part| !matches!(*part, "" | "."))
-                .map(str::to_owned)
-                .collect();
-            if !parts.is_empty() {
-                rules.push((parts, !back));
-            }
-        }
-        let any_back = rules.iter().any(|(_, out)| !out);
-        Rules { rules, any_back }
-    }
-
-    fn leaves_out(&self, path: &str) -> bool {
-        let parts: Vec<&str> = path.split('/').collect();
-        let hit = |pattern: &[String]| {
-            (1..=parts.len()).any(|count| {
-                parts
-                    .get(..count)
-                    .is_some_and(|head| matches(pattern, head))
-            })
-        };
-        self.rules
-            .iter()
-            .rev()
-            .find(|(pattern, _)| hit(pattern))
-            .is_some_and(|(_, out)| *out)
-    }
-}
-
-fn matches(pattern: &[String], path: &[&str]) -> bool {
-    match (pattern.split_first(), path.split_first()) {
-        (None, None) => true,
-        (Some((first, rest)), _) if first == "**" => {
-            matches(rest, path)
-                || path
-                    .split_first()
-                    .is_some_and(|(_, below)| matches(pattern, below))
-        }
-        (Some((first, rest)), Some((name, below))) => {
-            let (first, name): (Vec<char>, Vec<char>) =
-                (first.chars().collect(), name.chars().collect());
-            matches_name(&first, &name) && matches(rest, below)
-        }
-        _ => false,
-    }
-}
-
-fn matches_name(pattern: &[char], name: &[char]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some(('*', rest)), _) => {
-            matches_name(rest, name)
-                || name
-                    .split_first()
-                    .is_some_and(|(_, below)| matches_name(pattern, below))
-        }
-        (Some(('?', rest)), Some((_, below))) => matches_name(rest, below),
-        (Some((a, rest)), Some((b, below))) => a == b && matches_name(rest, below),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dockerignore_is_followed() {
-        let rules = Rules::read("# no\n.git\n*.pyc\n**/*.log\n/build/\ndocs/*\n!docs/keep.md\n");
-        let out = |path: &str| rules.leaves_out(path);
-        assert!(
-            out(".git")
-                && out(".git/config")
-                && out("a.pyc")
-                && out("x/y/z.log")
-                && out("build/x")
-                && out("docs/a.md")
-        );
-        assert!(!out("docs/keep.md") && !out("x/a.pyc") && !out("manage.py") && !out(".gitignore"));
-    }
 
     #[test]
     fn the_same_contents_give_the_same_bytes() {

@@ -187,6 +187,9 @@ async fn read(stream: &mut impl Line, length: usize, first: bool) -> Result<Vec<
     let mut bytes = vec![0; length];
     match stream.read_exact(&mut bytes).await {
         Ok(_) => Ok(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Err("the connection is refused: nobody listens there".to_owned())
+        }
         Err(_) if first => {
             Err("the connection is closed without an answer: no server is behind the port".into())
         }

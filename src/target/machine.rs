@@ -392,15 +392,24 @@ impl Remote {
         let link = self.greeted().await;
         let link = link.map_err(|failure| (0, unreachable(failure)))?;
         let mut coming = link.session.tell(calls);
+        let mut ended = Ok(());
         for (at, (script, deadline)) in scripts.iter().enumerate() {
-            match coming.next().await {
-                Some(Ok(said)) if said.status == 0 => done(at),
-                Some(Ok(said)) => return Err((at, failed(script, &said))),
-                Some(Err(broken)) => return Err((at, trouble(&broken, *deadline))),
-                None => return Err((at, Trouble::unknown("nothing came back"))),
+            let came = coming.next().await;
+            if ended.is_err() {
+                // What was sent ahead is skipped there; nobody leaves before that is known.
+                continue;
             }
+            ended = match came {
+                Some(Ok(said)) if said.status == 0 => {
+                    done(at);
+                    Ok(())
+                }
+                Some(Ok(said)) => Err((at, failed(script, &said))),
+                Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
+                None => Err((at, Trouble::unknown("nothing came back"))),
+            };
         }
-        Ok(())
+        ended
     }
 
     /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs.
@@ -442,6 +451,11 @@ impl Remote {
             }
             _ => Err(cannot(Kind::Failed, &last_line(&said.err))),
         }
+    }
+
+    /// Connects where there is no connection (any more), and waits until the machine has said hello.
+    pub async fn awake(&self) -> Result<(), Failure> {
+        self.greeted().await.map(|_| ())
     }
 
     /// A stream to an address as the machine itself would reach it, for probes and logins: `127.0.0.1` is the machine.

@@ -10,6 +10,7 @@ mod context;
 mod databases;
 mod engine;
 mod folder;
+pub mod forward;
 mod frames;
 mod lexer;
 mod local;
@@ -23,6 +24,7 @@ mod say;
 mod session;
 mod sql;
 mod ssh;
+pub(crate) mod tree;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use std::time::Duration;
 
 use crate::command::{
     Answers, Denial, Dialect, Do, Machine, Place, Route, Script, Seat, Server, Sheet, SqlStep,
-    Sudo, THIS, Via,
+    Sudo, THIS,
 };
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
@@ -44,8 +46,6 @@ pub use engine::ContainerRow;
 pub struct Target {
     engine: Option<engine::Engine>,
     machines: BTreeMap<Arc<str>, machine::Remote>,
-    /// The machine we run on, for what is reached from it over the network.
-    here: machine::Remote,
     /// Passwords of the administrators of managed servers, by service.
     passwords: HashMap<String, Secret>,
     project: String,
@@ -124,12 +124,36 @@ impl Target {
     /// # Errors
     /// [`Kind::Unreachable`]: no engine, or no permission, with what to start.
     pub async fn connect(environment: &Environment, reach: &Reach) -> Result<Self, Failure> {
+        Target::with(environment, reach, hosts::machines(environment)).await
+    }
+
+    /// The same for who wants to reach something through machines and needs no root on them.
+    ///
+    /// # Errors
+    /// As of [`Target::connect`].
+    pub async fn connect_as_user(
+        environment: &Environment,
+        reach: &Reach,
+    ) -> Result<Self, Failure> {
+        let machines = hosts::machines(environment).into_iter();
+        let plain = |machine| Machine {
+            sudo: Sudo::No,
+            ..machine
+        };
+        Target::with(environment, reach, machines.map(plain).collect()).await
+    }
+
+    async fn with(
+        environment: &Environment,
+        reach: &Reach,
+        machines: Vec<Machine>,
+    ) -> Result<Self, Failure> {
         let engine = match environment.driver.is_engine() {
             true => Some(engine::Engine::connect().await?),
             false => None,
         };
         let ways = machine::Ways::new(environment, reach);
-        let machines = hosts::machines(environment)
+        let machines = machines
             .into_iter()
             .map(|machine| {
                 (
@@ -138,15 +162,9 @@ impl Target {
                 )
             })
             .collect();
-        let here = Machine {
-            name: THIS.into(),
-            via: Via::Local,
-            sudo: Sudo::No,
-        };
         Ok(Target {
             engine,
             machines,
-            here: machine::Remote::new(here, &ways),
             passwords: passwords(environment),
             project: environment.project.clone(),
             folder: environment.folder.clone(),
@@ -424,10 +442,8 @@ impl Target {
 
     /// A machine by its name.
     fn remote(&self, name: &str) -> Result<&machine::Remote, Trouble> {
-        let here = || (name == THIS).then_some(&self.here);
         self.machines
             .get(name)
-            .or_else(here)
             .ok_or_else(|| Trouble::failed(format!("there is no machine `{name}`")))
     }
 

@@ -20,8 +20,8 @@ pub(super) fn argv(login: &str) -> Vec<String> {
     .to_vec()
 }
 
-/// The exit status that says that there is no client, and so no server yet.
-pub(super) const NOT_THERE: i32 = 127;
+/// The exit statuses that say that there is no client, or no user that it runs as, and so no server yet.
+pub(super) const NOT_THERE: [i32; 2] = [127, 77];
 
 // The user and the program come with the package: without them there is no server.
 const ON_MACHINE: &str = "p=/usr/lib/postgresql/15/bin/psql; [ -x \"$p\" ] || p=$(command -v psql) || { echo 'there is no psql' >&2; exit 127; }; exec \"$p\" \"$@\"";

@@ -267,6 +267,7 @@ enum Sent {
 /// A call that was sent.
 struct Pending {
     id: u64,
+    group: u64,
     trip: u64,
     deadline: Duration,
     begun: Option<Instant>,
@@ -324,7 +325,8 @@ impl Talk {
                 writer.abort();
             }
             if end.noise.is_empty() && end.why == Why::NoHello {
-                end.noise = say::clean(&String::from_utf8_lossy(&ears.out.heard), 400);
+                let heard = String::from_utf8_lossy(&ears.out.heard);
+                end.noise = say::last_lines(&heard, 1).pop().unwrap_or_default();
             }
             end.err = ears.err.last_words();
             tracing::debug!(
@@ -424,9 +426,11 @@ impl Talk {
                     let mut frame = Frame::new(nonce);
                     for queued in all {
                         next_id += 1;
+                        let group = queued.group;
                         match frame.call(next_id, queued.group, queued.call, pen) {
                             Ok(()) => pending.push_back(Pending {
                                 id: next_id,
+                                group,
                                 trip: self.trips,
                                 deadline: queued.deadline,
                                 begun: None,
@@ -504,6 +508,10 @@ impl Talk {
                     }
                     self.answer(pending, deaf);
                 }
+                () = abandoned(pending.front_mut(), asking) => {
+                    // Whoever told it is gone: what was sent ahead is not to be done.
+                    return Some(End::of(Why::Cut));
+                }
                 () = until(limit) => {
                     return Some(End::of(match greeted {
                         true => Why::Deadline,
@@ -554,6 +562,14 @@ impl End {
             noise: String::new(),
             err: String::new(),
         }
+    }
+}
+
+/// Waits until nobody waits for a call that changes something, or for any where nobody can ask any more.
+async fn abandoned(call: Option<&mut Pending>, asking: bool) {
+    match call {
+        Some(call) if call.group != 0 || !asking => call.reply.closed().await,
+        _ => std::future::pending().await,
     }
 }
 

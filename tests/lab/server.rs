@@ -21,6 +21,8 @@ pub enum Image {
     Bare,
     /// The packages of a database and web server besides, none of them running.
     Full,
+    /// Every login shell besides, and users of each.
+    Shells,
     /// Debian and nothing more: no systemd, no sshd.
     Plain,
 }
@@ -51,15 +53,25 @@ RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbi
  && systemctl disable postgresql mariadb nginx cron
 "#;
 
+const SHELLS: &str = r#"ARG BASE
+FROM ${BASE}
+RUN apt-get install -yq --no-install-recommends zsh ksh fish tcsh busybox && apt-get clean \
+ && printf '#!/bin/sh\nexec busybox sh "$@"\n' > /usr/bin/busyboxsh && chmod 755 /usr/bin/busyboxsh \
+ && for shell in bash dash zsh ksh fish tcsh; do useradd -m -s "/usr/bin/$shell" "s-$shell"; done \
+ && useradd -m -s /usr/bin/busyboxsh s-busybox && useradd -m -s /usr/sbin/nologin s-nologin && useradd -m -s /bin/false s-false \
+ && useradd -m -s /bin/bash s-word && useradd -m -s /bin/bash s-none
+"#;
+
 impl Image {
     /// Its name on the engine, after it has been made: the tag is a digest of its recipe, so a changed recipe is a new image.
     #[track_caller]
     fn tag(self) -> &'static str {
-        static TAGS: [OnceLock<String>; 3] = [const { OnceLock::new() }; 3];
+        static TAGS: [OnceLock<String>; 4] = [const { OnceLock::new() }; 4];
         let (number, recipe) = match self {
             Image::Plain => (0, None),
             Image::Bare => (1, Some((BARE, Image::Plain))),
             Image::Full => (2, Some((FULL, Image::Bare))),
+            Image::Shells => (3, Some((SHELLS, Image::Bare))),
         };
         TAGS[number].get_or_init(|| match recipe {
             None => base(),

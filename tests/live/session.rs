@@ -1,1 +1,435 @@
-//! The way to machines, over a real SSH server: login shells, noise, sudo, keys, words.
+//! The way to machines, over a real SSH server: login shells, noise, sudo, keys, words, locks, cut connections.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use provision::command::{Answer, Ask, Place, Question, Script, Sheet, Text};
+use provision::environment;
+use provision::error::Kind;
+use provision::target::{Reach, Target, Trouble};
+
+use crate::lab;
+use crate::lab::server::{Image, Server, key};
+
+/// Words that mean something to some shell.
+const HOSTILE: &[&str] = &[
+    "plain",
+    "",
+    " ",
+    "it's",
+    "''",
+    "\"",
+    "\\",
+    "\\\\",
+    "\\'",
+    "$HOME",
+    "${HOME}",
+    "$(id)",
+    "`id`",
+    "!!",
+    "!x",
+    "#",
+    "~",
+    "*",
+    "?",
+    "[a]",
+    "{a,b}",
+    "a;b",
+    "a&&b",
+    "a|b",
+    "a>b",
+    "<a",
+    "(a)",
+    "-n",
+    "-e x",
+    "%s%n",
+    "a\tb",
+    "tr\nailing\n\n",
+    "\r\n",
+    "é ł 漢",
+    "\u{1}\u{7f}",
+    "^",
+    "=ls",
+    "@x",
+    "a'b\"c`d$e\\f",
+];
+
+const SHELLS: &[&str] = &[
+    "bash", "dash", "zsh", "ksh", "fish", "tcsh", "busybox", "nologin", "false",
+];
+
+const ECHO: Question = Question {
+    name: "echo",
+    ask: Ask::Machine {
+        body: r#"for item in "$@"; do row "$(printf '%s' "$item" | b64)" "$(id -u)"; done"#,
+        columns: &["key", "uid"],
+    },
+};
+
+/// A server with a user for each login shell, some of them chatty, and users with all kinds of sudo.
+fn door() -> Option<&'static Server> {
+    static DOOR: OnceLock<Server> = OnceLock::new();
+    if !lab::engine() {
+        return None;
+    }
+    Some(DOOR.get_or_init(|| {
+        let server = Server::up("door", Image::Shells);
+        let script = "set -e\n\
+            for user in $(getent passwd | grep -o '^s-[a-z]*'); do install -d -m 700 -o \"$user\" -g \"$user\" \"/home/$user/.ssh\"\n\
+            install -m 600 -o \"$user\" -g \"$user\" /home/deploy/.ssh/authorized_keys \"/home/$user/.ssh/authorized_keys\"\n\
+            case $user in s-word | s-none) echo \"$user:hunter 2$\" | chpasswd ;;\n\
+            *) echo \"$user ALL=(ALL:ALL) NOPASSWD: ALL\" >> /etc/sudoers.d/shells ;; esac; done\n\
+            echo 's-word ALL=(ALL:ALL) ALL' > /etc/sudoers.d/word\n\
+            for file in s-bash/.bashrc s-zsh/.zshenv s-zsh/.zshrc s-tcsh/.tcshrc s-dash/.profile; do\n\
+            printf 'echo chatty; printf \"@@@ hello\\\\n\"\\n' > /home/$file; done\n\
+            mkdir -p /home/s-fish/.config/fish; echo 'echo chatty' > /home/s-fish/.config/fish/config.fish\n\
+            printf 'echo from ssh/rc\\n' > /etc/ssh/sshrc\n\
+            printf 'Banner /etc/issue.net\\nMaxStartups 100\\n' > /etc/ssh/sshd_config.d/t.conf; systemctl restart ssh\n";
+        server.sh(script);
+        server
+    }))
+}
+
+/// A host of an environment file: the door as a user.
+fn host(server: &Server, name: &str, user: &str, more: &str) -> String {
+    format!(
+        "[host.{name}]\naddress = \"{}\"\nuser = \"{user}\"\nidentity = \"{}\"\n{more}\n",
+        server.address,
+        key().display()
+    )
+}
+
+fn pinned(server: &Server) -> String {
+    format!("host_key = \"{}\"\n", server.host_key)
+}
+
+struct Way {
+    target: Target,
+    _folder: tempfile::TempDir,
+}
+
+/// A target with these hosts.
+async fn target(hosts: &str) -> Way {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("environments");
+    std::fs::create_dir(&dir).unwrap();
+    let head = "[environment]\nproject = \"way\"\nstage = \"dev\"\n[target]\ndriver = \"ssh\"\n";
+    std::fs::write(dir.join("servers.toml"), format!("{head}{hosts}")).unwrap();
+    let environment =
+        environment::load(&dir, "servers").unwrap_or_else(|failure| panic!("{failure:?}"));
+    let environment = environment::resolve(environment).unwrap();
+    let target = Target::connect(&environment, &Reach::default())
+        .await
+        .unwrap();
+    Way {
+        target,
+        _folder: folder,
+    }
+}
+
+impl Way {
+    async fn ask(&self, host: &str, items: &[&str]) -> Answer {
+        let items = items.iter().map(|item| (*item).to_owned()).collect();
+        let sheet = Sheet {
+            machines: vec![(host.into(), HashMap::from([("echo", items)]))],
+            questions: vec![ECHO],
+            ..Sheet::default()
+        };
+        let answers = self.target.look(&sheet).await.unwrap();
+        answers
+            .get(&Place::Machine(host.into()), "echo")
+            .unwrap()
+            .clone()
+    }
+
+    async fn tell(&self, host: &str, body: &'static str, words: &[&str]) -> Result<(), Trouble> {
+        let script = Script {
+            body,
+            words: words.iter().map(|word| Text::plain(*word)).collect(),
+            input: None,
+        };
+        let told = self
+            .target
+            .run(host, &[(script, Duration::from_secs(20))], &|_| ())
+            .await;
+        told.map_err(|(_, trouble)| trouble)
+    }
+
+    /// Message and hint of why a host cannot be reached.
+    async fn refusal(&self, host: &str) -> (String, String) {
+        let answer = self.ask(host, &["x"]).await;
+        assert!(matches!(answer, Answer::Unreadable(_)), "{answer:?}");
+        let unreached = self.target.unreached();
+        let (_, failure) = unreached.iter().find(|(name, _)| &**name == host).unwrap();
+        assert_eq!(failure.kind, Kind::Unreachable);
+        (failure.message.clone(), failure.hints.join("\n"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_login_shell_takes_every_word() {
+    let Some(door) = door() else { return };
+    let mut hosts = String::new();
+    for shell in &SHELLS[..7] {
+        hosts += &host(
+            door,
+            shell,
+            &format!("s-{shell}"),
+            &format!("{}sudo = true", pinned(door)),
+        );
+    }
+    let way = target(&hosts).await;
+    for shell in &SHELLS[..7] {
+        let Answer::Rows(rows) = way.ask(shell, HOSTILE).await else {
+            panic!("{shell}: {:?}", way.target.unreached());
+        };
+        for word in HOSTILE {
+            let row = rows.of(&STANDARD.encode(word));
+            assert_eq!(row.len(), 1, "{shell}: {word:?}");
+            assert_eq!(row[0]["uid"], "0", "{shell}: sudo");
+        }
+        for word in HOSTILE {
+            let expected = STANDARD.encode(word);
+            let body = r#"[ "$(printf '%s' "$1" | b64)" = "$2" ]"#;
+            way.tell(shell, body, &[word, &expected])
+                .await
+                .unwrap_or_else(|trouble| panic!("{shell}: {word:?}: {trouble:?}"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_that_is_barred_is_said_with_what_to_try() {
+    let Some(door) = door() else { return };
+    let other = {
+        let folder = tempfile::tempdir().unwrap();
+        lab::server::new_key(&folder.path().join("k"));
+        let public = std::fs::read_to_string(folder.path().join("k.pub")).unwrap();
+        public
+            .split_whitespace()
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let pinned = pinned(door);
+    let sudo = format!("{pinned}sudo = true");
+    let mut hosts = String::new();
+    hosts += &host(door, "nologin", "s-nologin", &pinned);
+    hosts += &host(door, "false", "s-false", &sudo);
+    hosts += &host(door, "missing", "nobody-there", &pinned);
+    hosts += &host(door, "unknown", "deploy", "");
+    hosts += &host(
+        door,
+        "changed",
+        "deploy",
+        &format!("host_key = \"{other}\""),
+    );
+    hosts += &host(door, "wants", "s-word", &sudo);
+    hosts += &host(
+        door,
+        "wrong",
+        "s-word",
+        &format!("{pinned}sudo = {{ password = \"hunter3\" }}"),
+    );
+    hosts += &host(
+        door,
+        "none",
+        "s-none",
+        &format!("{pinned}sudo = {{ password = \"hunter 2$\" }}"),
+    );
+    hosts += &host(door, "refused", "deploy", &format!("{pinned}port = 1"));
+    hosts += "[host.nowhere]\naddress = \"nowhere.invalid\"\nuser = \"x\"\n";
+    let way = target(&hosts).await;
+    for (name, message, hint) in [
+        (
+            "nologin",
+            "the account of s-nologin has no shell: This account is currently not available.",
+            "chsh",
+        ),
+        ("false", "the account of s-false has no shell", "chsh"),
+        (
+            "missing",
+            "does not let `nobody-there` in with the key",
+            "by hand",
+        ),
+        (
+            "unknown",
+            "its host key is not known",
+            "provision trust servers unknown",
+        ),
+        (
+            "changed",
+            "its host key is not the one that is pinned",
+            "host_key",
+        ),
+        (
+            "wants",
+            "sudo wants a password of s-word",
+            "sudo = { password",
+        ),
+        (
+            "wrong",
+            "the password of s-word does not open sudo",
+            "sudo.password",
+        ),
+        ("none", "sudo does nothing for s-none there", "group `sudo`"),
+        ("refused", "nobody listens at", "port"),
+        (
+            "nowhere",
+            "nobody knows the name `nowhere.invalid`",
+            "address",
+        ),
+    ] {
+        let began = Instant::now();
+        let (said, tried) = way.refusal(name).await;
+        assert!(said.contains(message), "{name}: {said}");
+        assert!(tried.contains(hint), "{name}: {tried}");
+        assert!(!said.contains("hunter"), "{said}");
+        eprintln!("{name}: {said} | {tried} ({:?})", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_opens_sudo_and_is_seen_nowhere() {
+    let Some(door) = door() else { return };
+    let more = format!("{}sudo = {{ password = \"hunter 2$\" }}", pinned(door));
+    let way = target(&host(door, "word", "s-word", &more)).await;
+    let Answer::Rows(rows) = way.ask("word", &["x"]).await else {
+        panic!("{:?}", way.target.unreached());
+    };
+    assert_eq!(rows.of(&STANDARD.encode("x"))[0]["uid"], "0");
+    way.tell(
+        "word",
+        "! grep -az 'hunter 2' /proc/[0-9]*/cmdline /proc/[0-9]*/environ",
+        &[],
+    )
+    .await
+    .unwrap();
+    // One that does not ask for it does not take it for something else.
+    let more = format!(
+        "{}sudo = {{ password = \"touch /tmp/eaten\" }}",
+        pinned(door)
+    );
+    let way = target(&host(door, "bash", "s-bash", &more)).await;
+    way.tell("bash", "[ ! -e /tmp/eaten ]", &[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_is_the_machines_and_tells_its_holder() {
+    let Some(door) = door() else { return };
+    let hosts = host(
+        door,
+        "bash",
+        "s-bash",
+        &format!("{}sudo = true", pinned(door)),
+    );
+    let (one, other) = (target(&hosts).await, target(&hosts).await);
+    let bash: Arc<str> = "bash".into();
+    one.target
+        .lock_machines([Arc::clone(&bash)], "`apply prod`")
+        .await
+        .unwrap();
+    let refused = other
+        .target
+        .lock_machines([Arc::clone(&bash)], "`apply prod`")
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind, Kind::Locked);
+    assert!(
+        refused
+            .message
+            .contains("locked on `bash`: `apply prod`, process "),
+        "{refused}"
+    );
+    // What is daemonized does not keep it; a script that still runs does.
+    one.tell(
+        "bash",
+        "setsid sleep 60 > /dev/null 2>&1 < /dev/null 9>&- &",
+        &[],
+    )
+    .await
+    .unwrap();
+    drop(one);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    other
+        .target
+        .lock_machines([bash], "`apply prod`")
+        .await
+        .unwrap();
+}
+
+/// What was told so far and dropped in the middle: the step that runs ends, the next one never begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orphan_stops_at_the_border_of_a_step() {
+    let Some(door) = door() else { return };
+    let hosts = host(
+        door,
+        "bash",
+        "s-bash",
+        &format!("{}sudo = true", pinned(door)),
+    );
+    let way = target(&hosts).await;
+    let scripts: Vec<_> = ["sleep 2; touch /run/orphan-1", "touch /run/orphan-2"]
+        .map(|body| {
+            let script = Script {
+                body,
+                ..Script::default()
+            };
+            (script, Duration::from_secs(20))
+        })
+        .to_vec();
+    {
+        let told = way.target.run("bash", &scripts, &|_| ());
+        let cut = tokio::time::timeout(Duration::from_millis(1000), told).await;
+        assert!(cut.is_err());
+    }
+    drop(way);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(door.sh("ls /run | grep orphan"), "orphan-1");
+}
+
+static DONE: LazyLock<Mutex<Vec<usize>>> = LazyLock::new(Mutex::default);
+
+/// The connection is killed while a step runs: nobody says it was done, nor that it was not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_whose_connection_is_cut_is_unknown() {
+    let Some(door) = door() else { return };
+    let hosts = host(
+        door,
+        "cut",
+        "s-ksh",
+        &format!("{}sudo = true", pinned(door)),
+    );
+    let way = target(&hosts).await;
+    let scripts: Vec<_> = [":", "sleep 3; touch /run/cut-1", "touch /run/cut-2"]
+        .map(|body| {
+            let script = Script {
+                body,
+                ..Script::default()
+            };
+            (script, Duration::from_secs(20))
+        })
+        .to_vec();
+    let done = |at| DONE.lock().unwrap().push(at);
+    let told = way.target.run("cut", &scripts, &done);
+    let killed = async {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        door.sh("pkill -KILL -u s-ksh -x sshd");
+    };
+    let (told, ()) = tokio::join!(told, killed);
+    let (at, trouble) = told.unwrap_err();
+    assert_eq!((at, trouble.unknown), (1, true), "{trouble:?}");
+    assert_eq!(trouble.kind, Kind::Unreachable);
+    assert_eq!(*DONE.lock().unwrap(), [0]);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(
+        door.sh("ls /run | grep cut"),
+        "cut-1",
+        "the next step never began"
+    );
+    // The next one comes in again.
+    way.tell("cut", ":", &[]).await.unwrap();
+}

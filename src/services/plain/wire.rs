@@ -4,11 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::command::Place;
-use crate::declaration::Origin;
 use crate::resource::{Id, Resource, Thing};
-use crate::resources::systemd_unit::SystemdUnit;
 use crate::services::Project;
-use crate::services::project::on_machine;
 
 /// Kinds that come before all of a kind on the same machine.
 const BEFORE: &[(&str, &[&str])] = &[
@@ -27,10 +24,8 @@ const BEFORE: &[(&str, &[&str])] = &[
 /// What may be there when a program starts.
 const STARTS: &[&str] = &["packages", "group", "user", "directory", "file", "link"];
 
-/// Units learn what the files hold that they read, and everything gets what it needs.
+/// Everything gets what it needs.
 pub(super) fn wire(project: &mut Project<'_>) {
-    restarted(project);
-    digests(project);
     let mut by_machine: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
     for (at, resource) in project.resources().iter().enumerate() {
         if let Place::Machine(machine) = &resource.place {
@@ -175,96 +170,5 @@ impl<'a> There<'a> {
             rest = above;
         }
         Vec::new()
-    }
-}
-
-/// Files say which units are restarted or reloaded when they change: those units read them, also where nothing else is said of them.
-fn restarted(project: &mut Project<'_>) {
-    let environment = project.environment;
-    for (path, entry) in environment.services("file") {
-        for machine in project.machines_of(entry) {
-            for key in ["restarts", "reloads"] {
-                for item in entry.node.list(key) {
-                    let unit = unit_name(item.as_text().unwrap_or_default());
-                    let unit = unit_of(project, &machine, unit, &item.origin);
-                    let Some(unit) = unit else { continue };
-                    let reads = match key {
-                        "restarts" => &mut unit.reads,
-                        _ => &mut unit.reloads,
-                    };
-                    reads.entry(path.to_owned()).or_default();
-                }
-            }
-        }
-    }
-}
-
-/// A unit without a suffix is a service, as for systemctl.
-fn unit_name(name: &str) -> String {
-    match name.contains('.') {
-        true => name.to_owned(),
-        false => format!("{name}.service"),
-    }
-}
-
-/// The unit of a machine, declared or not.
-fn unit_of<'p>(
-    project: &'p mut Project<'_>,
-    machine: &Arc<str>,
-    name: String,
-    origin: &Origin,
-) -> Option<&'p mut SystemdUnit> {
-    let id = Id::new("systemd_unit", machine, &name);
-    if !project.resources().iter().any(|resource| resource.id == id) {
-        let unit = SystemdUnit {
-            name,
-            ..SystemdUnit::default()
-        };
-        project.add(on_machine(machine, unit).from("", origin.clone()));
-    }
-    let resources = project.resources_mut().iter_mut();
-    resources
-        .filter(|resource| resource.id == id)
-        .find_map(|resource| match &mut resource.thing {
-            Thing::SystemdUnit(unit) => Some(&mut **unit),
-            _ => None,
-        })
-}
-
-/// Units learn what the declared files are wanted to hold that they read.
-fn digests(project: &mut Project<'_>) {
-    let read: HashSet<Id> = project
-        .resources()
-        .iter()
-        .filter_map(|resource| match (&resource.thing, &resource.place) {
-            (Thing::SystemdUnit(unit), Place::Machine(machine)) => Some((unit, machine)),
-            _ => None,
-        })
-        .flat_map(|(unit, machine)| {
-            let paths = unit.reads.keys().chain(unit.reloads.keys());
-            paths.map(|path| Id::new("file", machine, path))
-        })
-        .collect();
-    let digests: HashMap<Id, String> = project
-        .resources()
-        .iter()
-        .filter(|resource| read.contains(&resource.id))
-        .filter_map(|resource| match &resource.thing {
-            Thing::ServerFile(file) => Some((resource.id.clone(), file.digest())),
-            _ => None,
-        })
-        .collect();
-    for resource in project.resources_mut() {
-        let (Thing::SystemdUnit(unit), Place::Machine(machine)) =
-            (&mut resource.thing, &resource.place)
-        else {
-            continue;
-        };
-        let unit = &mut **unit;
-        for (path, digest) in unit.reads.iter_mut().chain(&mut unit.reloads) {
-            if let Some(own) = digests.get(&Id::new("file", machine, path)) {
-                digest.clone_from(own);
-            }
-        }
     }
 }
