@@ -51,7 +51,7 @@ const PLAIN: &[Plain] = &[
     Plain::new("apt_repository", packages::apt_repository).reads(packages::reads),
     Plain::new("packages", packages::packages),
     Plain::new("hosts_entry", kernel::hosts_entry).check(kernel::check_hosts_entry),
-    Plain::new("sysctl", kernel::sysctl),
+    Plain::new("sysctl", kernel::sysctl).check(kernel::check_sysctl),
     Plain::new("swap", kernel::swap).check(kernel::check_swap),
     Plain::new("group", accounts::group),
     Plain::new("user", accounts::user).reads(accounts::reads),
