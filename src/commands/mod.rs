@@ -15,6 +15,7 @@ mod progress;
 pub mod render;
 pub mod schema;
 pub mod service;
+pub mod trust;
 pub mod validate;
 pub mod verify;
 
