@@ -13,8 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
-    self, Context, Wishes, apply, destroy, doctor, env, explain, init, plan, render, schema,
-    service, trust, validate, verify,
+    self, Context, Wishes, apply, destroy, doctor, env, explain, forward, init, plan, render,
+    schema, service, trust, validate, verify,
 };
 use crate::error::Kind;
 use crate::target::Reach;
@@ -130,6 +130,17 @@ enum Command {
         /// How it is written
         #[arg(long, value_enum, default_value_t = VerifyFormat::Table)]
         format: VerifyFormat,
+    },
+    /// Hold the declared forwards to services on servers open on this machine
+    Forward {
+        #[command(flatten)]
+        on: On,
+        /// Only these, as in `analytics` of `[forward.analytics]`
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Run this while they are open, and end as it does; comes last
+        #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+        exec: Vec<String>,
     },
     /// Write every generated file, for Compose alone
     Render {
@@ -414,6 +425,18 @@ async fn run(context: &Context, command: Command) -> commands::End {
                 &verify::Options {
                     environment,
                     format,
+                },
+            )
+            .await
+        }
+        Command::Forward { on, names, exec } => {
+            let environment = on.environment;
+            forward::run(
+                context,
+                &forward::Options {
+                    environment,
+                    names,
+                    exec,
                 },
             )
             .await

@@ -51,27 +51,15 @@ pub fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// A line of a file of environment variables as systemd reads it: always in double quotes, so that `$`, `%`, `#` and spaces are
-/// themselves. `None` for what such a file cannot carry: systemd drops a variable with other control characters than tab and line end.
+/// A line of an `EnvironmentFile=` of systemd. `None`: it is no name of a variable, or a value that such a file cannot carry.
 pub fn env_line(name: &str, value: &str) -> Option<String> {
-    let carried = |c: char| !c.is_ascii_control() || c == '\t' || c == '\n';
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     let named = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !begins || !named || !value.chars().all(carried) {
-        return None;
-    }
-    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-    Some(format!("{name}=\"{value}\"\n"))
+    let value = env_value(value).filter(|_| begins && named)?;
+    Some(format!("{name}={value}\n"))
 }
 
-/// The value of a setting of a systemd unit that is taken as it is, such as a path or a description; `None` for what it cannot carry.
-pub fn unit_value(text: &str) -> Option<String> {
-    let carried = |c: char| !c.is_control() && !matches!(c, '"' | '\'' | '\\');
-    let fits = !text.is_empty() && text.trim() == text && text.chars().all(carried);
-    fits.then(|| text.replace('%', "%%"))
-}
-
-/// A word of a list in a systemd unit, or of a command line where `$` is itself too; `None` for what it cannot carry.
+/// A word of a list in a systemd unit, where `$` means itself; `None` for what it cannot carry.
 pub fn unit_word(text: &str) -> Option<String> {
     if text.chars().any(char::is_control) {
         return None;
@@ -86,11 +74,6 @@ pub fn unit_word(text: &str) -> Option<String> {
         .replace('"', "\\\"")
         .replace('%', "%%");
     Some(format!("\"{text}\""))
-}
-
-/// A word of a command line in a systemd unit. The first one may not be told from a prefix otherwise than by a path.
-pub fn unit_argument(text: &str) -> Option<String> {
-    unit_word(text).map(|word| word.replace('$', "$$"))
 }
 
 /// A word of nginx's language; `None` for what it cannot carry: in its words `$` always begins a variable.
@@ -121,4 +104,61 @@ pub fn python(text: &str) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// A value of a unit file of systemd, as it is read back: `%` doubled. `None`: no line can carry it, since a control character, a
+/// backslash at its end or a space around it means something else there.
+pub fn unit_value(text: &str) -> Option<String> {
+    let carried =
+        !text.chars().any(char::is_control) && !text.ends_with('\\') && text.trim() == text;
+    carried.then(|| text.replace('%', "%%"))
+}
+
+/// A word of an `Exec` line of a unit of systemd: bare where nothing in it means anything, else between double quotes. `None` for a
+/// NUL byte, which no argument can hold.
+pub fn exec_word(text: &str) -> Option<String> {
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:=@,+".contains(c);
+    if !text.is_empty() && text.chars().all(bare) {
+        return Some(text.to_owned());
+    }
+    let mut word = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '\0' => return None,
+            '\\' => word.push_str("\\\\"),
+            '"' => word.push_str("\\\""),
+            '%' => word.push_str("%%"),
+            '$' => word.push_str("$$"),
+            '\n' => word.push_str("\\n"),
+            c if c.is_ascii_control() => word.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => word.push(c),
+        }
+    }
+    word.push('"');
+    Some(word)
+}
+
+/// An `Exec` line of a unit of systemd. `None`: its program has no absolute path, or one that systemd would read otherwise.
+pub fn exec_line<S: AsRef<str>>(words: &[S]) -> Option<String> {
+    let (program, arguments) = words.split_first()?;
+    // In the program's path `$` means itself, and quotes do not hide what a first character means.
+    let program = program.as_ref();
+    if !program.starts_with('/') || program.contains(['$', '\\', '"', '\'']) {
+        return None;
+    }
+    let mut line = exec_word(program)?;
+    for word in arguments {
+        line.push(' ');
+        line.push_str(&exec_word(word.as_ref())?);
+    }
+    Some(line)
+}
+
+/// A value of an `EnvironmentFile=` of systemd, always between double quotes: `$`, `%` and a backtick mean themselves there, and so does
+/// the end of a line. `None`: systemd drops a value with another control character.
+pub fn env_value(text: &str) -> Option<String> {
+    let carried = text
+        .chars()
+        .all(|c| !c.is_control() || matches!(c, '\n' | '\t') || u32::from(c) > 0x7f);
+    carried.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }

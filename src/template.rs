@@ -221,10 +221,23 @@ fn formats(environment: &mut Environment<'_>) {
     environment.add_filter("cnf", cnf);
     environment.add_filter("sh", sh);
     environment.add_filter("python", python);
+    environment.add_filter("exec", exec);
     for (format, quote) in FORMATS {
         let quoted = move |value: &Value| carried(format, *quote, value);
         environment.add_filter(*format, quoted);
     }
+}
+
+/// A word of an `Exec` line of a unit of systemd, or a whole line: a list, the program with its absolute path first.
+fn exec(value: &Value) -> Result<String, Error> {
+    if value.as_str().is_some() || value.is_integer() {
+        return carried("exec", quote::exec_word, value);
+    }
+    let words: Vec<String> = value.try_iter()?.map(|word| word.to_string()).collect();
+    quote::exec_line(&words).ok_or_else(|| {
+        let why = "a unit runs a program by its absolute path, and no word of it has a NUL byte";
+        Error::new(ErrorKind::InvalidOperation, why)
+    })
 }
 
 /// Renders a file from the template of a name: the user's own in `overrides`, or ours.
@@ -310,7 +323,7 @@ type Quote = fn(&str) -> Option<String>;
 const FORMATS: &[(&str, Quote)] = &[
     ("unit", quote::unit_value),
     ("word", quote::unit_word),
-    ("exec", quote::unit_argument),
+    ("env", quote::env_value),
     ("nginx", quote::nginx),
 ];
 

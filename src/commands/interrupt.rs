@@ -43,6 +43,11 @@ impl Interrupt {
         self.one().await;
     }
 
+    /// Ends at the first signal, whatever runs.
+    pub async fn first(&mut self) {
+        self.one().await;
+    }
+
     async fn one(&mut self) {
         let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {

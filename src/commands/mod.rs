@@ -5,6 +5,7 @@ pub mod destroy;
 pub mod doctor;
 pub mod env;
 pub mod explain;
+pub mod forward;
 pub mod init;
 mod interrupt;
 mod look;

@@ -49,7 +49,7 @@ else
     esac
     git fetch -q --end-of-options "$repository" '+refs/heads/*:refs/heads/*' '+refs/tags/*:refs/tags/*' \
         || die "cannot fetch \`$repository\`: as root on this server, \`git ls-remote\` must be able to read it"
-    commit=$(git rev-parse --verify "$reference^{commit}")
+    commit=$(git rev-parse --verify -q "$reference^{commit}") || die "there is no commit \`$reference\` on the branches of \`$repository\`"
 fi
 rm -f -- "$GIT_INDEX_FILE"
 git -c core.fileMode=true --work-tree="$path.new" checkout -q -f "$commit" -- .

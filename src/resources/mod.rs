@@ -6,6 +6,7 @@ mod apt;
 mod mariadb;
 mod paths;
 mod postgres;
+mod systemd;
 mod tree;
 
 use std::borrow::Cow;

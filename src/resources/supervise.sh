@@ -322,6 +322,7 @@ stop_all() {
     rm -f "$pids"
 }
 start_it() {
+    [ "$(stat -c %s "$log" 2> /dev/null || echo 0)" -lt 10485760 ] || mv -f "$log" "$log.1"
     : >> "$log"
     chmod 600 "$log"
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \

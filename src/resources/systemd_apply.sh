@@ -32,8 +32,11 @@ files() {
             printf '%s' "$3" | put_file "$file" root root 0644
             again=yes
             mkdir -p -m 700 "$loaded"
-            # Whose file it is is remembered even if the unit never runs.
-            [ -e "$loaded/$1" ] || printf '%s\n' - > "$loaded/$1"
+            # That the file is ours is remembered even if the unit never runs.
+            grep -qsF "  $file" "$loaded/$1" || {
+                [ -s "$loaded/$1" ] || printf '%s\n' - > "$loaded/$1"
+                printf 'none  %s\n' "$file" >> "$loaded/$1"
+            }
             ;;
     esac
     case $2 in *' prune '*)

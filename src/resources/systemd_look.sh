@@ -122,7 +122,7 @@ END {
         what = substr(items[i], 1, 1)
         name = substr(items[i], 3)
         if (what == "u") {
-            if (name ~ /@\./) { out(name, "LoadState", "template"); continue }
+            if (name ~ /@\./) { out(name, "LoadState", "template"); stamp(name); continue }
             count = split(said[++b], lines, "\n")
             for (j = 1; j < count; j++) {
                 at = index(lines[j], "=")

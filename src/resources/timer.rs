@@ -1,43 +1,163 @@
-//! `timer`: a program that is run at times.
+//! `timer`: a program that is run at times, as two units of systemd: `NAME.service`, which runs it once, and `NAME.timer`, which
+//! starts that.
 
 use std::borrow::Cow;
 
-use crate::command::{Ask, Question, Row};
-use crate::resource::{Field, Kind, Removal, Step};
+use super::systemd::{self, Act, Manager, State};
+use crate::command::{Question, Row, Text};
+use crate::quote::exec_line;
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::secret::sha256;
 
-/// A program that systemd runs at times: `NAME.service` and `NAME.timer`.
+/// A program that systemd runs at times.
 #[derive(Clone, Debug, Default)]
 pub struct Timer {
     /// Its name without a suffix.
     pub name: String,
-    /// The program and its arguments; it runs without a shell.
+    /// The program, by its absolute path, and its arguments; it runs without a shell.
     pub command: Vec<String>,
     /// When, as systemd says it.
     pub calendar: String,
     /// The user it runs as.
     pub user: String,
+    /// What only a machine knows: the service, and the timer.
+    pub found: (Option<State>, Option<State>),
 }
 
-const ASK: &str = "";
+const CALENDAR: &str = r#"
+[ -d /run/systemd/system ] || die "timers need systemd, which does not run on this machine"
+said=$(systemd-analyze calendar -- "$1" 2>&1) || die "systemd does not know when \`$1\` is: $said"
+"#;
+
+impl Timer {
+    fn service(&self) -> String {
+        format!("{}.service", self.name)
+    }
+
+    fn timer(&self) -> String {
+        format!("{}.timer", self.name)
+    }
+
+    /// What the two files say.
+    fn texts(&self) -> (String, String) {
+        let name = &self.name;
+        let service = format!(
+            "[Unit]\nDescription={name}, run by {name}.timer\n\n[Service]\nType=oneshot\nUser={}\nExecStart={}\n",
+            self.user,
+            exec_line(&self.command).unwrap_or_default()
+        );
+        let timer = format!(
+            "[Unit]\nDescription=Runs {name}.service\n\n[Timer]\nOnCalendar={}\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n",
+            self.calendar
+        );
+        (service, timer)
+    }
+
+    /// Whether the files of a found one are as they should be, the service's and the timer's.
+    fn same(&self, found: &Self) -> (bool, bool) {
+        let (service, timer) = self.texts();
+        let same = |state: &Option<State>, unit: String, text: &str| {
+            let file = state.as_ref().and_then(|state| state.files.get(&systemd::path(&unit)));
+            file.is_some_and(|(digest, _)| *digest == sha256(text))
+        };
+        (same(&found.found.0, self.service(), &service), same(&found.found.1, self.timer(), &timer))
+    }
+}
+
+/// The value of a line of a unit.
+fn line(state: Option<&State>, key: &str) -> String {
+    let text = state.and_then(|state| state.text.as_deref()).unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    value.unwrap_or_default().trim().to_owned()
+}
 
 impl Kind for Timer {
     const NAME: &'static str = "timer";
-    const QUESTION: Question = Question { name: "timers", ask: Ask::Machine { body: ASK, columns: &["key", "what", "value"] } };
+    const QUESTION: Question = systemd::QUESTION;
 
     fn key(&self) -> Cow<'_, str> {
         Cow::Borrowed(&self.name)
     }
 
-    fn read(&self, _: &[Row]) -> Result<Option<Self>, String> {
-        Err("it cannot be looked at".to_owned())
+    fn item(&self) -> Cow<'_, str> {
+        let (service, timer) = (self.service(), self.timer());
+        Cow::Owned(format!("{}\nu {service}\nc {service}\nu {timer}\nc {timer}", self.name))
     }
 
-    fn fields(&self, _: Option<&Self>) -> Vec<Field> {
-        Vec::new()
+    fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
+        let (service, timer) = (State::read(&self.service(), rows)?, State::read(&self.timer(), rows)?);
+        if service.is_none() && timer.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Timer { name: self.name.clone(), found: (service, timer), ..Timer::default() }))
     }
 
-    fn steps(&self, _: Option<&Self>) -> Vec<Step> {
-        Vec::new()
+    fn fields(&self, found: Option<&Self>) -> Vec<Field> {
+        let service = found.and_then(|found| found.found.0.as_ref());
+        let timer = found.and_then(|found| found.found.1.as_ref());
+        let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+        let of = |state: Option<&State>, key: &str| found.map(|_| line(state, key));
+        let command = exec_line(&self.command).unwrap_or_default();
+        let mut fields = vec![
+            Field::new("command", of(service, "ExecStart"), command, Impact::None),
+            Field::new("calendar", of(timer, "OnCalendar"), &self.calendar, Impact::None),
+            Field::new("user", of(service, "User"), &self.user, Impact::None),
+        ];
+        if let Some(found) = found {
+            let same = match self.same(found) {
+                (true, true) => Same::Yes,
+                _ => Same::No,
+            };
+            fields.push(Field::hidden("units", true, same, Impact::None));
+            let stale = [service, timer].into_iter().flatten().any(|state| state.stale);
+            let says = if stale { "older than their files" } else { "as their files say" };
+            fields.push(Field::new("definition", Some(says.to_owned()), "as their files say", Impact::None));
+        }
+        let systemd = timer.filter(|state| state.manager == Manager::Systemd);
+        fields.push(Field::new("start", found.map(|_| yes(systemd.is_some_and(|state| state.starts(true)))), "yes", Impact::None));
+        fields.push(Field::new("running", found.map(|_| systemd.map_or("no".to_owned(), State::says)), "yes", Impact::None));
+        fields
+    }
+
+    fn steps(&self, found: Option<&Self>) -> Vec<Step> {
+        if found.is_some() && !self.fields(found).iter().any(Field::differs) {
+            return Vec::new();
+        }
+        let (service, timer) = (self.service(), self.timer());
+        let (own, file) = (systemd::path(&service), systemd::path(&timer));
+        let same = found.map_or((false, false), |found| self.same(found));
+        let (service_text, timer_text) = self.texts();
+        let state = found.and_then(|found| found.found.1.as_ref());
+        let mut actions = Vec::new();
+        if !same.1 {
+            actions.push("write");
+        }
+        if !state.is_some_and(|state| state.starts(true)) {
+            actions.extend(["unmask", "enable"]);
+        }
+        if !same.1 || !state.is_some_and(State::works) {
+            actions.push("restart");
+        }
+        let acts = vec![
+            Act {
+                unit: &service,
+                actions: vec![if same.0 { "again" } else { "write" }],
+                content: Text::plain(service_text),
+                reads: vec![&own],
+                ..Act::default()
+            },
+            Act {
+                unit: &timer,
+                actions,
+                content: Text::plain(timer_text),
+                reads: vec![&file],
+                ..Act::default()
+            },
+        ];
+        vec![
+            Step::script("see whether systemd knows that calendar", CALENDAR, [Text::plain(&self.calendar)]),
+            systemd::step("write the two units and start the timer", Impact::None, acts),
+        ]
     }
 
     fn named(key: &str) -> Option<Self> {
@@ -45,6 +165,79 @@ impl Kind for Timer {
     }
 
     fn remove(&self) -> Removal {
-        Removal::Forget
+        let (service, timer) = (self.service(), self.timer());
+        let ours = |state: &Option<State>, unit: &str| state.as_ref().is_some_and(|state| state.ours(unit));
+        if !ours(&self.found.1, &timer) {
+            return Removal::Forget;
+        }
+        let act = |unit, actions| Act { unit, actions, ..Act::default() };
+        let acts = vec![act(timer.as_str(), vec!["disable", "stop", "forget"]), act(service.as_str(), vec!["forget"])];
+        Removal::Steps(vec![systemd::step("stop and remove the timer", Impact::None, acts)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::systemd::tests::rows;
+    use super::*;
+    use crate::command::{Do, Script};
+
+    fn backup() -> Timer {
+        Timer {
+            name: "backup".to_owned(),
+            command: vec!["/usr/bin/rsync".to_owned(), "-a".to_owned(), "/srv/100%/".to_owned()],
+            calendar: "Mon..Fri 02:00".to_owned(),
+            user: "root".to_owned(),
+            ..Timer::default()
+        }
+    }
+
+    fn found(change: (&str, &str)) -> Option<Timer> {
+        let (service, timer) = backup().texts();
+        let mut lines = String::new();
+        for (unit, text) in [("backup.service", service.replace(change.0, change.1)), ("backup.timer", timer.replace(change.0, change.1))] {
+            let digest = sha256(&text);
+            let text = text.replace('\n', "\\n");
+            let path = systemd::path(unit);
+            lines.push_str(&format!(
+                "{unit} LoadState loaded\n{unit} ActiveState active\n{unit} UnitFileState enabled\n{path} file {digest} 1.0\n{path} text {text}\n"
+            ));
+        }
+        backup().read(&rows("backup", &lines)).unwrap()
+    }
+
+    fn differing(found: Option<&Timer>) -> Vec<String> {
+        let fields = backup().fields(found);
+        fields.iter().filter(|field| field.differs()).map(|field| field.name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_timer_differs_by_what_it_says() {
+        let same = found(("", ""));
+        assert_eq!(differing(same.as_ref()), Vec::<String>::new());
+        assert!(backup().steps(same.as_ref()).is_empty());
+        assert_eq!(differing(found(("02:00", "03:00")).as_ref()), ["calendar", "units"]);
+        assert_eq!(differing(found(("-a", "-b")).as_ref()), ["command", "units"]);
+        assert_eq!(differing(found(("Persistent=true\n", "")).as_ref()), ["units"]);
+        assert_eq!(differing(None), ["command", "calendar", "user", "start", "running"]);
+    }
+
+    #[test]
+    fn only_a_new_time_starts_the_timer_again() {
+        let actions = |timer: Option<&Timer>| {
+            let mut steps = backup().steps(timer);
+            match steps.pop().unwrap().does {
+                Do::Script(Script { words, .. }) => (words[1].shown(), words[6].shown()),
+                _ => panic!("no script"),
+            }
+        };
+        assert_eq!(actions(found(("-a", "-b")).as_ref()), ("write".to_owned(), String::new()));
+        assert_eq!(actions(found(("02:00", "03:00")).as_ref()), ("again".to_owned(), "write restart".to_owned()));
+        assert_eq!(actions(None), ("write".to_owned(), "write unmask enable restart".to_owned()));
+    }
+
+    #[test]
+    fn a_command_is_one_line_that_systemd_reads_back() {
+        assert!(backup().texts().0.contains("ExecStart=/usr/bin/rsync -a \"/srv/100%%/\"\n"));
     }
 }

@@ -107,4 +107,6 @@ pub(super) fn expand(project: &mut Project<'_>) {
 
 /// The needs that follow from what resources of a machine are: packages before files, a folder before what lies in it, users before
 /// what they own, files before the units that read them.
-pub(super) fn wire(_project: &mut Project<'_>) {}
+pub(super) fn wire(project: &mut Project<'_>) {
+    units::listen(project);
+}

@@ -460,6 +460,11 @@ impl Remote {
         }
     }
 
+    /// Connects where there is no connection (any more), and waits until the machine has said hello.
+    pub async fn awake(&self) -> Result<(), Failure> {
+        self.greeted().await.map(|_| ())
+    }
+
     /// A stream to an address as the machine itself would reach it, for probes and logins: `127.0.0.1` is the machine.
     pub async fn dial(&self, address: &str, port: u16) -> Result<Box<dyn Stream>, String> {
         if let Via::Local = self.machine.via {

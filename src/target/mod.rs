@@ -10,6 +10,7 @@ mod context;
 mod databases;
 mod engine;
 mod folder;
+pub mod forward;
 mod frames;
 mod lexer;
 mod local;
@@ -30,7 +31,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::command::{
-    Answers, Denial, Dialect, Do, Place, Route, Script, Seat, Server, Sheet, SqlStep, THIS,
+    Answers, Denial, Dialect, Do, Machine, Place, Route, Script, Seat, Server, Sheet, SqlStep,
+    Sudo, THIS,
 };
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
@@ -135,12 +137,36 @@ impl Target {
     /// # Errors
     /// [`Kind::Unreachable`]: no engine, or no permission, with what to start.
     pub async fn connect(environment: &Environment, reach: &Reach) -> Result<Self, Failure> {
+        Target::with(environment, reach, hosts::machines(environment)).await
+    }
+
+    /// The same for who wants to reach something through machines and needs no root on them.
+    ///
+    /// # Errors
+    /// As of [`Target::connect`].
+    pub async fn connect_as_user(
+        environment: &Environment,
+        reach: &Reach,
+    ) -> Result<Self, Failure> {
+        let machines = hosts::machines(environment).into_iter();
+        let plain = |machine| Machine {
+            sudo: Sudo::No,
+            ..machine
+        };
+        Target::with(environment, reach, machines.map(plain).collect()).await
+    }
+
+    async fn with(
+        environment: &Environment,
+        reach: &Reach,
+        machines: Vec<Machine>,
+    ) -> Result<Self, Failure> {
         let engine = match environment.driver.is_engine() {
             true => Some(engine::Engine::connect().await?),
             false => None,
         };
         let ways = machine::Ways::new(environment, reach);
-        let machines = hosts::machines(environment)
+        let machines = machines
             .into_iter()
             .map(|machine| {
                 (

@@ -78,6 +78,19 @@ pub(super) async fn busy(
     Ok(rows)
 }
 
+/// Who holds a port of this machine, as far as we may see it.
+pub(super) async fn holder(address: &str, port: u16) -> String {
+    let found = tokio::task::spawn_blocking(move || programs(&[port])).await;
+    let holder = found.ok().and_then(|mut found| found.remove(&port));
+    match (holder, taken(address, port)) {
+        (Some(holder), _) => holder,
+        (None, Some(Taken::NoAddress)) => {
+            format!("nobody, since this machine has no address {address}")
+        }
+        (None, _) => "another program".to_owned(),
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
     InUse,
