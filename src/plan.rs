@@ -1,5 +1,6 @@
 //! Judging answers: what is wanted, what was found, and so what would be done. Pure: a plan is a value.
 
+pub mod adoption;
 pub mod destruction;
 pub mod memory;
 
