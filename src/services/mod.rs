@@ -255,6 +255,7 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
             (service.check)(environment, name, entry, &mut problems);
         }
     }
+    server::check_ports(environment, &mut problems);
     problems
 }
 
