@@ -248,6 +248,8 @@ pub struct Judging {
     pub destroy_data: Vec<Id>,
     /// The environment's name, for ids.
     pub environment: String,
+    /// What this run has done: what nobody can compare then is as declared.
+    pub done: Vec<Id>,
 }
 
 /// Judges the answers for resources in graph order.
@@ -269,27 +271,42 @@ pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Pl
     plan
 }
 
-/// A field's wanted form, as it is remembered: the shown one, so never a secret.
-fn wanted(field: &Field) -> &str {
-    field.to.as_deref().unwrap_or_default()
+/// What a hidden field says of what is wanted.
+const HIDDEN: &str = "as declared";
+
+/// A field's wanted form, as it is remembered: the shown one, so never a secret; of a hidden one a few bits more, by which it can
+/// be told whether the declaration changed.
+fn wanted(thing: &Thing, field: &Field) -> String {
+    let shown = field.to.as_deref().unwrap_or_default();
+    match thing.mark(&field.name).filter(|_| shown == HIDDEN) {
+        Some(mark) => format!("{shown} ({mark})"),
+        None => shown.to_owned(),
+    }
 }
 
 /// A field as it is remembered.
-fn last(field: &Field) -> Last {
+fn last(thing: &Thing, field: &Field) -> Last {
+    let shown = field.to.as_deref().unwrap_or_default();
     Last {
-        wanted: wanted(field).to_owned(),
-        found: field.from.clone().filter(|from| from != wanted(field)),
+        wanted: wanted(thing, field),
+        found: field.from.clone().filter(|from| from != shown),
     }
 }
 
 /// Who moved, where a field differs.
-fn moved(field: &Field, kept: Option<&Kept>) -> Moved {
+fn moved(thing: &Thing, field: &Field, kept: Option<&Kept>) -> Moved {
     let Some(kept) = kept else {
         return Moved::Unknown;
     };
+    let wanted = wanted(thing, field);
+    let shown = |text: &Option<String>| text.clone().unwrap_or_default();
     match kept.fields.get(&*field.name) {
-        Some(last) if last.wanted == wanted(field) => Moved::Machine,
-        Some(last) if field.from.as_deref().unwrap_or_default() == last.found() => Moved::File,
+        // Without the few bits nobody can say which of the two it was.
+        Some(last) if last.wanted == HIDDEN => Moved::Unknown,
+        Some(last) if last.wanted == wanted => Moved::Machine,
+        // What was found is not shown, so it may have been changed as well.
+        Some(_) if field.from.as_deref() == Some("differs") => Moved::File,
+        Some(last) if shown(&field.from) == last.found() => Moved::File,
         Some(_) => Moved::Both,
         // A member that is there and was never wanted; but what is remembered without fields was never seen whole.
         None if field.to.is_none() && !kept.fields.is_empty() => Moved::Machine,
@@ -307,14 +324,14 @@ fn since(field: &Field, found: Option<&Thing>, kept: Option<&Kept>) -> Option<Si
 }
 
 /// A field that nobody can compare differs all the same where something else was declared the last time.
-fn remembered(mut fields: Vec<Field>, kept: Option<&Kept>) -> (Vec<Field>, bool) {
+fn remembered(thing: &Thing, mut fields: Vec<Field>, kept: Option<&Kept>) -> (Vec<Field>, bool) {
     let mut again = false;
     for field in fields
         .iter_mut()
         .filter(|field| field.same == Same::Unknown)
     {
         let last = kept.and_then(|kept| kept.fields.get(&*field.name));
-        if last.is_some_and(|last| last.wanted != wanted(field)) {
+        if last.is_some_and(|last| last.wanted != HIDDEN && last.wanted != wanted(thing, field)) {
             field.same = Same::No;
             again = true;
         }
@@ -508,11 +525,12 @@ impl Judge<'_> {
             ));
         }
         let record = self.judging.memories.kept(&resource.id, &resource.place);
-        let (fields, again) = remembered(fields, record);
+        let done = self.judging.done.contains(&resource.id);
+        let (fields, again) = remembered(&resource.thing, fields, record.filter(|_| !done));
         if exists && fields.iter().all(|field| field.same != Same::No) {
             let settled = fields
                 .iter()
-                .map(|field| (field.name.to_string(), last(field)))
+                .map(|field| (field.name.to_string(), last(&resource.thing, field)))
                 .collect();
             plan.settled.insert(resource.id.to_string(), settled);
             return None;
@@ -523,7 +541,7 @@ impl Judge<'_> {
             if exists {
                 impact = impact.max(field.impact);
             }
-            let moved = moved(&field, record);
+            let moved = moved(&resource.thing, &field, record);
             let since = match moved {
                 Moved::Machine | Moved::Both => since(&field, found, record),
                 Moved::File | Moved::Unknown => None,

@@ -93,9 +93,9 @@ const LOAD: &str = r#"
 command -v nft > /dev/null || die "there is no nft on this machine: the package nftables has it"
 said=$(printf '%s' "$1" | nft -c -f - 2>&1) || die "nft does not take the rules: $said"
 {
-    printf 'nft -f - << "RULES"\ntable inet provision\ndelete table inet provision\n'
-    nft -s list table inet provision 2> /dev/null || :
-    printf 'RULES\n'
+    # Where the table stays, the kernel goes on knowing the connections that are there.
+    if old=$(nft -s list table inet provision 2> /dev/null); then verb=$2; else old='' verb=delete; fi
+    printf 'nft -f - << "RULES"\ntable inet provision\n%s table inet provision\n%s\nRULES\n' "$verb" "$old"
 } | guard firewall 40
 printf '%s' "$1" | nft -f -
 "#;
@@ -152,9 +152,9 @@ impl Firewall {
         lines
     }
 
-    /// A file for `nft -f` that puts these rules in the place of those that are there, at once.
-    fn text(lines: &[String]) -> String {
-        let mut text = "table inet provision\ndelete table inet provision\ntable inet provision {\n\tchain input {\n".to_owned();
+    /// A file for `nft -f` that puts these rules in the place of those that are there, at once: it flushes the table, or deletes it.
+    fn text(lines: &[String], verb: &str) -> String {
+        let mut text = format!("table inet provision\n{verb} table inet provision\ntable inet provision {{\n\tchain input {{\n");
         for line in lines {
             text.push_str(&format!("\t\t{line}\n"));
         }
@@ -255,13 +255,21 @@ impl Kind for Firewall {
         }
         let state = found.map(|found| &found.found);
         let lines = self.lines(&state.map(|state| state.ssh.clone()).unwrap_or_default());
-        let text = Text::plain(Self::text(&lines));
         let mut steps = Vec::new();
         if differing.iter().any(|field| field.name != "start") {
-            steps.push(Step::script("load the rules, and see that a new connection can be made", LOAD, [text.clone()]).guarded("firewall"));
+            // Rules can be flushed; chains and sets that somebody has added, or another hook, cannot.
+            let plain = |line: &String| line == ALWAYS[0] || line.ends_with(" accept") || line.ends_with(" drop");
+            let seen = state.and_then(|state| state.lines.as_ref());
+            let verb = match seen {
+                Some(seen) if seen.iter().all(plain) => "flush",
+                _ => "delete",
+            };
+            let says = "load the rules, and see that a new connection can be made";
+            let words = [Text::plain(Self::text(&lines, verb)), Text::plain(verb)];
+            steps.push(Step::script(says, LOAD, words).guarded("firewall"));
         }
         // What is not confirmed does not come back with the next start either.
-        steps.push(Step::script("let the start load them", KEEP, [text]));
+        steps.push(Step::script("let the start load them", KEEP, [Text::plain(Self::text(&lines, "delete"))]));
         steps
     }
 

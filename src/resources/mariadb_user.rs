@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::mariadb::{account, account_key, int, is_ours, need, split_account, text};
 use crate::command::{Ask, Dialect, Question, Row, Text};
 use crate::quote::literal;
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step, few_bits};
 use crate::secret::{Secret, locked_native_hash};
 
 const NATIVE: &str = "mysql_native_password";
@@ -263,6 +263,11 @@ impl Kind for MariadbUser {
             host,
             ..MariadbUser::default()
         })
+    }
+
+    fn mark(&self, field: &str) -> Option<String> {
+        let password = self.password.as_ref().filter(|_| field == "password")?;
+        Some(few_bits(password.expose()))
     }
 
     fn remove(&self) -> Removal {

@@ -115,6 +115,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
             }
 
+            /// See [`Kind::mark`].
+            pub fn mark(&self, field: &str) -> Option<String> {
+                match self { $(Thing::$name(thing) => thing.mark(field),)* }
+            }
+
             /// See [`Kind::changed`].
             pub fn changed(&self, field: &str) -> Option<i64> {
                 match self { $(Thing::$name(thing) => thing.changed(field),)* }

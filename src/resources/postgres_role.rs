@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::command::{Ask, Question, Row, Text};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step, few_bits};
 use crate::resources::postgres::{
     array, assigned, block, boolean, forget, ident, integer, is_quoted_list, literal, maybe_text, split,
 };
@@ -249,6 +249,11 @@ impl Kind for PostgresRole {
             name: key.to_owned(),
             ..PostgresRole::default()
         })
+    }
+
+    fn mark(&self, field: &str) -> Option<String> {
+        let password = self.password.as_ref().filter(|_| field == "password")?;
+        Some(few_bits(password.expose()))
     }
 
     fn remove(&self) -> Removal {

@@ -133,7 +133,9 @@ guard() {
 guard_confirm() {
     _g=/run/provision/guard-$1
     mv -f -- "$_g.armed" "$_g.kept" 2> /dev/null || die "it came too late: the machine has put the old state back by itself"
+    IFS= read -r _id < "$_g.kept" || :
     rm -f -- "$_g".*
+    [ ! -d /run/systemd/system ] || systemctl stop -- "provision-guard-$_id" 2> /dev/null || :
 }
 
 # The old state comes back at once.
