@@ -664,13 +664,6 @@ impl<'p, 'e> App<'p, 'e> {
             return;
         };
         self.read_file("gunicorn.conf.py", config, 0o640, "workers");
-        let socket = self.add(SystemdUnit {
-            name: format!("{name}.socket"),
-            content: Some(socket),
-            start: Some(true),
-            running: Some(true),
-            ..SystemdUnit::default()
-        });
         self.add(ServerFile {
             path: format!("/etc/logrotate.d/{name}"),
             content: Content::Text(logrotate),
@@ -678,6 +671,17 @@ impl<'p, 'e> App<'p, 'e> {
             validate: ["logrotate", "-d", "{}"].map(str::to_owned).to_vec(),
             ..ServerFile::default()
         });
+        // systemd starts no socket whose service it does not know. The two need the same and stand beside each other, so they are
+        // brought to the machine together.
+        let mut holder = self.resource(SystemdUnit {
+            name: format!("{name}.socket"),
+            content: Some(socket),
+            start: Some(true),
+            running: Some(true),
+            ..SystemdUnit::default()
+        });
+        holder.needs.extend(self.needs.iter().cloned());
+        let socket = self.project.add(holder);
         let reads = std::mem::take(&mut self.reads);
         let mut unit = self.resource(SystemdUnit {
             name: format!("{name}.service"),
@@ -900,7 +904,11 @@ mod tests {
         });
         for template in ["gunicorn.service", "nginx.conf"] {
             let why = made(template, &model).unwrap_err();
-            assert!(why.contains("refuses") && !why.contains("hunter2"), "{why}");
+            assert!(
+                (why.contains("refuses") || why.contains("cannot carry"))
+                    && !why.contains("hunter2"),
+                "{why}"
+            );
         }
     }
 
