@@ -350,9 +350,14 @@ pub(super) fn inside(
     for (declared, entry) in node.named("user") {
         let (user, host) = account(declared);
         let named = format!("{user}@{host}");
+        let was = entry.node.text("was").map(|was| {
+            let (user, host) = account(was);
+            (user.to_owned(), host.to_owned())
+        });
         let thing = MariadbUser {
             user: user.to_owned(),
             host: host.to_owned(),
+            was: was.clone(),
             password: entry.node.secret("password").cloned(),
             max_connections: entry.node.int("max_connections").unwrap_or(0),
             locked: entry.node.bool("locked").unwrap_or(false),
@@ -377,6 +382,7 @@ pub(super) fn inside(
         let thing = MariadbGrant {
             user: user.to_owned(),
             host: host.to_owned(),
+            was,
             on: on.collect(),
             exact: entry.node.bool("exact").unwrap_or(true),
             ..MariadbGrant::default()

@@ -178,8 +178,7 @@ pub static ROOT: Table = Table {
             "exception",
             Type::Many(&root::EXCEPTION),
             "Findings of `audit` that are accepted.",
-        )
-        .later(),
+        ),
     ],
 };
 
@@ -245,6 +244,7 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
     let mut problems = names_are_unique(environment);
     problems.extend(forward::check(environment));
     plain::check(environment, &mut problems);
+    problems.extend(root::check_exceptions(environment));
     for service in SERVICES {
         for (name, entry) in environment.services(service.word) {
             hosts::check_on(
