@@ -290,6 +290,15 @@ alone() {
     done
     [ -n "$verb" ] || return 0
     remember "$@"
+    case $1 in
+        # Whoever listens there opens it by itself.
+        *.socket)
+            id=-
+            [ ! -f "$loaded/.$1" ] || settled "$@"
+            [ "$verb" != stop ] || rm -f -- "$loaded/$1"
+            return 0
+            ;;
+    esac
     running=''
     control status "$1" && running=yes
     case $verb in

@@ -435,6 +435,7 @@ impl<'p, 'e> App<'p, 'e> {
                     reference: source.text("ref").unwrap_or_default().to_owned(),
                     group,
                     ca: self.ca(),
+                    unit: format!("{}.service", self.name),
                     ..GitCheckout::default()
                 };
                 let stamp = checkout.stamp();
@@ -446,6 +447,7 @@ impl<'p, 'e> App<'p, 'e> {
                     folder,
                     digest: digest.unwrap_or_default(),
                     group,
+                    unit: format!("{}.service", self.name),
                     ..SourceTree::default()
                 };
                 let stamp = tree.stamp();
@@ -492,6 +494,7 @@ impl<'p, 'e> App<'p, 'e> {
             index: self.index(),
             ca: self.ca(),
             group: self.name.to_owned(),
+            unit: format!("{}.service", self.name),
             ..Venv::default()
         };
         self.reads
