@@ -25,7 +25,7 @@ files() {
     case $2 in
         *' write '*)
             case $1 in
-                *.service) ;;
+                *.service | *.socket) ;;
                 *) [ -n "$systemd" ] || die "\`$1\` needs systemd, which does not run on this machine" ;;
             esac
             [ -d /etc/systemd/system ] || mkdir -p -m 755 /etc/systemd/system
