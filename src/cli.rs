@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
     self, Context, Wishes, adopt, apply, audit, destroy, doctor, env, explain, forward, init, plan,
-    render, schema, service, validate, verify,
+    render, schema, service, trust, validate, verify,
 };
 use crate::error::Kind;
 use crate::target::Reach;
@@ -268,6 +268,20 @@ enum Command {
         on: On,
         /// As in `analytics`
         service: String,
+    },
+    /// Show the host key of a server, and pin it
+    Trust {
+        #[command(flatten)]
+        on: On,
+        /// As in `[host.HOST]`
+        #[arg(value_name = "HOST")]
+        host: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        /// The fingerprint that it has to be, as in `SHA256:...`
+        #[arg(long, value_name = "SHA256:...")]
+        fingerprint: Option<String>,
     },
     /// Print the JSON Schema of an environment file
     Schema,
@@ -560,6 +574,20 @@ async fn run(context: &Context, command: Command) -> commands::End {
             service::exec(context, &on.environment, &service, &argv).await
         }
         Command::Shell { on, service } => service::shell(context, &on.environment, &service).await,
+        Command::Trust {
+            on,
+            host,
+            yes,
+            fingerprint,
+        } => {
+            let options = trust::Options {
+                environment: on.environment,
+                host,
+                yes,
+                fingerprint,
+            };
+            trust::run(context, &options).await
+        }
         Command::Schema => schema::run(context).await,
         Command::Completions { shell } => completions(context, shell),
         Command::Man => man(context),

@@ -177,6 +177,33 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
+/// Pins the key of a host in the file of known hosts beside an environment's generated folder, in place of what it was pinned to.
+///
+/// # Errors
+/// [`Kind::Failed`] where it cannot be written.
+pub fn pin_host_key(folder: &Path, entry: &str, key: &str) -> Result<PathBuf, Failure> {
+    let path = folder.with_file_name("known_hosts");
+    let kind = key.split(' ').next().unwrap_or_default();
+    let old = match read_own(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(unwritable(&path, &error)),
+    };
+    let mut text = String::new();
+    for line in old.lines() {
+        let mut words = line.split_whitespace();
+        if words.next() != Some(entry) || words.next() != Some(kind) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text.push_str(&format!("{entry} {key}\n"));
+    private_folder(&parent(&path))
+        .and_then(|()| write(&path, text.as_bytes(), 0o600))
+        .map_err(|error| unwritable(&path, &error))?;
+    Ok(path)
+}
+
 /// Writes a rendered file into a folder, by its relative path; folders of ours between are made.
 ///
 /// # Errors

@@ -184,6 +184,7 @@ pub async fn look(
         memories: memory::recall(context, &environment, &target, &resources, asked).await?,
         destroy_data: wishes.destroy_data.iter().map(|id| Id::parse(id)).collect(),
         environment: environment.name.clone(),
+        done: Vec::new(),
     };
     let mut plan = plan::judge(&resources, &answers, &judging);
     for (machine, failure) in target.unreached() {

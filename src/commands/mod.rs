@@ -18,6 +18,7 @@ mod progress;
 pub mod render;
 pub mod schema;
 pub mod service;
+pub mod trust;
 pub mod validate;
 pub mod verify;
 

@@ -314,7 +314,8 @@ pub(super) fn inside(
         probe: None,
     };
     let mut made = Vec::new();
-    for (setting, entry) in node.named("settings") {
+    let managed = matches!(server.seat, Seat::Network { .. });
+    for (setting, entry) in node.named("settings").filter(|_| !managed) {
         let value = project::setting(entry, "ON", "OFF").0.join(",");
         let thing = MariadbSetting {
             name: setting.replace('-', "_"),

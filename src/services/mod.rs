@@ -247,12 +247,11 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
     problems.extend(root::check_exceptions(environment));
     for service in SERVICES {
         for (name, entry) in environment.services(service.word) {
-            hosts::check_on(
-                environment,
-                &format!("{}.{name}", service.word),
-                entry,
-                &mut problems,
-            );
+            // A managed server is on none of ours.
+            if entry.node.get("external").is_none() {
+                let what = format!("{}.{name}", service.word);
+                hosts::check_on(environment, &what, entry, &mut problems);
+            }
             (service.check)(environment, name, entry, &mut problems);
         }
     }

@@ -354,7 +354,9 @@ pub(super) fn inside(
         before,
         made: Vec::new(),
     };
-    inside.settings();
+    if !matches!(inside.server.seat, Seat::Network { .. }) {
+        inside.settings();
+    }
     inside.roles();
     inside.databases();
     inside.scripts();
@@ -726,7 +728,9 @@ pub(super) fn with_origins(
     resource = resource.from("", entry.key.clone());
     for key in table.keys {
         if let Some(node) = entry.node.get(key.name) {
-            resource = resource.from(key.name, node.origin.clone());
+            // A new name is shown as one.
+            let field = if key.name == "was" { "name" } else { key.name };
+            resource = resource.from(field, node.origin.clone());
         }
     }
     resource

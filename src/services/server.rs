@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::command::{Seat, THIS};
-use crate::declaration::{Driver, Entry, Environment, Node, Origin};
+use crate::declaration::{Driver, Entry, Environment, Node, Origin, Value};
 use crate::error::{Problem, did_you_mean};
 use crate::resource::{Id, Thing};
 use crate::resources::packages::Packages;
@@ -99,12 +99,22 @@ pub(super) fn check_database(
             );
             problems.push(did_you_mean(problem, from, known.iter().copied()));
         }
+        // A warning only: an environment may inherit what others need.
         for key in ["settings", "hba", "listen", "on"] {
-            if let Some(node) = node.get(key).filter(|node| !node.origin.is_none()) {
+            let says = |node: &&Node| match &node.value {
+                Value::Table(entries) => !entries.0.is_empty(),
+                Value::List(items) => !items.is_empty(),
+                _ => true,
+            };
+            if let Some(node) = node
+                .get(key)
+                .filter(says)
+                .filter(|node| !node.origin.is_none())
+            {
                 let message = format!(
-                    "`{what}` is a managed server: `{key}` is for one that is installed from here"
+                    "`{what}` is a managed server, where nothing comes of `{key}`: that is for one that is installed from here"
                 );
-                problems.push(Problem::error(message, &node.origin));
+                problems.push(Problem::warning(message, &node.origin));
             }
         }
     } else if on.len() > 1 {

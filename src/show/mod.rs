@@ -13,6 +13,7 @@ pub mod problems;
 pub mod progress;
 pub mod report;
 pub mod table;
+pub mod trust;
 pub mod variables;
 pub mod verify;
 

@@ -88,6 +88,21 @@ impl Ways {
             turns: Arc::new(Semaphore::new(reach.parallel.max(1))),
         }
     }
+
+    /// The way to a machine over SSH.
+    pub fn way(&self, machine: &Machine) -> Result<Way, Failure> {
+        let Via::Ssh(ssh) = &machine.via else {
+            let message = format!("`{}` is not reached over SSH", machine.name);
+            return Err(Failure::new(Kind::Usage, message));
+        };
+        Ok(Way {
+            name: machine.name.to_string(),
+            environment: self.environment.clone(),
+            ssh: (**ssh).clone(),
+            pinned: self.pinned.clone(),
+            persist: self.persist,
+        })
+    }
 }
 
 /// A machine, connected when it is first needed.
@@ -191,22 +206,14 @@ impl Remote {
     async fn make(&self) -> Result<Link, Failure> {
         let name: &str = &self.machine.name;
         let began = Instant::now();
-        let way = match &self.machine.via {
-            Via::Local => {
-                let streams = local::shell(&self.machine.sudo)?;
-                return Ok(Link {
-                    session: Session::start(name, streams, None),
-                    connection: None,
-                });
-            }
-            Via::Ssh(ssh) => Way {
-                name: name.to_owned(),
-                environment: self.ways.environment.clone(),
-                ssh: (**ssh).clone(),
-                pinned: self.ways.pinned.clone(),
-                persist: self.ways.persist,
-            },
-        };
+        if let Via::Local = self.machine.via {
+            let streams = local::shell(&self.machine.sudo)?;
+            return Ok(Link {
+                session: Session::start(name, streams, None),
+                connection: None,
+            });
+        }
+        let way = self.ways.way(&self.machine)?;
         let command = match self.machine.sudo {
             Sudo::Free => session::SUDO_COMMAND,
             Sudo::No | Sudo::Password(_) => session::COMMAND,

@@ -41,6 +41,7 @@ use crate::secret::Secret;
 use crate::services::hosts;
 
 pub use engine::ContainerRow;
+pub use ssh::{HostKey, fingerprint};
 
 /// What an environment is applied to: a Docker engine, or machines.
 pub struct Target {
@@ -118,6 +119,18 @@ impl Trouble {
 }
 
 impl Target {
+    /// The key that a machine shows right now. Nobody logs in.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`] where it shows none, [`Kind::Usage`] where it is not reached over SSH.
+    pub async fn host_key(
+        environment: &Environment,
+        machine: &Machine,
+    ) -> Result<HostKey, Failure> {
+        let ways = machine::Ways::new(environment, &Reach::default());
+        ssh::host_key(&ways.way(machine)?).await
+    }
+
     /// Connects to the engine of an environment, or gets ready to speak to its machines: those are connected when they are first
     /// asked, and one that cannot be reached is an answer.
     ///

@@ -11,7 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use openssh::{Session as Mux, Stdio};
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
@@ -600,6 +603,126 @@ pub(super) fn sudo(said: &str, why: Why, user: &str, name: &str) -> Option<(Stri
 /// The file in which keys are pinned: one beside the folders of all environments.
 pub(super) fn pinned(folder: &Path) -> PathBuf {
     folder.with_file_name("known_hosts")
+}
+
+/// The key that a machine shows, and the keys that it was known by.
+#[derive(Clone, Debug)]
+pub struct HostKey {
+    /// Its name in a file of known hosts, as in `db1.example.com` or `[127.0.0.1]:2222`.
+    pub entry: String,
+    /// The key, as in `ssh-ed25519 AAAA...`.
+    pub key: String,
+    /// The keys of the same type that it was known by, each with where that is said.
+    pub known: Vec<(String, String)>,
+}
+
+impl HostKey {
+    /// `SHA256:...`, as ssh shows it.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.key)
+    }
+
+    /// Whether it is trusted already.
+    pub fn is_known(&self) -> bool {
+        self.known.iter().any(|(key, _)| *key == self.key)
+    }
+}
+
+/// The fingerprint of a public key, as ssh shows it.
+pub fn fingerprint(key: &str) -> String {
+    let blob = key.split_whitespace().nth(1).unwrap_or_default();
+    match STANDARD.decode(blob) {
+        Ok(blob) => format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&blob))),
+        Err(_) => "no key".to_owned(),
+    }
+}
+
+/// Asks a machine for its key, all the way that a connection would go, and logs in nowhere.
+pub(super) async fn host_key(way: &Way) -> Result<HostKey, Failure> {
+    let io = |error: io::Error| {
+        Failure::new(Kind::Failed, format!("no folder for the host key: {error}"))
+    };
+    let draft = tempfile::tempdir_in(folder().map_err(io)?).map_err(io)?;
+    let (shown, log) = (draft.path().join("shown"), draft.path().join("log"));
+    // What ssh hears first counts.
+    let mut options = vec![
+        "-E".to_owned(),
+        log.display().to_string(),
+        "-oStrictHostKeyChecking=accept-new".to_owned(),
+        format!("-oUserKnownHostsFile={}", quoted(&shown)),
+        "-oGlobalKnownHostsFile=/dev/null".to_owned(),
+        "-oKnownHostsCommand=none".to_owned(),
+        "-oHashKnownHosts=no".to_owned(),
+        "-oPreferredAuthentications=none".to_owned(),
+        "-oControlMaster=no".to_owned(),
+        "-oControlPath=none".to_owned(),
+    ];
+    // A machine is asked for the kind of key that is pinned, if one is.
+    if let Some(kind) = way
+        .ssh
+        .host_key
+        .as_ref()
+        .and_then(|key| key.split_whitespace().next())
+    {
+        options.push(format!("-oHostKeyAlgorithms={kind}"));
+    }
+    let bare = Way {
+        ssh: Ssh {
+            host_key: None,
+            identity: None,
+            ..way.ssh.clone()
+        },
+        ..way.clone()
+    };
+    options.append(&mut bare.options(draft.path())?);
+    options.push("true".to_owned());
+    let said = start(&options, &log, Instant::now() + PATIENCE).await;
+    let text = fs::read_to_string(&shown).unwrap_or_default();
+    let line = text.lines().next().and_then(|line| {
+        let (entry, key) = line.split_once(' ')?;
+        Some((entry.to_owned(), key.trim().to_owned()))
+    });
+    let Some((entry, key)) = line else {
+        return Err(way.refused(&said.err().unwrap_or_default()));
+    };
+    let mut known = Vec::new();
+    match &way.ssh.host_key {
+        Some(pinned) => {
+            let pinned = pinned.split_whitespace().take(2).collect::<Vec<_>>();
+            known.push((pinned.join(" "), format!("`[host.{}]`", way.name)));
+        }
+        None => {
+            let own = std::env::home_dir().map(|home| home.join(".ssh/known_hosts"));
+            for file in own.iter().chain([&way.pinned]) {
+                for key in keys_of(&entry, file).await {
+                    known.push((key, format!("`{}`", file.display())));
+                }
+            }
+        }
+    }
+    let kind = key.split(' ').next().unwrap_or_default().to_owned();
+    known.retain(|(key, _)| key.starts_with(&kind));
+    Ok(HostKey { entry, key, known })
+}
+
+/// The keys of an entry in a file of known hosts, whose names may be hashed.
+async fn keys_of(entry: &str, file: &Path) -> Vec<String> {
+    let found = Command::new("ssh-keygen")
+        .args(["-F", entry, "-f"])
+        .arg(file)
+        .stdin(Pipes::null())
+        .stderr(Pipes::null())
+        .output()
+        .await;
+    let Ok(found) = found else { return Vec::new() };
+    String::from_utf8_lossy(&found.stdout)
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.starts_with('@'))
+        .filter_map(|line| {
+            let words: Vec<_> = line.split_whitespace().skip(1).take(2).collect();
+            (words.len() == 2).then(|| words.join(" "))
+        })
+        .collect()
 }
 
 /// Starts the master of a connection; or what `ssh` said.
