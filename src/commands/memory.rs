@@ -262,6 +262,7 @@ async fn write(
                 Text::plain(if forget { "forget" } else { "keep" }),
             ],
             input: (!forget).then(|| Blob::Text(Text::plain(text))),
+            guard: None,
         };
         async move {
             let ran = look
