@@ -125,7 +125,7 @@ impl Target {
     /// [`Kind::Unreachable`] where it shows none, [`Kind::Usage`] where it is not reached over SSH.
     pub async fn host_key(
         environment: &Environment,
-        machine: &crate::command::Machine,
+        machine: &Machine,
     ) -> Result<HostKey, Failure> {
         let ways = machine::Ways::new(environment, &Reach::default());
         ssh::host_key(&ways.way(machine)?).await

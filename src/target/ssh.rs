@@ -220,6 +220,7 @@ impl Drop for Connection {
             .stdout(Pipes::null())
             .stderr(Pipes::null())
             .status();
+        let _gone = fs::remove_file(&self.log);
     }
 }
 
@@ -447,6 +448,9 @@ impl Way {
                 ),
                 hint,
             );
+        }
+        if has("`ssh` cannot be started") {
+            return (last(said), "install the OpenSSH client".to_owned());
         }
         if has("Could not resolve hostname") {
             return (
