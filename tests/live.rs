@@ -1,5 +1,6 @@
 //! On a real engine: the whole way, drift, Compose, bad days, no secret anywhere.
 
+mod audit;
 mod bad_days;
 mod canary;
 mod compose;
