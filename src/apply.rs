@@ -138,7 +138,11 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
             }
             Err(failure) => return Err(failure),
         };
-        let after = plan::judge(run.resources, &answers, run.judging);
+        let judging = Judging {
+            done: report.done.clone(),
+            ..run.judging.clone()
+        };
+        let after = plan::judge(run.resources, &answers, &judging);
         report.record = Some(after.settled.clone());
         settle(&after, &mut report);
         refuse(&after, &waiting, &mut report);

@@ -13,8 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
-    self, Context, Wishes, apply, destroy, doctor, env, explain, forward, init, plan, render,
-    schema, service, trust, validate, verify,
+    self, Context, Wishes, adopt, apply, audit, destroy, doctor, env, explain, forward, init, plan,
+    render, schema, service, trust, validate, verify,
 };
 use crate::error::Kind;
 use crate::target::Reach;
@@ -100,6 +100,29 @@ enum VerifyFormat {
     Junit,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AuditFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For a CI that shows tests
+    Junit,
+    /// SARIF 2.1.0, for a CI that shows findings beside lines
+    Sarif,
+}
+
+impl From<AuditFormat> for audit::Format {
+    fn from(format: AuditFormat) -> Self {
+        match format {
+            AuditFormat::Text => audit::Format::Text,
+            AuditFormat::Json => audit::Format::Json,
+            AuditFormat::Junit => audit::Format::Junit,
+            AuditFormat::Sarif => audit::Format::Sarif,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write a first environment file from a few answers
@@ -131,6 +154,17 @@ enum Command {
         #[arg(long, value_enum, default_value_t = VerifyFormat::Table)]
         format: VerifyFormat,
     },
+    /// Say what is not as declared and who moved it, and what nobody declared but should be known
+    Audit {
+        #[command(flatten)]
+        on: On,
+        /// How findings are written
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = AuditFormat::Text)]
+        format: AuditFormat,
+        /// Only these hosts or groups of hosts
+        #[arg(long, value_name = "HOST", num_args = 1..)]
+        host: Vec<String>,
+    },
     /// Hold the declared forwards to services on servers open on this machine
     Forward {
         #[command(flatten)]
@@ -141,6 +175,20 @@ enum Command {
         /// Run this while they are open, and end as it does; comes last
         #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
         exec: Vec<String>,
+    },
+    /// Take over what exists: shows what would become ours, what differs, what stays
+    Adopt {
+        #[command(flatten)]
+        on: On,
+        /// Only these; all that is declared and exists where none is named
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        /// Only these hosts or groups of hosts
+        #[arg(long, value_name = "HOST", num_args = 1..)]
+        host: Vec<String>,
     },
     /// Write every generated file, for Compose alone
     Render {
@@ -182,6 +230,9 @@ enum Command {
         /// Destroy this too, by exact id
         #[arg(long, value_name = "ID")]
         destroy_data: Vec<String>,
+        /// Only on these hosts or groups of hosts
+        #[arg(long, value_name = "HOST", num_args = 1..)]
+        host: Vec<String>,
     },
     /// List the containers
     Ps {
@@ -429,6 +480,26 @@ async fn run(context: &Context, command: Command) -> commands::End {
             )
             .await
         }
+        Command::Adopt { on, ids, yes, host } => {
+            let options = adopt::Options {
+                environment: on.environment,
+                yes,
+                ids,
+                hosts: host,
+            };
+            adopt::run(context, &options).await
+        }
+        Command::Audit { on, format, host } => {
+            audit::run(
+                context,
+                &audit::Options {
+                    environment: on.environment,
+                    format: format.into(),
+                    hosts: host,
+                },
+            )
+            .await
+        }
         Command::Forward { on, names, exec } => {
             let environment = on.environment;
             forward::run(
@@ -478,6 +549,7 @@ async fn run(context: &Context, command: Command) -> commands::End {
             on,
             yes,
             destroy_data,
+            host,
         } => {
             let environment = on.environment;
             destroy::run(
@@ -485,6 +557,7 @@ async fn run(context: &Context, command: Command) -> commands::End {
                 &destroy::Options {
                     environment,
                     yes,
+                    hosts: host,
                     destroy_data,
                 },
             )
@@ -565,7 +638,7 @@ impl From<Limits> for Wishes {
             only: limits.only,
             hosts: limits.host,
             destroy_data: limits.destroy_data,
-            doing: None,
+            ..Wishes::default()
         }
     }
 }

@@ -31,6 +31,7 @@
 //! | [`services`] | one file a TOML table: what it means as resources |
 //! | [`graph`] | resources in an order; missing needs and circles |
 //! | [`plan`] (and `guards`) | answers judged into changes; rules over many things |
+//! | [`audit`] | what is not as it should be, as findings |
 //! | [`checks`] | what has to work if all is as declared: what `verify` tries |
 //! | [`target`] | the engine and the databases in it: the only way to a machine |
 //! | [`saved`] | plans as texts that hold no secret |
@@ -72,6 +73,7 @@ pub mod template;
 pub mod graph;
 pub mod services;
 // deciding
+pub mod audit;
 pub mod checks;
 mod guards;
 pub mod plan;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::audit;
 use crate::command::{Ask, Dialect, EngineQuestion, Place, Question, Server, Sheet};
 use crate::declaration::Environment;
 use crate::ledger;
@@ -56,10 +57,19 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
         let asked = gathering.machines.entry(Arc::clone(machine)).or_default();
         let items = asked.entry(memory::QUESTION.name).or_default();
         items.insert(besides.memory.clone());
+        if besides.audit {
+            let items = asked.entry(audit::OF_MACHINE.name).or_default();
+            items.insert("all".to_owned());
+        }
     }
     let mut sheet = gathering.sheet(project);
     if !besides.machines.is_empty() {
         sheet.questions.push(memory::QUESTION);
+    }
+    if besides.audit {
+        sheet
+            .questions
+            .extend([audit::OF_MACHINE, audit::OF_POSTGRES]);
     }
     sheet
 }

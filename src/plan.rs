@@ -1,5 +1,6 @@
 //! Judging answers: what is wanted, what was found, and so what would be done. Pure: a plan is a value.
 
+pub mod adoption;
 pub mod destruction;
 pub mod memory;
 
@@ -247,6 +248,8 @@ pub struct Judging {
     pub destroy_data: Vec<Id>,
     /// The environment's name, for ids.
     pub environment: String,
+    /// What this run has done: what nobody can compare then is as declared.
+    pub done: Vec<Id>,
 }
 
 /// Judges the answers for resources in graph order.
@@ -258,6 +261,7 @@ pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Pl
         changed: HashMap::new(),
         fresh: HashSet::new(),
         created: HashSet::new(),
+        renamed: HashMap::new(),
     };
     for resource in resources {
         judge.resource(resource, &mut plan);
@@ -267,27 +271,42 @@ pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Pl
     plan
 }
 
-/// A field's wanted form, as it is remembered: the shown one, so never a secret.
-fn wanted(field: &Field) -> &str {
-    field.to.as_deref().unwrap_or_default()
+/// What a hidden field says of what is wanted.
+const HIDDEN: &str = "as declared";
+
+/// A field's wanted form, as it is remembered: the shown one, so never a secret; of a hidden one a few bits more, by which it can
+/// be told whether the declaration changed.
+fn wanted(thing: &Thing, field: &Field) -> String {
+    let shown = field.to.as_deref().unwrap_or_default();
+    match thing.mark(&field.name).filter(|_| shown == HIDDEN) {
+        Some(mark) => format!("{shown} ({mark})"),
+        None => shown.to_owned(),
+    }
 }
 
 /// A field as it is remembered.
-fn last(field: &Field) -> Last {
+fn last(thing: &Thing, field: &Field) -> Last {
+    let shown = field.to.as_deref().unwrap_or_default();
     Last {
-        wanted: wanted(field).to_owned(),
-        found: field.from.clone().filter(|from| from != wanted(field)),
+        wanted: wanted(thing, field),
+        found: field.from.clone().filter(|from| from != shown),
     }
 }
 
 /// Who moved, where a field differs.
-fn moved(field: &Field, kept: Option<&Kept>) -> Moved {
+fn moved(thing: &Thing, field: &Field, kept: Option<&Kept>) -> Moved {
     let Some(kept) = kept else {
         return Moved::Unknown;
     };
+    let wanted = wanted(thing, field);
+    let shown = |text: &Option<String>| text.clone().unwrap_or_default();
     match kept.fields.get(&*field.name) {
-        Some(last) if last.wanted == wanted(field) => Moved::Machine,
-        Some(last) if field.from.as_deref().unwrap_or_default() == last.found() => Moved::File,
+        // Without the few bits nobody can say which of the two it was.
+        Some(last) if last.wanted == HIDDEN => Moved::Unknown,
+        Some(last) if last.wanted == wanted => Moved::Machine,
+        // What was found is not shown, so it may have been changed as well.
+        Some(_) if field.from.as_deref() == Some("differs") => Moved::File,
+        Some(last) if shown(&field.from) == last.found() => Moved::File,
         Some(_) => Moved::Both,
         // A member that is there and was never wanted; but what is remembered without fields was never seen whole.
         None if field.to.is_none() && !kept.fields.is_empty() => Moved::Machine,
@@ -302,6 +321,22 @@ fn since(field: &Field, found: Option<&Thing>, kept: Option<&Kept>) -> Option<Si
     }
     let at: jiff::Timestamp = kept?.at.parse().ok()?;
     Some(Since::After(at.as_second()))
+}
+
+/// A field that nobody can compare differs all the same where something else was declared the last time.
+fn remembered(thing: &Thing, mut fields: Vec<Field>, kept: Option<&Kept>) -> (Vec<Field>, bool) {
+    let mut again = false;
+    for field in fields
+        .iter_mut()
+        .filter(|field| field.same == Same::Unknown)
+    {
+        let last = kept.and_then(|kept| kept.fields.get(&*field.name));
+        if last.is_some_and(|last| last.wanted != HIDDEN && last.wanted != wanted(thing, field)) {
+            field.same = Same::No;
+            again = true;
+        }
+    }
+    (fields, again)
 }
 
 /// What was found of a thing.
@@ -324,10 +359,20 @@ pub(crate) fn find(thing: &Thing, place: &Place, answers: &Answers) -> Found {
         Some(Answer::Down(why)) => Found::Down(why.clone()),
         Some(Answer::Unreadable(why)) => Found::Unreadable(why.clone()),
         Some(Answer::Rows(rows)) => match thing.read(rows.of(&thing.key())) {
-            Ok(None) => Found::Absent,
+            Ok(None) => renamed(thing, rows),
             Ok(Some(found)) => Found::There(found),
             Err(why) => Found::Unreadable(why),
         },
+    }
+}
+
+/// What has the name that a thing had before.
+fn renamed(thing: &Thing, rows: &Rows) -> Found {
+    let old = thing.was().and_then(|was| Thing::named(thing.kind(), &was));
+    match old.map(|old| old.read(rows.of(&old.key()))) {
+        Some(Ok(Some(found))) => Found::There(found),
+        Some(Err(why)) => Found::Unreadable(why),
+        Some(Ok(None)) | None => Found::Absent,
     }
 }
 
@@ -339,6 +384,8 @@ struct Judge<'a> {
     /// Containers whose data volume is new: their first start makes everything inside.
     fresh: HashSet<Id>,
     created: HashSet<Id>,
+    /// What gets another name: what hangs on it is seen once it has it.
+    renamed: HashMap<Id, String>,
 }
 
 impl Judge<'_> {
@@ -348,7 +395,28 @@ impl Judge<'_> {
             Found::There(_) if self.gone_with_its_database(resource) => {
                 self.compare(resource, None, plan)
             }
-            Found::There(found) => self.compare(resource, Some(&found), plan),
+            Found::There(found) => {
+                let old = found.key().into_owned();
+                let renamed = resource.thing.was().is_some_and(|was| was == old);
+                let change = self.compare(resource, Some(&found), plan);
+                match self.hangs_on(resource) {
+                    // What names the old one is seen as it should be once that has its new name.
+                    Some(old) if change.is_some() && !renamed => {
+                        let why = format!("`{old}` is renamed first");
+                        Some(self.unseen(resource, Action::Wait, why))
+                    }
+                    _ => {
+                        if renamed && change.is_some() {
+                            self.renamed.insert(resource.id.clone(), old);
+                        }
+                        change
+                    }
+                }
+            }
+            Found::Absent if self.hangs_on(resource).is_some() => {
+                let old = self.hangs_on(resource).unwrap_or_default();
+                Some(self.unseen(resource, Action::Wait, format!("`{old}` is renamed first")))
+            }
             Found::Absent => self.compare(resource, None, plan),
             Found::Down(_) if resource.needs.iter().any(|need| self.fresh.contains(need)) => {
                 let change = self.compare(resource, None, plan);
@@ -386,6 +454,18 @@ impl Judge<'_> {
         self.changed
             .insert(resource.id.clone(), change.action == Action::Wait);
         plan.changes.push(change);
+    }
+
+    /// The old name of what a thing is inside of, or about, if that is renamed.
+    fn hangs_on(&self, resource: &Resource) -> Option<&str> {
+        let inside = match &resource.place {
+            Place::Sql(server, Some(database)) => {
+                Some(Id::new("postgres_database", &server.service, database))
+            }
+            _ => None,
+        };
+        let mut on = resource.needs.iter().chain(&inside);
+        on.find_map(|id| self.renamed.get(id)).map(String::as_str)
     }
 
     fn gone_with_its_database(&self, resource: &Resource) -> bool {
@@ -445,10 +525,12 @@ impl Judge<'_> {
             ));
         }
         let record = self.judging.memories.kept(&resource.id, &resource.place);
+        let done = self.judging.done.contains(&resource.id);
+        let (fields, again) = remembered(&resource.thing, fields, record.filter(|_| !done));
         if exists && fields.iter().all(|field| field.same != Same::No) {
             let settled = fields
                 .iter()
-                .map(|field| (field.name.to_string(), last(field)))
+                .map(|field| (field.name.to_string(), last(&resource.thing, field)))
                 .collect();
             plan.settled.insert(resource.id.to_string(), settled);
             return None;
@@ -459,7 +541,7 @@ impl Judge<'_> {
             if exists {
                 impact = impact.max(field.impact);
             }
-            let moved = moved(&field, record);
+            let moved = moved(&resource.thing, &field, record);
             let since = match moved {
                 Moved::Machine | Moved::Both => since(&field, found, record),
                 Moved::File | Moved::Unknown => None,
@@ -474,7 +556,11 @@ impl Judge<'_> {
                 texts,
             });
         }
-        let steps = resource.thing.steps(found);
+        let mut steps = resource.thing.steps(found);
+        if again && steps.is_empty() {
+            // Nobody can see whether it holds, so it is said as for a new one.
+            steps = resource.thing.steps(None);
+        }
         impact = steps
             .iter()
             .map(|step| step.impact)
@@ -540,6 +626,10 @@ impl Judge<'_> {
         for resource in resources {
             places.insert(resource.place.clone());
             wanted.insert((resource.place.clone(), resource.thing.ledger_id()));
+            if let Some(was) = resource.thing.was() {
+                let old = ledger::id(resource.thing.kind(), &was);
+                wanted.insert((resource.place.clone(), old));
+            }
             // A server in which nothing is declared any more may still hold what we made.
             if let Some(Probe::Login { server, .. }) = &resource.probe {
                 places.insert(Place::Sql(std::sync::Arc::clone(server), None));

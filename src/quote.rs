@@ -51,61 +51,6 @@ pub fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// A line of an `EnvironmentFile=` of systemd. `None`: it is no name of a variable, or a value that such a file cannot carry.
-pub fn env_line(name: &str, value: &str) -> Option<String> {
-    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let named = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let value = env_value(value).filter(|_| begins && named)?;
-    Some(format!("{name}={value}\n"))
-}
-
-/// A word of a list in a systemd unit, where `$` means itself; `None` for what it cannot carry.
-pub fn unit_word(text: &str) -> Option<String> {
-    if text.chars().any(char::is_control) {
-        return None;
-    }
-    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:=@+,".contains(c);
-    let leads = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '.');
-    if text.starts_with(leads) && text.chars().all(bare) {
-        return Some(text.to_owned());
-    }
-    let text = text
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('%', "%%");
-    Some(format!("\"{text}\""))
-}
-
-/// A word of nginx's language; `None` for what it cannot carry: in its words `$` always begins a variable.
-pub fn nginx(text: &str) -> Option<String> {
-    if text.chars().any(|c| c.is_control() || c == '$') {
-        return None;
-    }
-    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:*".contains(c);
-    if !text.is_empty() && text.chars().all(bare) {
-        return Some(text.to_owned());
-    }
-    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-    Some(format!("\"{text}\""))
-}
-
-/// A string of Python.
-pub fn python(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            ' '..='~' => quoted.push(c),
-            c => {
-                use std::fmt::Write as _;
-                let _ = write!(quoted, "\\U{:08x}", u32::from(c));
-            }
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 /// A value of a unit file of systemd, as it is read back: `%` doubled. `None`: no line can carry it, since a control character, a
 /// backslash at its end or a space around it means something else there.
 pub fn unit_value(text: &str) -> Option<String> {
@@ -161,4 +106,97 @@ pub fn env_value(text: &str) -> Option<String> {
         .chars()
         .all(|c| !c.is_control() || matches!(c, '\n' | '\t') || u32::from(c) > 0x7f);
     carried.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+}
+
+/// A line of an `EnvironmentFile=` of systemd. `None`: it is no name of a variable, or no value that such a file can carry.
+pub fn env_line(name: &str, value: &str) -> Option<String> {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let named = name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit());
+    let value = env_value(value).filter(|_| named)?;
+    Some(format!("{name}={value}\n"))
+}
+
+/// A word of a list in a systemd unit, such as a path of `ReadWritePaths=`; `None` for what it cannot carry.
+pub fn unit_word(text: &str) -> Option<String> {
+    if text.chars().any(char::is_control) {
+        return None;
+    }
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:=@+,".contains(c);
+    let leads = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '.');
+    if text.starts_with(leads) && text.chars().all(bare) {
+        return Some(text.to_owned());
+    }
+    let text = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%");
+    Some(format!("\"{text}\""))
+}
+
+/// A word of nginx's language; `None` for what it cannot carry: in its words `$` always begins a variable.
+pub fn nginx(text: &str) -> Option<String> {
+    if text.chars().any(|c| c.is_control() || c == '$') {
+        return None;
+    }
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-./:*[]".contains(c);
+    if !text.is_empty() && text.chars().all(bare) {
+        return Some(text.to_owned());
+    }
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    Some(format!("\"{text}\""))
+}
+
+/// A string of Python.
+pub fn python(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            ' '..='~' => quoted.push(c),
+            c => {
+                use std::fmt::Write as _;
+                let _ = write!(quoted, "\\U{:08x}", u32::from(c));
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_file_carries_a_value_or_refuses_it() {
+        let line = |value: &str| env_line("A", value);
+        assert_eq!(
+            line("a $HOME %n #x 'q'").unwrap(),
+            "A=\"a $HOME %n #x 'q'\"\n"
+        );
+        assert_eq!(line("\"\\").unwrap(), "A=\"\\\"\\\\\"\n");
+        assert_eq!(line("two\nlines\t").unwrap(), "A=\"two\nlines\t\"\n");
+        assert_eq!(line(""), Some("A=\"\"\n".to_owned()));
+        for refused in ["\0", "a\rb", "\u{1b}[0m", "\u{7f}"] {
+            assert_eq!(line(refused), None, "{refused:?}");
+        }
+        assert_eq!(env_line("A=B", ""), None);
+        assert_eq!(env_line("1A", ""), None);
+    }
+
+    #[test]
+    fn units_and_sites_carry_a_value_or_refuse_it() {
+        assert_eq!(unit_value("/srv/100% a").unwrap(), "/srv/100%% a");
+        for refused in [" a", "a\nb", "a\\"] {
+            assert_eq!(unit_value(refused), None, "{refused:?}");
+        }
+        assert_eq!(unit_word("-a").unwrap(), "\"-a\"");
+        assert_eq!(exec_word("a$b\"%\\").unwrap(), "\"a$$b\\\"%%\\\\\"");
+        assert_eq!(nginx("a;b}").unwrap(), "\"a;b}\"");
+        assert_eq!(nginx("").unwrap(), "\"\"");
+        for refused in ["$a", "a\nb"] {
+            assert_eq!(nginx(refused), None, "{refused:?}");
+        }
+        assert_eq!(python("a\"\n\\é"), "\"a\\\"\\U0000000a\\\\\\U000000e9\"");
+    }
 }

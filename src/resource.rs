@@ -339,6 +339,7 @@ impl Step {
             body,
             words: words.into_iter().collect(),
             input: None,
+            guard: None,
         };
         Step {
             says: says.into(),
@@ -347,6 +348,15 @@ impl Step {
             deadline: Duration::from_secs(120),
             merge: None,
         }
+    }
+
+    /// The same step, which may lock us out: its script calls `guard` with this name, and what it does stays only if a new connection
+    /// to the machine can be made afterwards.
+    pub fn guarded(mut self, name: &'static str) -> Self {
+        if let Do::Script(script) = &mut self.does {
+            script.guard = Some(name);
+        }
+        self
     }
 
     /// The same step at another cost.
@@ -385,6 +395,13 @@ pub enum Removal {
     Forget,
 }
 
+/// Twelve bits of a text that is not shown: enough to see that it changed, and far too few to tell or to guess what it is.
+pub fn few_bits(text: &str) -> String {
+    let mut digest = crate::secret::sha256(text);
+    digest.truncate(3);
+    digest
+}
+
 /// A kind of thing: one file of pure functions, one row in the table of [`crate::resources`].
 ///
 /// A server's ledger remembers what we made by [`Kind::key`], so that it can be removed when it is gone from the file.
@@ -400,6 +417,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
     /// What its question is asked about it, where that is not its key: one of the script's words.
     fn item(&self) -> Cow<'_, str> {
         self.key()
+    }
+
+    /// The key it had before: it is renamed from that where nothing has its own yet.
+    fn was(&self) -> Option<Cow<'_, str>> {
+        None
     }
 
     /// What was found, from the rows with this thing's key (possibly none).
@@ -438,6 +460,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
 
     /// When a field of what was found was last changed, in seconds since 1970, where the machine can tell.
     fn changed(&self, _field: &str) -> Option<i64> {
+        None
+    }
+
+    /// A few bits of what a hidden field wants ([`few_bits`]), by which a later run can tell whether the declaration changed.
+    fn mark(&self, _field: &str) -> Option<String> {
         None
     }
 

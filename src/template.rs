@@ -221,23 +221,41 @@ fn formats(environment: &mut Environment<'_>) {
     environment.add_filter("cnf", cnf);
     environment.add_filter("sh", sh);
     environment.add_filter("python", python);
-    environment.add_filter("exec", exec);
     for (format, quote) in FORMATS {
         let quoted = move |value: &Value| carried(format, *quote, value);
         environment.add_filter(*format, quoted);
     }
+    environment.add_filter("unit", unit);
+    environment.add_filter("exec", exec);
+    environment.add_filter("env", env);
 }
 
-/// A word of an `Exec` line of a unit of systemd, or a whole line: a list, the program with its absolute path first.
-fn exec(value: &Value) -> Result<String, Error> {
-    if value.as_str().is_some() || value.is_integer() {
-        return carried("exec", quote::exec_word, value);
-    }
-    let words: Vec<String> = value.try_iter()?.map(|word| word.to_string()).collect();
-    quote::exec_line(&words).ok_or_else(|| {
-        let why = "a unit runs a program by its absolute path, and no word of it has a NUL byte";
-        Error::new(ErrorKind::InvalidOperation, why)
+fn refused(why: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, why)
+}
+
+/// A value of a unit file of systemd.
+fn unit(value: &Value) -> Result<String, Error> {
+    quote::unit_value(&value.to_string()).ok_or_else(|| {
+        refused("a unit cannot carry a value with a control character, a backslash at its end or spaces around it")
     })
+}
+
+/// The words of an `Exec` line of a unit of systemd, the program with its absolute path first: a list, or the program alone.
+fn exec(value: &Value) -> Result<String, Error> {
+    let words: Vec<String> = match value.as_str() {
+        Some(program) => vec![program.to_owned()],
+        None => value.try_iter()?.map(|word| word.to_string()).collect(),
+    };
+    quote::exec_line(&words).ok_or_else(|| {
+        refused("a unit runs a program by its absolute path, and no word of it has a NUL byte")
+    })
+}
+
+/// A value of an `EnvironmentFile=` of systemd.
+fn env(value: &Value) -> Result<String, Error> {
+    quote::env_value(&value.to_string())
+        .ok_or_else(|| refused("an environment file cannot carry a value with a control character"))
 }
 
 /// Renders a file from the template of a name: the user's own in `overrides`, or ours.
@@ -320,12 +338,7 @@ fn mistake(error: &Error, template: &str) -> Mistake {
 
 /// Formats that cannot carry every text: their filter quotes or refuses.
 type Quote = fn(&str) -> Option<String>;
-const FORMATS: &[(&str, Quote)] = &[
-    ("unit", quote::unit_value),
-    ("word", quote::unit_word),
-    ("env", quote::env_value),
-    ("nginx", quote::nginx),
-];
+const FORMATS: &[(&str, Quote)] = &[("word", quote::unit_word), ("nginx", quote::nginx)];
 
 fn carried(format: &str, quote: Quote, value: &Value) -> Result<String, Error> {
     let refused = || {

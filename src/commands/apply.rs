@@ -101,7 +101,7 @@ fn wishes(options: &Options, saved: Option<&Saved>) -> Wishes {
             only: saved.only.clone(),
             hosts: saved.hosts.clone(),
             destroy_data: saved.destroy_data.clone(),
-            doing: None,
+            ..Wishes::default()
         },
         None => options.wishes.clone(),
     }

@@ -163,7 +163,7 @@ async fn hold(
     let ready = ready(context, &target, &open);
     tokio::select! {
         ready = ready => ready?,
-        () = interrupt.first() => return Ok(Kind::Interrupted.code()),
+        _ = interrupt.first() => return Ok(Kind::Interrupted.code()),
     }
     let (forwards, open): (Vec<Forward>, Vec<_>) = open.into_iter().unzip();
     let tell = |heard: Heard| {
@@ -188,7 +188,7 @@ async fn hold(
         context.output.say("Open until Ctrl-C.\n");
         tokio::select! {
             () = handing => {}
-            () = interrupt.first() => {}
+            _ = interrupt.first() => {}
         }
         return Ok(Kind::Interrupted.code());
     }
@@ -267,7 +267,8 @@ fn start(argv: &[String], open: &[(String, String, u16)]) -> Result<Child, Failu
         })
 }
 
-/// Waits for the command; what interrupts us on a terminal interrupts it too, so it is given the time to end.
+/// Waits for the command; Ctrl-C on a terminal reaches it without us, and is for it to heed; what ends us is
+/// handed on.
 async fn wait(interrupt: &mut Interrupt, mut child: Child) -> End {
     loop {
         tokio::select! {
@@ -279,8 +280,8 @@ async fn wait(interrupt: &mut Interrupt, mut child: Child) -> End {
                 let code = status.code().or(signal).unwrap_or(1);
                 return Ok(u8::try_from(code).unwrap_or(1));
             }
-            () = interrupt.first() => {
-                if let Some(id) = child.id() {
+            on_terminal = interrupt.first() => {
+                if let Some(id) = child.id().filter(|_| !on_terminal) {
                     let _ = Command::new("kill").arg(id.to_string()).status().await;
                 }
             }

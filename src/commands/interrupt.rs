@@ -43,17 +43,17 @@ impl Interrupt {
         self.one().await;
     }
 
-    /// Ends at the first signal, whatever runs.
-    pub async fn first(&mut self) {
-        self.one().await;
+    /// Ends at the first signal, whatever runs; says whether it is one that a terminal gives to all that run on it.
+    pub async fn first(&mut self) -> bool {
+        self.one().await
     }
 
-    async fn one(&mut self) {
+    async fn one(&mut self) -> bool {
         let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            _ = interrupt.recv() => true,
+            _ = terminate.recv() => false,
+            _ = hangup.recv() => false,
         }
     }
 }

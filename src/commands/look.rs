@@ -1,6 +1,7 @@
 //! Load, expand, look and judge: what every command that speaks of an environment begins with.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::command::{Answer, Answers, Place, Row, Sheet};
@@ -26,6 +27,8 @@ pub struct Wishes {
     pub destroy_data: Vec<String>,
     /// What is going to be done, for whoever wants to do something meanwhile: machines are locked for it before they are asked.
     pub doing: Option<String>,
+    /// Ask what an audit wants to know, too.
+    pub audit: bool,
 }
 
 /// An environment, what it means, what was found, and what would be done.
@@ -44,6 +47,8 @@ pub struct Look {
     pub target: Target,
     /// What was asked.
     pub sheet: Sheet,
+    /// The machines that were asked.
+    pub machines: Vec<Arc<str>>,
     /// What was answered.
     pub answers: Answers,
     /// What judging went by.
@@ -162,13 +167,14 @@ pub async fn look(
     }
     tracing::info!(ms = ms(began), "connected to {}", target.says());
     let began = Instant::now();
-    let besides = Besides::of(&environment, &hosts, false);
+    let besides = Besides::of(&environment, &hosts, wishes.audit);
     let mut sheet = observe::whole(&environment.project, &resources, &besides);
     let mut answers = target.look(&sheet).await?;
     tracing::info!(ms = ms(began), "looked");
     let began = Instant::now();
     let (ports, mut notes) = corrected(&environment, &resources, &answers);
     notes.extend(decided);
+    notes.extend(memory::gone_hosts(&environment));
     if !ports.is_empty() {
         (resources, endpoints) = meaning(&environment, &ports)?;
         sheet = observe::whole(&environment.project, &resources, &besides);
@@ -178,6 +184,7 @@ pub async fn look(
         memories: memory::recall(context, &environment, &target, &resources, asked).await?,
         destroy_data: wishes.destroy_data.iter().map(|id| Id::parse(id)).collect(),
         environment: environment.name.clone(),
+        done: Vec::new(),
     };
     let mut plan = plan::judge(&resources, &answers, &judging);
     for (machine, failure) in target.unreached() {
@@ -197,6 +204,7 @@ pub async fn look(
         notes,
         target,
         sheet,
+        machines: besides.machines,
         answers,
         judging,
         plan,

@@ -1,6 +1,8 @@
 //! One file a subcommand, each a straight line of calls. Commands decide nothing about resources; they load, look, show, act.
 
+pub mod adopt;
 pub mod apply;
+pub mod audit;
 pub mod destroy;
 pub mod doctor;
 pub mod env;

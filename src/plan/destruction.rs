@@ -112,7 +112,7 @@ fn servers_with_data(
 }
 
 /// Whether a database remembers that we made a thing in it.
-fn in_ledger(resource: &Resource, answers: &Answers) -> bool {
+pub(super) fn in_ledger(resource: &Resource, answers: &Answers) -> bool {
     match answers.get(&resource.place, "ledger") {
         Some(Answer::Rows(rows)) => !rows.of(&resource.thing.ledger_id()).is_empty(),
         _ => false,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::command::{Ask, EngineAction, EngineQuestion, Question, Row, Text};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step, few_bits};
 use crate::secret::Secret;
 
 /// A container of a Compose project.
@@ -381,6 +381,11 @@ impl Kind for Container {
 
     fn named(key: &str) -> Option<Self> {
         Some(Container { service: key.to_owned(), ..Container::default() })
+    }
+
+    fn mark(&self, field: &str) -> Option<String> {
+        let value = self.env.get(field.strip_prefix("env ")?)?;
+        value.is_secret().then(|| few_bits(value.expose().expose()))
     }
 
     fn remove(&self) -> Removal {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::command::{Ask, Do, File, Question, Row, Text};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step, few_bits};
 
 /// A generated file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,10 @@ impl Kind for RenderedFile {
 
     fn named(key: &str) -> Option<Self> {
         Some(RenderedFile { file: File { path: key.to_owned(), content: Text::default(), mode: 0o600 } })
+    }
+
+    fn mark(&self, field: &str) -> Option<String> {
+        (field == "content").then(|| few_bits(self.file.content.expose().expose()))
     }
 
     fn remove(&self) -> Removal {

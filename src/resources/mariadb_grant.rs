@@ -71,6 +71,8 @@ pub struct MariadbGrant {
     pub user: String,
     /// The host; key is `user@host`.
     pub host: String,
+    /// The user and host it had.
+    pub was: Option<(String, String)>,
     /// Privileges in upper case, by `database.*`, `database.table` or `*.*` as declared (literal names). `ALL` stays `ALL`;
     /// `GRANT OPTION` is a member.
     pub on: BTreeMap<String, BTreeSet<String>>,
@@ -431,6 +433,11 @@ impl Kind for MariadbGrant {
 
     fn key(&self) -> Cow<'_, str> {
         Cow::Owned(account_key(&self.user, &self.host))
+    }
+
+    fn was(&self) -> Option<Cow<'_, str>> {
+        let (user, host) = self.was.as_ref()?;
+        Some(Cow::Owned(account_key(user, host)))
     }
 
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::mariadb::{account, account_key, int, is_ours, need, split_account, text};
 use crate::command::{Ask, Dialect, Question, Row, Text};
 use crate::quote::literal;
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step, few_bits};
 use crate::secret::{Secret, locked_native_hash};
 
 const NATIVE: &str = "mysql_native_password";
@@ -20,8 +20,12 @@ pub struct MariadbUser {
     pub user: String,
     /// The host it comes from, as in `%`; key is `user@host`.
     pub host: String,
+    /// The user and host it had.
+    pub was: Option<(String, String)>,
     /// Its password in clear as wanted; `None`: not managed.
     pub password: Option<Secret>,
+    /// Whether who comes in is the administrator of a managed server, who may not turn its logs off.
+    pub managed: bool,
     /// Of a found one: the hash the server keeps.
     pub stored: Option<Secret>,
     /// MAX_USER_CONNECTIONS; 0 is no limit.
@@ -82,19 +86,22 @@ impl MariadbUser {
         let account = account(&self.user, &self.host);
         let head = format!("{verb} USER {account} IDENTIFIED VIA {socket}{NATIVE} USING ");
         let text = |text: &str| literal(Dialect::MariaDb, text);
-        Text::plain(
-            "SET @provision_log = @@SESSION.sql_log_off, @provision_slow = @@SESSION.slow_query_log; \
-             SET SESSION sql_log_off = 1, SESSION slow_query_log = 0; \
-             UPDATE performance_schema.threads SET INSTRUMENTED = 'NO' WHERE PROCESSLIST_ID = CONNECTION_ID(); \
-             SET @provision_hash = '",
-        )
-        .push_secret(hash)
-        .push(format!(
-            "'; EXECUTE IMMEDIATE CONCAT({}, QUOTE(@provision_hash), {}); SET @provision_hash = NULL; \
-             SET SESSION sql_log_off = @provision_log, SESSION slow_query_log = @provision_slow;",
-            text(&head),
-            text(rest)
-        ))
+        let (quiet, loud) = match self.managed {
+            true => ("", ""),
+            false => (
+                "SET @provision_log = @@SESSION.sql_log_off, @provision_slow = @@SESSION.slow_query_log; \
+                 SET SESSION sql_log_off = 1, SESSION slow_query_log = 0; \
+                 UPDATE performance_schema.threads SET INSTRUMENTED = 'NO' WHERE PROCESSLIST_ID = CONNECTION_ID(); ",
+                " SET SESSION sql_log_off = @provision_log, SESSION slow_query_log = @provision_slow;",
+            ),
+        };
+        Text::plain(format!("{quiet}SET @provision_hash = '"))
+            .push_secret(hash)
+            .push(format!(
+                "'; EXECUTE IMMEDIATE CONCAT({}, QUOTE(@provision_hash), {}); SET @provision_hash = NULL;{loud}",
+                text(&head),
+                text(rest)
+            ))
     }
 
     fn limit(&self) -> String {
@@ -116,6 +123,13 @@ impl MariadbUser {
             None => "create the user with a password that nobody has",
         };
         Step::sql_alone(says, sql)
+    }
+
+    /// Its rights come along. An entry in the ledger under the old name is one of a user that is not there, and is passed over.
+    fn rename(&self, found: Option<&Self>) -> Step {
+        let old = found.map_or_else(String::new, |found| account(&found.user, &found.host));
+        let new = account(&self.user, &self.host);
+        Step::sql_alone("rename the user", Text::plain(format!("RENAME USER {old} TO {new};")))
     }
 
     fn alter(&self, says: &str, what: &str) -> Step {
@@ -172,6 +186,11 @@ impl Kind for MariadbUser {
         Cow::Owned(account_key(&self.user, &self.host))
     }
 
+    fn was(&self) -> Option<Cow<'_, str>> {
+        let (user, host) = self.was.as_ref()?;
+        Some(Cow::Owned(account_key(user, host)))
+    }
+
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
         let Some(row) = rows
             .iter()
@@ -185,7 +204,9 @@ impl Kind for MariadbUser {
         Ok(Some(MariadbUser {
             user: self.user.clone(),
             host: need(row, "host")?.to_owned(),
+            was: None,
             password: None,
+            managed: self.managed,
             stored: own
                 .and_then(|at| ways.get(at))
                 .map(|(_, hash)| Secret::new(hash.as_str())),
@@ -203,6 +224,9 @@ impl Kind for MariadbUser {
 
     fn fields(&self, found: Option<&Self>) -> Vec<Field> {
         let mut fields = Vec::new();
+        if let Some(found) = found.filter(|found| found.key() != self.key()) {
+            fields.push(Field::new("name", Some(found.key().into_owned()), self.key(), Impact::None));
+        }
         if let Some(wanted) = &self.password {
             fields.push(self.password_field(wanted, found));
         }
@@ -228,6 +252,7 @@ impl Kind for MariadbUser {
         let mut steps = Vec::new();
         for field in self.fields(found).iter().filter(|field| field.differs()) {
             steps.push(match &*field.name {
+                "name" => self.rename(found),
                 "password" => Step::sql_alone("set the password", self.with_password("ALTER", "")),
                 "locked" if self.locked => self.alter("lock the user", self.lock()),
                 "locked" => self.alter("unlock the user", self.lock()),
@@ -244,6 +269,11 @@ impl Kind for MariadbUser {
             host,
             ..MariadbUser::default()
         })
+    }
+
+    fn mark(&self, field: &str) -> Option<String> {
+        let password = self.password.as_ref().filter(|_| field == "password")?;
+        Some(few_bits(password.expose()))
     }
 
     fn remove(&self) -> Removal {

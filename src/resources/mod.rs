@@ -58,6 +58,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.item(),)* }
             }
 
+            /// See [`Kind::was`].
+            pub fn was(&self) -> Option<Cow<'_, str>> {
+                match self { $(Thing::$name(thing) => thing.was(),)* }
+            }
+
             /// See [`Kind::read`].
             ///
             /// # Errors
@@ -108,6 +113,11 @@ macro_rules! kinds {
             /// See [`Kind::foreign`].
             pub fn foreign(&self) -> Option<String> {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
+            }
+
+            /// See [`Kind::mark`].
+            pub fn mark(&self, field: &str) -> Option<String> {
+                match self { $(Thing::$name(thing) => thing.mark(field),)* }
             }
 
             /// See [`Kind::changed`].

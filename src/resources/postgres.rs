@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::command::{Dialect, Row};
+use crate::ledger;
 use crate::quote;
 
 /// An identifier.
@@ -60,6 +61,14 @@ pub fn array<'a>(row: &'a Row, column: &str) -> &'a [Value] {
     row.get(column)
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
+}
+
+/// Takes what had another name out of the ledger, where there is one: it is not ours under that name any more.
+pub fn forget(kind: &str, old: &str) -> String {
+    let forget = ledger::forget(Dialect::Postgres, &ledger::id(kind, old));
+    block(&format!(
+        "BEGIN IF pg_catalog.to_regclass('provision.entry') IS NOT NULL THEN {forget} END IF; END"
+    ))
 }
 
 fn unreadable(column: &str) -> String {

@@ -137,7 +137,7 @@ restart() {
     return 1
 }
 said() {
-    tail -n 20 "/var/log/postgresql/postgresql-$version-$name.log" 2> /dev/null | grep -E 'FATAL|ERROR|HINT|DETAIL' | tail -n 3 || :
+    tail -n 20 "/var/log/postgresql/postgresql-$version-$name.log" 2> /dev/null | sed -n 's/.*FATAL: *//p' | tail -n 1
 }
 
 # Where it listens: a file of ours, which comes after the others. Who else says something about it is asked only if that is heard.
@@ -187,7 +187,9 @@ case $checksums in
         ;;
 esac
 
-if [ -n "$systemd" ]; then systemctl enable postgresql 2> /dev/null 9>&- || die "postgresql cannot be started at boot"; fi
+if [ -n "$systemd" ] && [ ! -e /etc/systemd/system/multi-user.target.wants/postgresql.service ]; then
+    systemctl enable postgresql 2> /dev/null 9>&- || die "postgresql cannot be started at boot"
+fi
 if ! grep -q '^auto' "$etc/start.conf" 2> /dev/null; then
     printf 'auto\n' | put_file "$etc/start.conf" postgres postgres 0644
     [ -z "$systemd" ] || systemctl daemon-reload

@@ -5,13 +5,15 @@ use std::borrow::Cow;
 
 use crate::command::{Ask, Question, Row, Text};
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
-use crate::resources::postgres::{ident, integer, literal, maybe_text, text};
+use crate::resources::postgres::{forget, ident, integer, literal, maybe_text, text};
 
 /// A database of a PostgreSQL server.
 #[derive(Clone, Debug, Default)]
 pub struct PostgresDatabase {
     /// Its name; the key.
     pub name: String,
+    /// The name it had.
+    pub was: Option<String>,
     /// Its owner; `None`: not managed.
     pub owner: Option<String>,
     /// As in `UTF8`; `None`: not managed.
@@ -40,6 +42,10 @@ impl Kind for PostgresDatabase {
         Cow::Borrowed(&self.name)
     }
 
+    fn was(&self) -> Option<Cow<'_, str>> {
+        self.was.as_deref().map(Cow::Borrowed)
+    }
+
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
         let Some(row) = rows.first() else {
             return Ok(None);
@@ -53,6 +59,7 @@ impl Kind for PostgresDatabase {
         }
         Ok(Some(PostgresDatabase {
             name: self.name.clone(),
+            was: None,
             owner: Some(text(row, "owner")?.to_owned()),
             encoding: Some(text(row, "encoding")?.to_owned()),
             locale: Some(locale(row)?),
@@ -62,6 +69,9 @@ impl Kind for PostgresDatabase {
 
     fn fields(&self, found: Option<&Self>) -> Vec<Field> {
         let mut fields = Vec::new();
+        if let Some(found) = found.filter(|found| found.name != self.name) {
+            fields.push(Field::new("name", Some(found.name.clone()), &self.name, Impact::None));
+        }
         if let Some(owner) = &self.owner {
             let from = found.and_then(|found| found.owner.clone());
             fields.push(Field::new("owner", from, owner, Impact::None));
@@ -91,6 +101,7 @@ impl Kind for PostgresDatabase {
             // Every cluster is born with these two.
             None if matches!(self.name.as_str(), "postgres" | "template1") => {
                 self.alter(&PostgresDatabase {
+                    name: self.name.clone(),
                     connection_limit: -1,
                     ..PostgresDatabase::default()
                 })
@@ -169,6 +180,12 @@ impl PostgresDatabase {
     fn alter(&self, found: &Self) -> Vec<Step> {
         let name = ident(&self.name);
         let mut steps = Vec::new();
+        if found.name != self.name {
+            let old = ident(&found.name);
+            let mut sql = format!("ALTER DATABASE {old} RENAME TO {name};\n");
+            sql.push_str(&forget(Self::NAME, &found.name));
+            steps.push(Step::sql(format!("rename the database `{}`", found.name), Text::plain(sql)));
+        }
         if let Some(owner) = self.owner.as_ref().filter(|_| self.owner != found.owner) {
             steps.push(Step::sql(
                 format!("give the database to `{owner}`"),
@@ -260,6 +277,7 @@ mod tests {
 
     fn wanted() -> PostgresDatabase {
         PostgresDatabase {
+            was: None,
             name: "iact".to_owned(),
             owner: Some("django_user".to_owned()),
             encoding: Some("utf-8".to_owned()),

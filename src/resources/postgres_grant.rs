@@ -17,6 +17,8 @@ use crate::resources::postgres::{array, block, ident, integer, literal, maybe_te
 pub struct PostgresGrant {
     /// The role, or `PUBLIC`; the key.
     pub role: String,
+    /// The name that the role had.
+    pub was: Option<String>,
     /// The database it is about; also its place.
     pub database: String,
     /// CONNECT, CREATE, TEMPORARY on the database.
@@ -173,6 +175,10 @@ impl Kind for PostgresGrant {
             true => Cow::Borrowed(PUBLIC),
             false => Cow::Borrowed(&self.role),
         }
+    }
+
+    fn was(&self) -> Option<Cow<'_, str>> {
+        self.was.as_deref().map(Cow::Borrowed)
     }
 
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
@@ -698,6 +704,7 @@ mod tests {
             future_sequences: set(&[]),
         };
         PostgresGrant {
+            was: None,
             role: "reporting".to_owned(),
             database: "iact".to_owned(),
             database_privileges: set(&["CONNECT"]),

@@ -87,6 +87,7 @@ folder=$(mktemp -d /run/provision-XXXXXXXXXX)
 ask() {
     runuser -u postgres -- env PGCONNECT_TIMEOUT=10 "$bin/psql" -X -A -t -q -w -h /var/run/postgresql -p "$port" -d postgres -c "$1" 2>&1
 }
+flat() { printf '%s' "$1" | tr '\n' ' '; }
 reload() {
     before=$(ask 'SELECT pg_conf_load_time()')
     ask 'SELECT pg_reload_conf()' > /dev/null
@@ -110,24 +111,24 @@ back() {
 trap back EXIT
 trap 'exit 1' HUP INT TERM
 
-said=$(ask "SELECT current_setting('data_directory')") || die "\`$cluster\` does not let us in: $said"
+said=$(ask "SELECT current_setting('data_directory')") || die "\`$cluster\` does not let us in: $(flat "$said")"
 pidfile=$said/postmaster.pid
 cp -p -- "$etc/pg_hba.conf" "$folder/old"
 : > "$etc/.provision-hba"
 kept=yes
 printf '%s' "$content" | put_file "$etc/pg_hba.conf" postgres postgres 0640
 said=$(ask "SELECT format('line %s: %s', line_number, error) FROM pg_hba_file_rules WHERE error IS NOT NULL LIMIT 1") \
-    || die "\`$cluster\` cannot be asked about its rules: $said"
+    || die "\`$cluster\` cannot be asked about its rules: $(flat "$said")"
 [ -z "$said" ] || die "\`$cluster\` does not accept these rules, the old ones stay: $said"
 loaded=yes
 reload
-said=$(ask 'SELECT 1') || die "our own login no longer fits, the old rules are back: $said"
+said=$(ask 'SELECT 1') || die "our own login no longer fits, the old rules are back: $(flat "$said")"
 while [ "$#" -gt 1 ]; do
     # No password is offered: a rule that fits asks for one.
     said=$(PGCONNECT_TIMEOUT=10 LC_ALL=C "$bin/psql" -X -w -h localhost -p "$port" -U "$1" -d "$2" -c 'SELECT 1' 2>&1 < /dev/null) || :
     case $said in
         *'no pg_hba.conf entry'* | *'pg_hba.conf rejects'*)
-            die "the login of \`$1\` to \`$2\` from this machine no longer fits, the old rules are back: $said" ;;
+            die "the login of \`$1\` to \`$2\` from this machine no longer fits any rule, so the old ones are back" ;;
     esac
     shift 2
 done

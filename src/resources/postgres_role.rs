@@ -12,9 +12,9 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use crate::command::{Ask, Question, Row, Text};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step, few_bits};
 use crate::resources::postgres::{
-    array, assigned, block, boolean, ident, integer, is_quoted_list, literal, maybe_text, split,
+    array, assigned, block, boolean, forget, ident, integer, is_quoted_list, literal, maybe_text, split,
 };
 use crate::secret::Secret;
 
@@ -23,6 +23,11 @@ use crate::secret::Secret;
 pub struct PostgresRole {
     /// Its name; the key.
     pub name: String,
+    /// The name it had.
+    pub was: Option<String>,
+    /// Whether who comes in is no superuser, but the administrator of a managed server: it says only what it may, and has to be a
+    /// member of a role to make things that belong to it.
+    pub managed: bool,
     /// Its password in clear as wanted; `None`: not managed.
     pub password: Option<Secret>,
     /// What the salt of its verifier is derived from: `project/service/role`.
@@ -92,6 +97,10 @@ impl Kind for PostgresRole {
         Cow::Borrowed(&self.name)
     }
 
+    fn was(&self) -> Option<Cow<'_, str>> {
+        self.was.as_deref().map(Cow::Borrowed)
+    }
+
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
         let Some(row) = rows.first() else {
             return Ok(None);
@@ -104,6 +113,8 @@ impl Kind for PostgresRole {
         };
         Ok(Some(PostgresRole {
             name: self.name.clone(),
+            was: None,
+            managed: self.managed,
             password: None,
             seed: self.seed.clone(),
             // Not shown is no column at all, or stars; shown as null is no password.
@@ -136,9 +147,17 @@ impl Kind for PostgresRole {
 
     fn fields(&self, found: Option<&Self>) -> Vec<Field> {
         let mut fields = Vec::new();
+        if let Some(found) = found.filter(|found| found.name != self.name) {
+            fields.push(Field::new("name", Some(found.name.clone()), &self.name, Impact::None));
+        }
         if let Some(password) = &self.password {
             let same = found.map_or(Same::No, |found| compare(password, found.stored.as_ref()));
-            fields.push(Field::hidden("password", found.is_some(), same, Impact::None));
+            let mut field = Field::hidden("password", found.is_some(), same, Impact::None);
+            if self.managed {
+                // Nobody shows what the server keeps: what was declared last says whether to send it again.
+                field.to = Some(format!("as declared, {}", self.fingerprint(password)));
+            }
+            fields.push(field);
         }
         let had = found.map(PostgresRole::attributes);
         let born = PostgresRole::born().attributes();
@@ -168,9 +187,18 @@ impl Kind for PostgresRole {
         }
         let differs = |name: &str| found.is_none() || differing.iter().any(|field| field.name == name);
         let mut sql = Text::default();
-        let set_password = self.password.as_ref().filter(|_| differs("password"));
-        if set_password.is_some() {
+        // A renamed role loses a password of the old form.
+        let set_password = self
+            .password
+            .as_ref()
+            .filter(|_| differs("password") || differs("name"));
+        if set_password.is_some() && !self.managed {
             sql.push_str(QUIETLY);
+        }
+        if let Some(found) = found.filter(|found| found.name != self.name) {
+            let (old, new) = (ident(&found.name), ident(&self.name));
+            sql.push_str(&format!("ALTER ROLE {old} RENAME TO {new};\n"));
+            sql.push_str(&forget(Self::NAME, &found.name));
         }
         if found.is_none() {
             // The superuser is there before the first start's SQL, and may be declared like any other.
@@ -179,13 +207,17 @@ impl Kind for PostgresRole {
                 ident(&self.name)
             )));
         }
+        let born = PostgresRole::born().attributes();
         let mut options: Vec<String> = self
             .attributes()
             .into_iter()
-            .filter(|(name, ..)| differs(name))
-            .map(|(_, _, sql)| sql)
+            .enumerate()
+            .filter(|(_, (name, ..))| differs(name))
+            // Who is no superuser may not even say that a role is none.
+            .filter(|(at, (_, shown, _))| !self.managed || found.is_some() || *shown != born[*at].1)
+            .map(|(_, (_, _, sql))| sql)
             .collect();
-        if differs("valid_until") {
+        if differs("valid_until") && !(self.managed && found.is_none() && is_never(&self.valid_until)) {
             options.push(format!("VALID UNTIL {}", literal(&self.until())));
         }
         if !options.is_empty() {
@@ -198,6 +230,13 @@ impl Kind for PostgresRole {
         }
         self.change_memberships(found, &mut sql);
         self.change_settings(found, &mut sql);
+        if self.managed && found.is_none() {
+            sql.push_str(&block(&format!(
+                "BEGIN IF NOT pg_catalog.pg_has_role({}, 'MEMBER') THEN GRANT {} TO CURRENT_USER; END IF; END",
+                literal(&self.name),
+                ident(&self.name)
+            )));
+        }
         let says = match found {
             None => "create the role".to_owned(),
             Some(_) => format!("alter {}", names(&differing)),
@@ -210,6 +249,11 @@ impl Kind for PostgresRole {
             name: key.to_owned(),
             ..PostgresRole::default()
         })
+    }
+
+    fn mark(&self, field: &str) -> Option<String> {
+        let password = self.password.as_ref().filter(|_| field == "password")?;
+        Some(few_bits(password.expose()))
     }
 
     fn remove(&self) -> Removal {
@@ -250,6 +294,15 @@ impl PostgresRole {
                 format!("CONNECTION LIMIT {}", self.connection_limit),
             ),
         ]
+    }
+
+    /// Says whether a password is still the one of the last time, without saying anything else: slow, salted, and short enough to
+    /// fit many others.
+    fn fingerprint(&self, password: &Secret) -> String {
+        let salt = format!("provision fingerprint\0{}", self.seed);
+        let mut digest = password.slow_digest(salt.as_bytes(), 100_000);
+        digest.truncate(8);
+        digest
     }
 
     fn until(&self) -> String {

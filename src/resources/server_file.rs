@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::paths::{self, Standing};
 use crate::command::{Blob, Do, Question, Row, Text};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step, few_bits};
 use crate::secret::sha256;
 
 /// A file of a machine.
@@ -203,6 +203,14 @@ impl Kind for ServerFile {
             },
             ..ServerFile::default()
         })
+    }
+
+    fn changed(&self, field: &str) -> Option<i64> {
+        self.found.written.filter(|_| field == "content")
+    }
+
+    fn mark(&self, field: &str) -> Option<String> {
+        (field == "content").then(|| few_bits(&self.digest()))
     }
 
     fn remove(&self) -> Removal {

@@ -85,23 +85,19 @@ pub struct State {
 impl State {
     /// A unit of an answer; `None` where there is no such unit.
     pub(super) fn read(unit: &str, rows: &[Row]) -> Result<Option<Self>, String> {
-        let column = |row: &Row, name: &str| {
-            row.get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
         let mut state = State::default();
         let own = path(unit);
         for row in rows {
             let (of, what, value) = (column(row, "of"), column(row, "what"), column(row, "value"));
-            match what.as_str() {
+            match what {
                 "file" => {
-                    let (digest, time) = value.split_once(' ').unwrap_or((&value, ""));
-                    state.files.insert(of, (digest.to_owned(), seconds(time)));
+                    let (digest, time) = value.split_once(' ').unwrap_or((value, ""));
+                    state
+                        .files
+                        .insert(of.to_owned(), (digest.to_owned(), seconds(time)));
                 }
-                "text" if of == own => state.text = Some(unescaped(&value)),
-                _ if of == unit => state.property(&what, value),
+                "text" if of == own => state.text = Some(unescaped(value)),
+                _ if of == unit => state.property(what, value.to_owned()),
                 _ => {}
             }
         }
@@ -269,6 +265,11 @@ pub(super) fn step(says: impl Into<String>, impact: Impact, acts: Vec<Act<'_>>) 
     step
 }
 
+/// A column of a row; empty where it is none.
+pub(super) fn column<'a>(row: &'a Row, name: &str) -> &'a str {
+    row.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
 /// `1795568791.267952` in microseconds.
 fn seconds(text: &str) -> Option<i64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
@@ -345,6 +346,18 @@ pub(super) mod tests {
             .filter(|line| !line.trim().is_empty())
             .map(row)
             .collect()
+    }
+
+    /// The rows of an answer, of lines `what value`.
+    pub fn plain_rows(key: &str, lines: &str) -> Vec<Row> {
+        let row = |line: &str| -> Row {
+            let (what, value) = line.split_once(' ').unwrap_or((line, ""));
+            [("key", key), ("what", what), ("value", value)]
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect()
+        };
+        lines.lines().map(row).collect()
     }
 
     #[test]

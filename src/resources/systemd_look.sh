@@ -91,7 +91,7 @@ function out(unit, what, value) {
 function text(path,    line, all) {
     all = ""
     while ((getline line < path) > 0 && length(all) < 65536) {
-        gsub(/\\/, "\\\\", line)
+        gsub(/\\/, "&&", line)
         gsub(/\t/, "\\t", line)
         all = all line "\\n"
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::accounts;
 use crate::command::{Question, Row, Text};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Field, Impact, Kind, Removal, Same, Step, few_bits};
 use crate::secret::Secret;
 
 /// A user of a machine. What is `None` is not managed.
@@ -269,6 +269,11 @@ impl Kind for User {
             name: key.to_owned(),
             ..User::default()
         })
+    }
+
+    fn mark(&self, field: &str) -> Option<String> {
+        let password = self.password.as_ref().filter(|_| field == "password")?;
+        Some(few_bits(password.expose()))
     }
 
     fn remove(&self) -> Removal {

@@ -314,7 +314,8 @@ pub(super) fn inside(
         probe: None,
     };
     let mut made = Vec::new();
-    for (setting, entry) in node.named("settings") {
+    let managed = matches!(server.seat, Seat::Network { .. });
+    for (setting, entry) in node.named("settings").filter(|_| !managed) {
         let value = project::setting(entry, "ON", "OFF").0.join(",");
         let thing = MariadbSetting {
             name: setting.replace('-', "_"),
@@ -350,10 +351,16 @@ pub(super) fn inside(
     for (declared, entry) in node.named("user") {
         let (user, host) = account(declared);
         let named = format!("{user}@{host}");
+        let was = entry.node.text("was").map(|was| {
+            let (user, host) = account(was);
+            (user.to_owned(), host.to_owned())
+        });
         let thing = MariadbUser {
             user: user.to_owned(),
             host: host.to_owned(),
+            was: was.clone(),
             password: entry.node.secret("password").cloned(),
+            managed,
             max_connections: entry.node.int("max_connections").unwrap_or(0),
             locked: entry.node.bool("locked").unwrap_or(false),
             ..MariadbUser::default()
@@ -377,6 +384,7 @@ pub(super) fn inside(
         let thing = MariadbGrant {
             user: user.to_owned(),
             host: host.to_owned(),
+            was,
             on: on.collect(),
             exact: entry.node.bool("exact").unwrap_or(true),
             ..MariadbGrant::default()

@@ -178,8 +178,7 @@ pub static ROOT: Table = Table {
             "exception",
             Type::Many(&root::EXCEPTION),
             "Findings of `audit` that are accepted.",
-        )
-        .later(),
+        ),
     ],
 };
 
@@ -245,17 +244,18 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
     let mut problems = names_are_unique(environment);
     problems.extend(forward::check(environment));
     plain::check(environment, &mut problems);
+    problems.extend(root::check_exceptions(environment));
     for service in SERVICES {
         for (name, entry) in environment.services(service.word) {
-            hosts::check_on(
-                environment,
-                &format!("{}.{name}", service.word),
-                entry,
-                &mut problems,
-            );
+            // A managed server is on none of ours.
+            if entry.node.get("external").is_none() {
+                let what = format!("{}.{name}", service.word);
+                hosts::check_on(environment, &what, entry, &mut problems);
+            }
             (service.check)(environment, name, entry, &mut problems);
         }
     }
+    server::check_ports(environment, &mut problems);
     problems
 }
 

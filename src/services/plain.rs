@@ -6,6 +6,7 @@ mod firewall;
 mod kernel;
 mod packages;
 mod units;
+mod wire;
 
 use std::sync::Arc;
 
@@ -48,13 +49,17 @@ impl Plain {
 }
 
 const PLAIN: &[Plain] = &[
-    Plain::new("apt_repository", packages::apt_repository).reads(packages::reads),
-    Plain::new("packages", packages::packages),
+    Plain::new("apt_repository", packages::apt_repository)
+        .reads(packages::reads)
+        .check(packages::check_apt_repository),
+    Plain::new("packages", packages::packages).check(packages::check_packages),
     Plain::new("hosts_entry", kernel::hosts_entry).check(kernel::check_hosts_entry),
-    Plain::new("sysctl", kernel::sysctl),
+    Plain::new("sysctl", kernel::sysctl).check(kernel::check_sysctl),
     Plain::new("swap", kernel::swap).check(kernel::check_swap),
-    Plain::new("group", accounts::group),
-    Plain::new("user", accounts::user).reads(accounts::reads),
+    Plain::new("group", accounts::group).check(accounts::check_group),
+    Plain::new("user", accounts::user)
+        .reads(accounts::reads)
+        .check(accounts::check_user),
     Plain::new("directory", files::directory).check(files::check_directory),
     Plain::new("file", files::file)
         .reads(files::reads)
@@ -109,4 +114,5 @@ pub(super) fn expand(project: &mut Project<'_>) {
 /// what they own, files before the units that read them.
 pub(super) fn wire(project: &mut Project<'_>) {
     units::listen(project);
+    wire::wire(project);
 }

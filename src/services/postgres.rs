@@ -354,7 +354,9 @@ pub(super) fn inside(
         before,
         made: Vec::new(),
     };
-    inside.settings();
+    if !matches!(inside.server.seat, Seat::Network { .. }) {
+        inside.settings();
+    }
     inside.roles();
     inside.databases();
     inside.scripts();
@@ -411,6 +413,8 @@ impl Inside<'_, '_> {
             let flag = |key| node.bool(key).unwrap_or(false);
             let thing = PostgresRole {
                 name: name.to_owned(),
+                was: node.text("was").map(str::to_owned),
+                managed: matches!(self.server.seat, Seat::Network { .. }),
                 password: node.secret("password").cloned(),
                 seed: format!(
                     "{}/{}/{name}",
@@ -458,6 +462,7 @@ impl Inside<'_, '_> {
             let text = |key| node.text(key).map(str::to_owned);
             let thing = PostgresDatabase {
                 name: name.to_owned(),
+                was: text("was"),
                 owner: text("owner"),
                 encoding: text("encoding"),
                 locale: text("locale"),
@@ -572,12 +577,14 @@ impl Inside<'_, '_> {
             .collect();
         let makers = self.makers(&by_target);
         for ((database, role), grants) in by_target {
-            let thing = rights(
+            let mut thing = rights(
                 role,
                 database,
                 &grants,
                 makers.get(database).cloned().unwrap_or_default(),
             );
+            let of_role = self.node.get("role").and_then(|roles| roles.get(role));
+            thing.was = of_role.and_then(|role| role.text("was")).map(str::to_owned);
             let mut resource = self.resource(
                 "postgres_grant",
                 &format!("{database}/{role}"),
@@ -721,7 +728,9 @@ pub(super) fn with_origins(
     resource = resource.from("", entry.key.clone());
     for key in table.keys {
         if let Some(node) = entry.node.get(key.name) {
-            resource = resource.from(key.name, node.origin.clone());
+            // A new name is shown as one.
+            let field = if key.name == "was" { "name" } else { key.name };
+            resource = resource.from(field, node.origin.clone());
         }
     }
     resource

@@ -1,6 +1,7 @@
 //! The tables that are no services: what an environment is, what it is applied to, and the plain resources of servers.
 
-use crate::declaration::{Key, Table, Type};
+use crate::declaration::{Environment, Key, Table, Type};
+use crate::error::Problem;
 
 /// A key that every droppable entry has.
 const ENABLED: Key = Key::new(
@@ -469,3 +470,19 @@ pub static EXCEPTION: Table = Table {
         Key::new("until", Type::Text, "The last day, as in `2026-12-31`.").required(),
     ],
 };
+
+/// Exceptions whose last day is none.
+pub(super) fn check_exceptions(environment: &Environment) -> Vec<Problem> {
+    let exceptions = environment.tree.list("exception").iter();
+    exceptions
+        .filter_map(|node| {
+            let until = node.text("until")?;
+            if until.parse::<jiff::civil::Date>().is_ok() {
+                return None;
+            }
+            let message = format!("`{until}` is no day");
+            let problem = Problem::error(message, &node.origin("until"));
+            Some(problem.help("write it as in `2026-12-31`"))
+        })
+        .collect()
+}

@@ -4,16 +4,16 @@ pub(super) mod django;
 pub(super) mod mariadb;
 pub(super) mod postgres;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::command::Seat;
-use crate::declaration::{Driver, Entry, Environment, Node};
+use crate::command::{Seat, THIS};
+use crate::declaration::{Driver, Entry, Environment, Node, Origin, Value};
 use crate::error::{Problem, did_you_mean};
 use crate::resource::{Id, Thing};
 use crate::resources::packages::Packages;
-use crate::services::hosts;
 use crate::services::project::{self, Project, View};
+use crate::services::{Ports, hosts};
 
 /// The port a database server is reached at where it runs.
 fn port(project: &Project<'_>, table: &str, name: &str, node: &Node, standard: u16) -> u16 {
@@ -99,12 +99,22 @@ pub(super) fn check_database(
             );
             problems.push(did_you_mean(problem, from, known.iter().copied()));
         }
+        // A warning only: an environment may inherit what others need.
         for key in ["settings", "hba", "listen", "on"] {
-            if let Some(node) = node.get(key).filter(|node| !node.origin.is_none()) {
+            let says = |node: &&Node| match &node.value {
+                Value::Table(entries) => !entries.0.is_empty(),
+                Value::List(items) => !items.is_empty(),
+                _ => true,
+            };
+            if let Some(node) = node
+                .get(key)
+                .filter(says)
+                .filter(|node| !node.origin.is_none())
+            {
                 let message = format!(
-                    "`{what}` is a managed server: `{key}` is for one that is installed from here"
+                    "`{what}` is a managed server, where nothing comes of `{key}`: that is for one that is installed from here"
                 );
-                problems.push(Problem::error(message, &node.origin));
+                problems.push(Problem::warning(message, &node.origin));
             }
         }
     } else if on.len() > 1 {
@@ -164,6 +174,105 @@ fn network(
         host,
         port,
     })
+}
+
+/// Services of a machine that want the same port, which only one can have. Applications share nginx's, where their domains differ.
+pub(super) fn check_ports(environment: &Environment, problems: &mut Vec<Problem>) {
+    struct Taken {
+        what: String,
+        origin: Origin,
+        domains: Vec<String>,
+    }
+    let forwards = super::forward::all(environment, &Ports::new());
+    let mut taken: BTreeMap<(Arc<str>, u16), Vec<Taken>> = BTreeMap::new();
+    for (table, standard) in [
+        ("postgres", 5432),
+        ("mariadb", 3306),
+        ("django", django::HTTP),
+    ] {
+        for (name, entry) in environment.services(table) {
+            let node = &entry.node;
+            if node.get("external").is_some() {
+                continue;
+            }
+            let what = format!("{table}.{name}");
+            let is_site = table == "django";
+            let said = node.int("port").and_then(|port| port.try_into().ok());
+            let mut ports: Vec<(u16, Origin)> = match said.filter(|_| !is_site) {
+                Some(port) => vec![(port, node.origin("port"))],
+                None if environment.driver == Driver::Local => forwards
+                    .iter()
+                    .filter(|forward| forward.to == what)
+                    .map(|forward| (forward.port, forward.origin.clone()))
+                    .collect(),
+                None => Vec::new(),
+            };
+            if ports.is_empty() {
+                ports.push((standard, entry.key.clone()));
+            }
+            for machine in hosts::on(environment, node) {
+                for (port, origin) in &ports {
+                    let this = Taken {
+                        what: what.clone(),
+                        origin: origin.clone(),
+                        domains: match is_site {
+                            true => django::domains(node),
+                            false => Vec::new(),
+                        },
+                    };
+                    let others = taken.entry((Arc::clone(&machine), *port)).or_default();
+                    let clash = others.iter().find(|other| {
+                        let shared = |domain| other.domains.contains(domain);
+                        // Two servers of one sort are told apart by more than their port.
+                        (is_site || !other.what.starts_with(table))
+                            && other.what != this.what
+                            && (this.domains.is_empty()
+                                || other.domains.is_empty()
+                                || this.domains.iter().any(shared))
+                    });
+                    if let Some(other) = clash {
+                        problems.push(same_port(
+                            &this.what,
+                            &other.what,
+                            &machine,
+                            *port,
+                            &this.origin,
+                            !this.domains.is_empty() && !other.domains.is_empty(),
+                        ));
+                    }
+                    others.push(this);
+                }
+            }
+        }
+    }
+}
+
+fn same_port(
+    this: &str,
+    other: &str,
+    machine: &str,
+    port: u16,
+    origin: &Origin,
+    are_sites: bool,
+) -> Problem {
+    let whose = match machine {
+        THIS => "this machine".to_owned(),
+        machine => format!("`{machine}`"),
+    };
+    let (thing, help) = match are_sites {
+        true => (
+            format!("the same domain on port {port}"),
+            "give one of them other `domains`, or another `health_host`",
+        ),
+        false => (
+            format!("port {port}"),
+            "give one of them another port or another host",
+        ),
+    };
+    let message = format!("`{other}` and `{this}` both want {thing} of {whose}");
+    Problem::error(message, origin)
+        .label("the second one")
+        .help(help)
 }
 
 /// Packages of a service on a machine; needed by everything else of it.

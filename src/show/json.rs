@@ -145,7 +145,7 @@ pub fn render(around: &Around<'_>, plan: &Plan, detailed: bool) -> String {
 }
 
 /// JSON whose strings a terminal shows and does not obey: the same JSON, since what is spelled out can only stand in strings.
-fn harmless(json: &str) -> String {
+pub(crate) fn harmless(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if c != '\n' && is_hostile(c) {

@@ -1,5 +1,7 @@
 //! Every word and colour the user reads, as strings: nothing here writes them anywhere.
 
+pub mod adopt;
+pub mod audit;
 pub mod doctor;
 pub mod explain;
 pub mod failure;

@@ -48,7 +48,7 @@ postgres() {
         return 1
     }
     if start; then return 0; fi
-    why=$(tail -n 20 "/var/log/postgresql/postgresql-15-$name.log" 2> /dev/null | grep -E 'FATAL|ERROR|HINT|DETAIL' | tail -n 2) || :
+    why=$(tail -n 20 "/var/log/postgresql/postgresql-15-$name.log" 2> /dev/null | sed -n 's/.*FATAL: *//p' | tail -n 1)
     [ -n "$before" ] || die "\`15/$name\` does not start: $why"
     { cat "$data/postgresql.auto.conf"; printf '%s\n' "$before"; } | put_file "$data/postgresql.auto.conf" postgres postgres 0600
     start || die "\`15/$name\` does not start, not even as it was before: $why"
@@ -64,7 +64,7 @@ mariadb() {
         return 0
     fi
     if [ -n "$systemd" ]; then why=$(journalctl -q --no-pager -o cat -n 40 -u mariadb 2> /dev/null); else why=$(tail -n 40 /var/log/mysql/error.log 2> /dev/null); fi
-    why=$(printf '%s\n' "$why" | grep -F '[ERROR]' | tail -n 2) || :
+    why=$(printf '%s\n' "$why" | sed -n 's/.*\[ERROR\] *//p' | head -n 1)
     # The one with which it last started; without it, what Debian gives.
     if [ -e "$good" ]; then
         put_file "$kept" root root 0644 < "$good"

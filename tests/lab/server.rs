@@ -388,6 +388,8 @@ fi
 pub struct ServerLab {
     /// The folder that holds `environments`.
     pub folder: tempfile::TempDir,
+    /// What it is an environment of: a server remembers what was applied by this name.
+    pub project: String,
 }
 
 impl ServerLab {
@@ -404,7 +406,9 @@ impl ServerLab {
     /// The environment `servers` that says nothing of hosts but what is written here.
     #[track_caller]
     pub fn with(text: &str) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let lab = ServerLab {
+            project: format!("lab{}", NEXT.fetch_add(1, Ordering::Relaxed)),
             folder: tempfile::Builder::new()
                 .prefix("provision-lab-")
                 .tempdir()
@@ -418,7 +422,10 @@ impl ServerLab {
     /// Replaces the environment.
     #[track_caller]
     pub fn say(&self, text: &str) {
-        let head = "[environment]\nproject = \"lab\"\n[target]\ndriver = \"ssh\"\n";
+        let head = format!(
+            "[environment]\nproject = \"{}\"\n[target]\ndriver = \"ssh\"\n",
+            self.project
+        );
         self.write("servers.toml", &format!("{head}{text}"));
     }
 

@@ -36,7 +36,7 @@ use crate::services::{django, server};
 use crate::template;
 
 /// The port of nginx where nothing else is said.
-const HTTP: u16 = 80;
+pub(super) const HTTP: u16 = 80;
 
 /// Names that users or units of Debian have.
 const TAKEN: [&str; 32] = [
@@ -156,7 +156,7 @@ pub(in crate::services) fn check(
     }
 }
 
-fn domains(node: &Node) -> Vec<String> {
+pub(super) fn domains(node: &Node) -> Vec<String> {
     let mut domains = node.texts("domains");
     if domains.is_empty() {
         domains.extend(node.text("health_host").map(str::to_owned));
@@ -791,4 +791,132 @@ fn stands_alone(requirements: &str) -> bool {
         let names_a_file = of_files.iter().any(|start| line.starts_with(start));
         line.starts_with('#') || !(names_a_file || line.contains("@ file:") || line.contains("@ ."))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn model(change: impl FnOnce(&mut Model<'_>)) -> Model<'static> {
+        let mut model = Model {
+            name: "iact",
+            upstream: "provision-iact".to_owned(),
+            user: "iact",
+            source: "/srv/iact/app",
+            mounted: false,
+            environment: "/etc/iact/iact.env".to_owned(),
+            gunicorn: "/srv/iact/venv/bin/gunicorn".to_owned(),
+            config: "/etc/iact/gunicorn.conf.py".to_owned(),
+            wsgi: "iact.wsgi:application".to_owned(),
+            state: "/var/lib/iact".to_owned(),
+            socket: "/srv/iact/run/web.sock".to_owned(),
+            workers: 3,
+            listen: vec!["80".to_owned(), "[::]:80".to_owned()],
+            domains: vec!["iact.example.com".to_owned()],
+            static_root: Some("/srv/iact".to_owned()),
+            logs: "/var/log/iact".to_owned(),
+        };
+        change(&mut model);
+        model
+    }
+
+    fn made(template: &str, model: &Model<'_>) -> Result<String, String> {
+        template::file(&format!("server/{template}.j2"), &BTreeMap::new(), model)
+    }
+
+    #[test]
+    fn what_is_rendered_is_what_its_programs_read() {
+        let model = model(|_| ());
+        let unit = made("gunicorn.service", &model).unwrap();
+        for line in [
+            "User=iact",
+            "WorkingDirectory=/srv/iact/app",
+            "EnvironmentFile=/etc/iact/iact.env",
+            "ExecStart=/srv/iact/venv/bin/gunicorn --config /etc/iact/gunicorn.conf.py iact.wsgi:application",
+            "ReadWritePaths=/var/lib/iact",
+            "ProtectHome=yes",
+        ] {
+            assert!(unit.lines().any(|one| one == line), "{line}\n{unit}");
+        }
+        let site = made("nginx.conf", &model).unwrap();
+        for line in [
+            "    server unix:/srv/iact/run/web.sock fail_timeout=0;",
+            "    listen [::]:80;",
+            "    server_name iact.example.com;",
+            "        root /srv/iact;",
+        ] {
+            assert!(site.lines().any(|one| one == line), "{line}\n{site}");
+        }
+        let config = made("gunicorn.conf.py", &model).unwrap();
+        assert!(
+            config.contains(
+                "bind = [\"unix:/srv/iact/run/web.sock\"]\nworkers = 3\nreload = False\n"
+            ),
+            "{config}"
+        );
+        assert!(
+            made("gunicorn.socket", &model)
+                .unwrap()
+                .contains("ListenStream=/srv/iact/run/web.sock\n")
+        );
+        assert!(
+            made("logrotate", &model)
+                .unwrap()
+                .contains("/var/log/iact/*.log {")
+        );
+    }
+
+    #[test]
+    fn a_mounted_source_is_reloaded_and_reachable() {
+        let model = model(|model| {
+            model.mounted = true;
+            model.source = "/home/ana/100% ours";
+            model.static_root = None;
+        });
+        let unit = made("gunicorn.service", &model).unwrap();
+        assert!(
+            unit.contains("WorkingDirectory=/home/ana/100%% ours\n"),
+            "{unit}"
+        );
+        assert!(
+            unit.contains("ReadWritePaths=\"/home/ana/100%% ours\"\n"),
+            "{unit}"
+        );
+        assert!(!unit.contains("ProtectHome"));
+        assert!(
+            made("gunicorn.conf.py", &model)
+                .unwrap()
+                .contains("reload = True")
+        );
+        assert!(!made("nginx.conf", &model).unwrap().contains("/static/"));
+    }
+
+    #[test]
+    fn what_a_format_cannot_carry_is_refused_without_being_said() {
+        let model = model(|model| {
+            model.source = "/srv/hunter2\nExecStartPre=/bin/sh";
+            model.domains = vec!["$hunter2".to_owned()];
+        });
+        for template in ["gunicorn.service", "nginx.conf"] {
+            let why = made(template, &model).unwrap_err();
+            assert!(why.contains("refuses") && !why.contains("hunter2"), "{why}");
+        }
+    }
+
+    #[test]
+    fn requirements_stand_alone_where_they_name_no_file() {
+        assert!(stands_alone(
+            "# -r x\nDjango==5.2\npsycopg[binary]>=3 ; python_version > '3'\n"
+        ));
+        for line in [
+            "-r base.txt",
+            "  --constraint=c.txt",
+            "-e .",
+            "./wheels/x.whl",
+            "x @ file:///x",
+        ] {
+            assert!(!stands_alone(&format!("Django\n{line}\n")), "{line}");
+        }
+    }
 }
