@@ -4,6 +4,7 @@ mod bad_days;
 mod canary;
 mod compose;
 mod drift;
+mod kinds;
 mod server_days;
 mod servers;
 mod session;
