@@ -3,6 +3,7 @@
 mod bad_days;
 mod canary;
 mod compose;
+mod databases;
 mod drift;
 mod kinds;
 mod server_days;
