@@ -6,6 +6,7 @@ mod canary;
 mod compose;
 mod databases;
 mod drift;
+mod kinds;
 mod server_days;
 mod servers;
 mod session;
