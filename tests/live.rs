@@ -11,4 +11,5 @@ mod server_days;
 mod servers;
 mod session;
 mod stack;
+mod units;
 mod verify;
