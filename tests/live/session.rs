@@ -149,7 +149,7 @@ impl Way {
         let script = Script {
             body,
             words: words.iter().map(|word| Text::plain(*word)).collect(),
-            input: None,
+            ..Script::default()
         };
         let told = self
             .target
