@@ -149,7 +149,8 @@ impl Way {
         let script = Script {
             body,
             words: words.iter().map(|word| Text::plain(*word)).collect(),
-            ..Script::default()
+            input: None,
+            guard: None,
         };
         let told = self
             .target
