@@ -3,6 +3,7 @@
 mod bad_days;
 mod canary;
 mod compose;
+mod django_server;
 mod drift;
 mod server_days;
 mod servers;
