@@ -56,7 +56,7 @@ if command -v nft > /dev/null; then
     case $tables in *'table inet provision'*)
         lines=$(nft -s -p list table inet provision) || die "nft does not list its table"
         printf '%s\n' "$lines" | while read -r line; do
-            case $line in 'table '* | '}' | 'chain input {') [ "$line" = 'table inet provision {' ] || continue; line=table ;; esac
+            case $line in '') continue ;; 'table '* | '}' | 'chain input {') [ "$line" = 'table inet provision {' ] || continue; line=table ;; esac
             row provision line "$line"
         done
         ;;

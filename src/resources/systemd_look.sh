@@ -3,7 +3,7 @@
 # A row is: key, unit or path, what, value.
 nl='
 '
-units='' paths=''
+units='' paths='' drop_ins=''
 set -f
 IFS=$nl
 for item in "$@"; do
@@ -11,7 +11,15 @@ for item in "$@"; do
         case $line in
             'u '*@.*) ;;
             'u '*) units=$units${line#u }$nl ;;
-            'c '*) paths=$paths/etc/systemd/system/${line#c }$nl ;;
+            'c '*)
+                paths=$paths/etc/systemd/system/${line#c }$nl
+                # systemd may not have read them yet.
+                set +f
+                for file in "/etc/systemd/system/${line#c }.d"/*.conf; do
+                    [ ! -e "$file" ] || drop_ins="$drop_ins${line#c } $file$nl"
+                done
+                set -f
+                ;;
             'f '*) paths=$paths${line#f }$nl ;;
         esac
     done
@@ -90,7 +98,7 @@ if [ -n "$paths" ]; then
 fi
 {
     for item in "$@"; do printf '%s\n\n' "$item"; done
-    printf '=shown\n%s\n=sums\n%s\n=stats\n%s\n' "$shown" "$sums" "$stats"
+    printf '=shown\n%s\n=sums\n%s\n=stats\n%s\n=drop-ins\n%s\n' "$shown" "$sums" "$stats" "$drop_ins"
 } | awk '
 function out(unit, what, value) {
     gsub(/[\t\r]/, " ", value)
@@ -117,6 +125,8 @@ function stamp(unit,    line, path, first) {
 section == "" && $0 == "=shown" { section = "shown"; block = 1; next }
 section == "shown" && $0 == "=sums" { section = "sums"; next }
 section == "sums" && $0 == "=stats" { section = "stats"; next }
+section == "stats" && $0 == "=drop-ins" { section = "drop-ins"; next }
+section == "drop-ins" { at = index($0, " "); if (at) added[substr($0, 1, at - 1)] = added[substr($0, 1, at - 1)] substr($0, at + 1) "\n"; next }
 section == "" { items[++n] = $0; if ($0 ~ /^u / && $0 !~ /@\./) order[++m] = substr($0, 3); next }
 section == "shown" && $0 == "" { block++; next }
 section == "shown" { said[block] = said[block] $0 "\n"; next }
@@ -144,6 +154,8 @@ END {
             if (what == "c") {
                 path = "/etc/systemd/system/" name
                 if (path in sum) out(path, "text", text(path))
+                count = split(added[name], lines, "\n")
+                for (j = 1; j < count; j++) out(name, "drop-in", lines[j])
             } else path = name
             if (path in sum) out(path, "file", sum[path] " " time[path])
         }

@@ -129,13 +129,18 @@ guard() {
     fi
 }
 
+# Nobody has to watch any more.
+guard_over() {
+    IFS= read -r _id < "$1" || :
+    [ ! -d /run/systemd/system ] || systemctl stop -- "provision-guard-$_id" 2> /dev/null || :
+}
+
 # The change stays.
 guard_confirm() {
     _g=/run/provision/guard-$1
     mv -f -- "$_g.armed" "$_g.kept" 2> /dev/null || die "it came too late: the machine has put the old state back by itself"
-    IFS= read -r _id < "$_g.kept" || :
+    guard_over "$_g.kept"
     rm -f -- "$_g".*
-    [ ! -d /run/systemd/system ] || systemctl stop -- "provision-guard-$_id" 2> /dev/null || :
 }
 
 # The old state comes back at once.
@@ -144,5 +149,6 @@ guard_revert() {
     if mv -f -- "$_g.armed" "$_g.fired" 2> /dev/null; then
         /bin/sh "$_g.undo" > "$_g.said" 2>&1 || die "the old state could not be put back: $(tail -n 1 "$_g.said")"
         date -u '+%Y-%m-%d %H:%M:%S UTC' > "$_g.restored"
+        guard_over "$_g.fired"
     fi
 }
