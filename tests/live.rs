@@ -5,6 +5,7 @@ mod bad_days;
 mod canary;
 mod compose;
 mod drift;
+mod memory;
 mod server_days;
 mod servers;
 mod session;
