@@ -35,9 +35,6 @@ content = "b = 1\n"
 [link."/srv/current"]
 on = "s1"
 to = "/srv/app"
-[hosts_entry."10.1.2.3"]
-on = "s1"
-names = ["elsewhere"]
 [systemd_unit."hello.service"]
 on = "s1"
 content = """
@@ -73,7 +70,6 @@ chmod 600 /srv/app/conf
 chown root /srv/app
 rm /srv/current
 usermod -s /bin/bash app
-echo 10.1.2.3 nowhere >> /etc/hosts
 systemctl stop hello
 systemctl disable hello 2> /dev/null
 echo 'Environment=A=1' >> /etc/systemd/system/hello.service
@@ -174,7 +170,6 @@ fn moved(server: &Server, lab: &ServerLab, text: &str) {
     others.retain(|id| !wanted.iter().any(|(wanted, _)| wanted == id));
     let expected = |id: &&str| {
         [
-            "hosts_entry.s1:",
             "systemd_unit.s1:hello.service#",
             "postgres_grant.analytics:",
         ]
