@@ -8,6 +8,7 @@ mod django_server;
 mod databases;
 mod drift;
 mod kinds;
+mod memory;
 mod server_days;
 mod servers;
 mod session;
