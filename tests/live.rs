@@ -1,5 +1,6 @@
 //! On a real engine: the whole way, drift, Compose, bad days, no secret anywhere.
 
+mod audit;
 mod bad_days;
 mod canary;
 mod compose;
@@ -10,4 +11,5 @@ mod server_days;
 mod servers;
 mod session;
 mod stack;
+mod units;
 mod verify;
