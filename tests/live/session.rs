@@ -150,6 +150,7 @@ impl Way {
             body,
             words: words.iter().map(|word| Text::plain(*word)).collect(),
             input: None,
+            guard: None,
         };
         let told = self
             .target
