@@ -1,9 +1,12 @@
 //! On a real engine: the whole way, drift, Compose, bad days, no secret anywhere.
 
+mod audit;
 mod bad_days;
 mod canary;
 mod compose;
+mod databases;
 mod drift;
+mod kinds;
 mod server_days;
 mod servers;
 mod session;

@@ -25,6 +25,25 @@ for item in "$@"; do
     done
 done
 
+# What our supervisor says of a unit.
+supervised() {
+    [ -s "$file" ] || return 0
+    IFS=' ' read -r supervisor child rest < "$file" || :
+    case $supervisor in
+        exited) type=oneshot; [ "$child" = 0 ] || state=failed result=exit-code ;;
+        *)
+            cmdline=''
+            [ ! -r "/proc/$supervisor/cmdline" ] || cmdline=$(tr '\0' ' ' < "/proc/$supervisor/cmdline" 2> /dev/null) || :
+            case $cmdline in
+                *" run $1 ")
+                    state=activating
+                    [ ! -d "/proc/$child" ] || state=active id=$supervisor.$child
+                    ;;
+            esac
+            ;;
+    esac
+}
+
 # What `systemctl show` would say of a unit, as far as it can be known.
 without_systemd() {
     name=${1%.service}
@@ -32,22 +51,11 @@ without_systemd() {
     state=inactive load=loaded fragment='' manager='' id='' result=success type=simple
     if [ -f "/etc/systemd/system/$1" ] && [ ! -L "/etc/systemd/system/$1" ]; then
         manager=supervised fragment=/etc/systemd/system/$1
-        if [ -s "$file" ]; then
-            IFS=' ' read -r supervisor child rest < "$file" || :
-            case $supervisor in
-                exited) type=oneshot; [ "$child" = 0 ] || state=failed result=exit-code ;;
-                *)
-                    cmdline=''
-                    [ ! -r "/proc/$supervisor/cmdline" ] || cmdline=$(tr '\0' ' ' < "/proc/$supervisor/cmdline" 2> /dev/null) || :
-                    case $cmdline in
-                        *" run $1 ")
-                            state=activating
-                            [ ! -d "/proc/$child" ] || state=active id=$supervisor.$child
-                            ;;
-                    esac
-                    ;;
-            esac
-        fi
+        case $1 in
+            # Whoever listens there opens it by itself, so it is what was last asked of it.
+            *.socket) [ ! -f "/var/lib/provision/loaded/$1" ] || state=active id=- file='' ;;
+            *) supervised "$1" ;;
+        esac
     elif [ -x "/etc/init.d/${name%%@*}" ]; then
         manager=init
         if "/etc/init.d/${name%%@*}" status > /dev/null 2>&1; then

@@ -1,7 +1,7 @@
 //! A machine with a shell: asked with one sheet, changed by a stream of scripts. What is said and how is [`super::session`]'s;
 //! the way there is [`super::ssh`]'s or [`super::local`]'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -345,10 +345,10 @@ impl Remote {
                 return answers;
             }
         };
-        let trips = heard
+        let trips: BTreeSet<_> = heard
             .iter()
             .filter_map(|said| Some(said.as_ref().ok()?.trip))
-            .max();
+            .collect();
         for ((name, _, columns, _), said) in asked.iter().zip(heard) {
             let answer = match said {
                 Ok(said) => answer(&said, columns),
@@ -357,12 +357,14 @@ impl Remote {
             answers.put(place.clone(), name, answer);
         }
         let ms = began.elapsed().as_millis();
+        let (trip, trips) = (trips.last().copied(), trips.len());
         tracing::info!(
             ms,
+            trip,
             trips,
             questions = asked.len(),
-            "asked {}",
-            self.machine.name
+            "asked {name}",
+            name = self.machine.name
         );
         answers
     }
@@ -572,6 +574,7 @@ impl Remote {
 
     /// Runs a program; what it says comes when it is over, in the same trip as everything else that is asked now.
     pub async fn program(&self, program: Program<'_>) -> Result<Said, Trouble> {
+        let began = Instant::now();
         let _turn = self.turn().await;
         let calls = || {
             let words = std::iter::once(program.user)
@@ -586,7 +589,18 @@ impl Remote {
             vec![(call, program.deadline)]
         };
         let heard = self.ask(calls).await.map_err(unreachable)?;
-        match heard.into_iter().next() {
+        let first = heard.into_iter().next();
+        if let Some(Ok(said)) = &first {
+            let ms = began.elapsed().as_millis();
+            let name = &self.machine.name;
+            tracing::info!(
+                ms,
+                trip = said.trip,
+                bytes = said.out.len(),
+                "asked a program of {name}"
+            );
+        }
+        match first {
             Some(Ok(said)) => Ok(Said {
                 status: said.status,
                 out: said.out,

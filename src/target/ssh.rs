@@ -225,8 +225,9 @@ impl Drop for Connection {
             .stdout(Pipes::null())
             .stderr(Pipes::null())
             .status();
+        let _gone = fs::remove_file(&self.log);
         if self.way.fresh {
-            for path in [&self.socket, &self.log, &self.log.with_extension("lock")] {
+            for path in [&self.socket, &self.log.with_extension("lock")] {
                 let _gone = fs::remove_file(path);
             }
         }
@@ -457,6 +458,9 @@ impl Way {
                 ),
                 hint,
             );
+        }
+        if has("`ssh` cannot be started") {
+            return (last(said), "install the OpenSSH client".to_owned());
         }
         if has("Could not resolve hostname") {
             return (
