@@ -4,6 +4,7 @@ mod audit;
 mod bad_days;
 mod canary;
 mod compose;
+mod django_server;
 mod databases;
 mod drift;
 mod kinds;
