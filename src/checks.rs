@@ -719,3 +719,156 @@ fn shown(route: &Route, server: Option<&Server>) -> String {
         (Route::Own, _) => "its container's address".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied(why: &str, code: Option<&str>) -> Result<(), Denial> {
+        Err(Denial {
+            why: why.to_owned(),
+            refused: code.is_some(),
+            code: code.map(str::to_owned),
+        })
+    }
+
+    fn login(wanted: Wanted) -> LogIn {
+        LogIn {
+            server: server(),
+            route: Route::Own,
+            user: "u".to_owned(),
+            database: Some("d".to_owned()),
+            password: Secret::new("p"),
+            wanted,
+        }
+    }
+
+    fn server() -> Arc<Server> {
+        Arc::new(Server {
+            service: "analytics".to_owned(),
+            dialect: Dialect::Postgres,
+            superuser: "postgres".to_owned(),
+            seat: Seat::Container,
+        })
+    }
+
+    #[test]
+    fn only_the_server_s_own_refusal_is_a_refusal() {
+        let judge = |wanted, came| login(wanted).judge(came);
+        assert_eq!(judge(Wanted::In, Ok(())), Verdict::Fine);
+        assert!(matches!(judge(Wanted::Refused, Ok(())), Verdict::Failed(_)));
+        assert!(matches!(judge(Wanted::NoEntry, Ok(())), Verdict::Failed(_)));
+        for wanted in [Wanted::In, Wanted::Known, Wanted::Refused, Wanted::NoEntry] {
+            let lost = judge(wanted, denied("nobody answers", None));
+            assert_eq!(
+                lost,
+                Verdict::Failed("nobody answers".to_owned()),
+                "{wanted:?}"
+            );
+        }
+        let wrong = || denied("refused", Some("28P01"));
+        assert_eq!(judge(Wanted::Refused, wrong()), Verdict::Fine);
+        assert!(matches!(judge(Wanted::Known, wrong()), Verdict::Failed(_)));
+        assert!(matches!(
+            judge(Wanted::NoEntry, wrong()),
+            Verdict::Skipped(_)
+        ));
+        let no_entry = || denied("refused", Some("42501"));
+        assert_eq!(judge(Wanted::NoEntry, no_entry()), Verdict::Fine);
+        assert_eq!(judge(Wanted::Known, no_entry()), Verdict::Fine);
+        assert!(matches!(judge(Wanted::In, no_entry()), Verdict::Failed(_)));
+        assert!(login(Wanted::In).is_passing(&denied("full", Some("53300"))));
+    }
+
+    fn role(name: &str, member_of: &[&str]) -> PostgresRole {
+        PostgresRole {
+            name: name.to_owned(),
+            password: Some(Secret::new(name)),
+            login: true,
+            inherit: true,
+            connection_limit: -1,
+            member_of: member_of.iter().map(|role| (*role).to_owned()).collect(),
+            ..PostgresRole::default()
+        }
+    }
+
+    fn grant(role: &str, database: &str, connect: bool) -> PostgresGrant {
+        let privileges = connect.then(|| "CONNECT".to_owned());
+        PostgresGrant {
+            role: role.to_owned(),
+            database: database.to_owned(),
+            database_privileges: privileges.into_iter().collect(),
+            exact: true,
+            ..PostgresGrant::default()
+        }
+    }
+
+    fn resource(thing: impl Into<Thing>) -> Resource {
+        let thing = thing.into();
+        Resource {
+            id: Id::new(thing.kind(), "analytics", &thing.key()),
+            place: Place::Sql(server(), None),
+            thing,
+            needs: Vec::new(),
+            origins: BTreeMap::new(),
+            probe: None,
+        }
+    }
+
+    #[test]
+    fn who_gets_in_where_follows_from_the_declaration() {
+        let database = |name: &str, owner: &str| PostgresDatabase {
+            name: name.to_owned(),
+            owner: Some(owner.to_owned()),
+            ..PostgresDatabase::default()
+        };
+        let resources = [
+            resource(role("owner", &[])),
+            resource(role("reader", &["readers"])),
+            resource(role("guest", &[])),
+            resource(PostgresRole {
+                password: None,
+                ..role("readers", &[])
+            }),
+            resource(database("data", "owner")),
+            resource(database("open", "owner")),
+            resource(grant("PUBLIC", "data", false)),
+            resource(grant("readers", "data", true)),
+        ];
+        let servers = servers(&resources);
+        let (server, inside) = servers.iter().next().expect("there is one");
+        let deriving = Deriving {
+            server,
+            inside,
+            uses: &[],
+            forwards: &[],
+        };
+        let mut checks = Vec::new();
+        deriving.postgres(&mut checks);
+        let ids: Vec<&str> = checks.iter().map(|check| check.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                "login.analytics:owner/data",
+                "login.analytics:owner/open",
+                "wrong_password.analytics:owner",
+                "login.analytics:reader/data",
+                "wrong_password.analytics:reader",
+                // PUBLIC may enter `open` by birth, and nobody says otherwise: nothing is claimed of it.
+                "login.analytics:guest",
+                "wrong_password.analytics:guest",
+                "kept_out.analytics:guest/data",
+                "undeclared.analytics:user",
+                "undeclared.analytics:database",
+            ]
+        );
+        for check in &checks {
+            let Does::LogIn(login) = &check.does else {
+                panic!("{check:?}");
+            };
+            if check.id.starts_with("wrong") {
+                assert_ne!(login.password, Secret::new(login.user.as_str()));
+            }
+        }
+    }
+}

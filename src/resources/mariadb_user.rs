@@ -24,6 +24,8 @@ pub struct MariadbUser {
     pub was: Option<(String, String)>,
     /// Its password in clear as wanted; `None`: not managed.
     pub password: Option<Secret>,
+    /// Whether who comes in is the administrator of a managed server, who may not turn its logs off.
+    pub managed: bool,
     /// Of a found one: the hash the server keeps.
     pub stored: Option<Secret>,
     /// MAX_USER_CONNECTIONS; 0 is no limit.
@@ -84,19 +86,22 @@ impl MariadbUser {
         let account = account(&self.user, &self.host);
         let head = format!("{verb} USER {account} IDENTIFIED VIA {socket}{NATIVE} USING ");
         let text = |text: &str| literal(Dialect::MariaDb, text);
-        Text::plain(
-            "SET @provision_log = @@SESSION.sql_log_off, @provision_slow = @@SESSION.slow_query_log; \
-             SET SESSION sql_log_off = 1, SESSION slow_query_log = 0; \
-             UPDATE performance_schema.threads SET INSTRUMENTED = 'NO' WHERE PROCESSLIST_ID = CONNECTION_ID(); \
-             SET @provision_hash = '",
-        )
-        .push_secret(hash)
-        .push(format!(
-            "'; EXECUTE IMMEDIATE CONCAT({}, QUOTE(@provision_hash), {}); SET @provision_hash = NULL; \
-             SET SESSION sql_log_off = @provision_log, SESSION slow_query_log = @provision_slow;",
-            text(&head),
-            text(rest)
-        ))
+        let (quiet, loud) = match self.managed {
+            true => ("", ""),
+            false => (
+                "SET @provision_log = @@SESSION.sql_log_off, @provision_slow = @@SESSION.slow_query_log; \
+                 SET SESSION sql_log_off = 1, SESSION slow_query_log = 0; \
+                 UPDATE performance_schema.threads SET INSTRUMENTED = 'NO' WHERE PROCESSLIST_ID = CONNECTION_ID(); ",
+                " SET SESSION sql_log_off = @provision_log, SESSION slow_query_log = @provision_slow;",
+            ),
+        };
+        Text::plain(format!("{quiet}SET @provision_hash = '"))
+            .push_secret(hash)
+            .push(format!(
+                "'; EXECUTE IMMEDIATE CONCAT({}, QUOTE(@provision_hash), {}); SET @provision_hash = NULL;{loud}",
+                text(&head),
+                text(rest)
+            ))
     }
 
     fn limit(&self) -> String {
@@ -201,6 +206,7 @@ impl Kind for MariadbUser {
             host: need(row, "host")?.to_owned(),
             was: None,
             password: None,
+            managed: self.managed,
             stored: own
                 .and_then(|at| ways.get(at))
                 .map(|(_, hash)| Secret::new(hash.as_str())),

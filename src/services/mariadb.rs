@@ -360,6 +360,7 @@ pub(super) fn inside(
             host: host.to_owned(),
             was: was.clone(),
             password: entry.node.secret("password").cloned(),
+            managed,
             max_connections: entry.node.int("max_connections").unwrap_or(0),
             locked: entry.node.bool("locked").unwrap_or(false),
             ..MariadbUser::default()

@@ -275,3 +275,62 @@ fn is_young(container: &Listed) -> bool {
         || container.status.contains(" second")
         || container.status.contains("Less than a")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_travels_by_stdin_only() {
+        let password = Secret::new("can'ary");
+        for dialect in [Dialect::Postgres, Dialect::MariaDb] {
+            let client = Client {
+                dialect,
+                login: "admin",
+                database: None,
+                session: "",
+                force: true,
+                input: Secret::new("SELECT 1;\n"),
+                last: None,
+                deadline: Duration::from_secs(1),
+            };
+            let program = client.over_network("db.example.com", 5433, &password);
+            for word in program.argv.iter().chain(&program.env) {
+                assert!(!word.contains("can'ary"), "{word}");
+            }
+            let (first, rest) = program.input.expose().split_once('\n').unwrap();
+            assert!(first.contains("can'ary"), "{dialect:?}");
+            assert_eq!(rest, "SELECT 1;\n");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_shell_hands_on_the_password_and_what_follows() {
+        use std::os::unix::fs::PermissionsExt;
+        use tokio::io::AsyncWriteExt;
+        // A client that shows what it is given.
+        let folder = tempfile::tempdir().unwrap();
+        let fake = folder.path().join("mariadb");
+        std::fs::write(&fake, "#!/bin/sh\ncat \"${1#*=}\"\necho --\ncat\n").unwrap();
+        std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
+        let argv = mariadb::over_network("admin", true, "", "h", 1);
+        let password = Secret::new(" p\\a\"'$x\t");
+        let input = mariadb::with_password(&password, &Secret::new("SELECT 1;\n\nx"));
+        let path = std::env::var("PATH").unwrap();
+        let mut child = tokio::process::Command::new(&argv[0])
+            .args(&argv[1..])
+            .env("PATH", format!("{}:{path}", folder.path().display()))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.expose().as_bytes()).await.unwrap();
+        drop(stdin);
+        let said = child.wait_with_output().await.unwrap();
+        assert_eq!(
+            String::from_utf8(said.stdout).unwrap(),
+            "[client]\npassword=\" p\\\\a\"'$x\\t\"\n--\nSELECT 1;\n\nx"
+        );
+    }
+}

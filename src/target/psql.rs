@@ -148,7 +148,9 @@ fn ask(text: &mut String, nonce: &str, question: &Question) {
     text.push_str(&format!("\\echo {nonce} begin {name}\n"));
     match question.ask {
         Ask::Ledger(_) => text.push_str(
-            "\\set is_there f\nSELECT to_regclass('provision.entry') IS NOT NULL AS is_there \\gset\n\\if :is_there\n\
+            "\\set is_there f\nSELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = 'provision' AND c.relname = 'entry' AND has_schema_privilege(n.oid, 'USAGE') \
+             AND has_table_privilege(c.oid, 'SELECT')) AS is_there \\gset\n\\if :is_there\n\
              SELECT row_to_json(q) FROM (SELECT id AS key, digest FROM provision.entry) q;\n\\endif\n",
         ),
         Ask::PostgresServer(query) | Ask::PostgresDatabase(query) => {
@@ -247,9 +249,11 @@ pub(super) fn changing(left: Duration) -> String {
     format!("-c client_min_messages=warning -c statement_timeout={most}")
 }
 
-/// Whether there is a ledger, or may be one.
-const MAY_REMEMBER: &str = "SELECT has_database_privilege(current_database(), 'CREATE') OR to_regclass('provision.entry') IS NOT NULL \
-    AS provision_ledger \\gset\n";
+/// Whether there is a ledger that we may write into, or may make one. By the catalogs: naming it is refused where we may not.
+const MAY_REMEMBER: &str = "SELECT CASE WHEN c.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE') \
+    WHEN n.oid IS NOT NULL THEN has_schema_privilege(n.oid, 'CREATE') ELSE has_database_privilege(current_database(), 'CREATE') END AS provision_ledger \
+    FROM (VALUES (1)) one LEFT JOIN pg_namespace n ON n.nspname = 'provision' \
+    LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'entry' \\gset\n";
 
 /// Steps as one stream, from a database on; what happens is told on stderr, which nobody buffers. Who is no superuser may have no
 /// right to make the ledger: then nothing is remembered there.
