@@ -230,6 +230,9 @@ enum Command {
         /// Destroy this too, by exact id
         #[arg(long, value_name = "ID")]
         destroy_data: Vec<String>,
+        /// Only on these hosts or groups of hosts
+        #[arg(long, value_name = "HOST", num_args = 1..)]
+        host: Vec<String>,
     },
     /// List the containers
     Ps {
@@ -546,6 +549,7 @@ async fn run(context: &Context, command: Command) -> commands::End {
             on,
             yes,
             destroy_data,
+            host,
         } => {
             let environment = on.environment;
             destroy::run(
@@ -553,6 +557,7 @@ async fn run(context: &Context, command: Command) -> commands::End {
                 &destroy::Options {
                     environment,
                     yes,
+                    hosts: host,
                     destroy_data,
                 },
             )

@@ -434,6 +434,8 @@ pub struct Script {
     pub words: Vec<Text>,
     /// What its stdin holds.
     pub input: Option<Blob>,
+    /// It may lock us out, so it has called `guard` with this name: it stays only if a new connection says so in time.
+    pub guard: Option<&'static str>,
 }
 
 /// Bytes that go to a machine.

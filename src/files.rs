@@ -1,5 +1,6 @@
 //! Our own files: what was last applied, saved plans, rendered files, the lock. Old or new, never torn; nobody else's.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -13,6 +14,9 @@ const MOST: u64 = 32 * 1024 * 1024;
 
 /// The record's name in the environment's folder.
 const RECORD: &str = "record.json";
+
+/// The name of the list of hosts in the environment's folder.
+const HOSTS: &str = "hosts.json";
 
 /// What was last applied. A memory, never the truth: without it, or where it is damaged, only *who moved* is lost.
 ///
@@ -57,6 +61,30 @@ pub fn write_memory(folder: &Path, memory: &Memory) -> Result<(), Failure> {
     private_folder(folder)
         .and_then(|()| write(&path, memory.render().as_bytes(), 0o600))
         .map_err(|error| unwritable(&path, &error))
+}
+
+/// The hosts on which something was applied, each with its address and how much; none where nobody knows.
+pub fn read_hosts(folder: &Path) -> BTreeMap<String, (String, usize)> {
+    let text = read_own(&folder.join(HOSTS)).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// Keeps on which hosts something was applied.
+///
+/// # Errors
+/// [`Kind::Failed`] where the folder cannot be written.
+pub fn write_hosts(
+    folder: &Path,
+    hosts: &BTreeMap<String, (String, usize)>,
+) -> Result<(), Failure> {
+    let path = folder.join(HOSTS);
+    let text =
+        serde_json::to_string_pretty(hosts).map_err(|error| io::Error::other(error.to_string()));
+    text.and_then(|text| {
+        private_folder(folder)?;
+        write(&path, text.as_bytes(), 0o600)
+    })
+    .map_err(|error| unwritable(&path, &error))
 }
 
 /// Who runs this and where, for people: `maria@laptop`.

@@ -339,6 +339,7 @@ impl Step {
             body,
             words: words.into_iter().collect(),
             input: None,
+            guard: None,
         };
         Step {
             says: says.into(),
@@ -347,6 +348,15 @@ impl Step {
             deadline: Duration::from_secs(120),
             merge: None,
         }
+    }
+
+    /// The same step, which may lock us out: its script calls `guard` with this name, and what it does stays only if a new connection
+    /// to the machine can be made afterwards.
+    pub fn guarded(mut self, name: &'static str) -> Self {
+        if let Do::Script(script) = &mut self.does {
+            script.guard = Some(name);
+        }
+        self
     }
 
     /// The same step at another cost.

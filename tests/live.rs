@@ -1,12 +1,15 @@
 //! On a real engine: the whole way, drift, Compose, bad days, no secret anywhere.
 
+mod audit;
 mod bad_days;
 mod canary;
 mod compose;
 mod databases;
 mod drift;
+mod kinds;
 mod server_days;
 mod servers;
 mod session;
 mod stack;
+mod units;
 mod verify;

@@ -183,7 +183,11 @@ fn listening(looked: &Looked<'_>, rows: &Rows, machine: &str) -> Vec<Finding> {
             continue;
         };
         let process = text(row, "value");
-        let program = process.split('"').nth(1).unwrap_or_default();
+        // Whose socket it is, is not told everywhere; then its port says it.
+        let program = match process.split('"').nth(1) {
+            Some(program) => program,
+            None => usual(port),
+        };
         let database = matches!(
             program,
             "postgres" | "mariadbd" | "mysqld" | "redis-server" | "mongod"
@@ -210,7 +214,18 @@ fn listening(looked: &Looked<'_>, rows: &Rows, machine: &str) -> Vec<Finding> {
     found
 }
 
-/// Whether a database server is declared to listen there.
+/// The database that usually has a port.
+fn usual(port: u16) -> &'static str {
+    match port {
+        5432 => "postgres",
+        3306 => "mariadbd",
+        6379 => "redis-server",
+        27017 => "mongod",
+        _ => "",
+    }
+}
+
+/// Whether a database server is declared to listen there, or that it does is told already.
 fn declared(looked: &Looked<'_>, machine: &str, address: &str, port: u16) -> bool {
     let fits = |said: &str| {
         is_everywhere(said) || said == address || (said == "0.0.0.0" && address == "::")
@@ -235,6 +250,9 @@ fn declared(looked: &Looked<'_>, machine: &str, address: &str, port: u16) -> boo
         };
         here && at_port
             && match &resource.thing {
+                Thing::PostgresCluster(cluster) if differs(looked, resource) => {
+                    cluster.port == port
+                }
                 Thing::PostgresCluster(cluster) => {
                     cluster.port == port && cluster.listen.iter().any(|said| fits(said))
                 }
@@ -249,6 +267,12 @@ fn declared(looked: &Looked<'_>, machine: &str, address: &str, port: u16) -> boo
                 _ => false,
             }
     })
+}
+
+/// Whether a resource has a change: what differs of it is told field by field.
+fn differs(looked: &Looked<'_>, resource: &crate::resource::Resource) -> bool {
+    let mut changes = looked.plan.changes.iter();
+    changes.any(|change| change.id == resource.id)
 }
 
 /// Ports that containers publish on every address: Docker opens them past the firewall's own rules.

@@ -1,6 +1,5 @@
 //! What a PostgreSQL server has that nobody declared.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -24,10 +23,14 @@ pub(super) fn findings(looked: &Looked<'_>, server: &Arc<Server>, audit: &mut Au
     roles(looked, &place, server, audit);
     let managed = matches!(server.seat, Seat::Network { .. });
     // Who is no superuser may not read the rules of a managed server.
-    if !managed && let Some(rows) = rows(looked, &place, QUESTION.name, service, audit) {
-        let declared = declared_rules(looked, server);
+    // Declared rules are all there may be: each other one is told as what differs of them.
+    let rules_declared = has_rules(looked, server);
+    if !managed
+        && !rules_declared
+        && let Some(rows) = rows(looked, &place, QUESTION.name, service, audit)
+    {
         for row in rows.of("hba") {
-            audit.findings.extend(rule(row, server, &declared));
+            audit.findings.extend(rule(row, server));
         }
     }
     let settings = rows(looked, &place, "postgres_setting", service, audit);
@@ -103,23 +106,17 @@ fn roles(looked: &Looked<'_>, place: &Place, server: &Arc<Server>, audit: &mut A
     }
 }
 
-/// The declared rules of a server, as its file has them.
-fn declared_rules(looked: &Looked<'_>, server: &Server) -> BTreeSet<String> {
+/// Whether the rules of a server are declared.
+fn has_rules(looked: &Looked<'_>, server: &Server) -> bool {
     let Seat::Machine { name, port } = &server.seat else {
-        return BTreeSet::new();
+        return false;
     };
     let here = Place::Machine(Arc::clone(name));
-    let there = looked.resources.iter().filter(|one| one.place == here);
-    there
-        .filter_map(|resource| match &resource.thing {
-            Thing::PostgresHba(hba) if hba.port == *port => Some(hba),
-            _ => None,
-        })
-        .flat_map(|hba| hba.rules.iter().map(ToString::to_string))
-        .collect()
+    let mut there = looked.resources.iter().filter(|one| one.place == here);
+    there.any(|one| matches!(&one.thing, Thing::PostgresHba(hba) if hba.port == *port))
 }
 
-fn rule(row: &Row, server: &Server, declared: &BTreeSet<String>) -> Option<Finding> {
+fn rule(row: &Row, server: &Server) -> Option<Finding> {
     let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
     let line = row.get("line").and_then(Value::as_i64).unwrap_or_default();
     let (kind, method, address) = (text("type"), text("method"), text("address"));
@@ -177,7 +174,7 @@ fn rule(row: &Row, server: &Server, declared: &BTreeSet<String>) -> Option<Findi
             "say `scram-sha-256` there, once all passwords are set anew with it",
         ),
         "reject" => None,
-        _ if everybody(row) && !inside && !declared.contains(&words) => known(
+        _ if everybody(row) && !inside => known(
             Severity::Medium,
             "postgres_hba_everybody",
             format!("`{service}` lets everybody try from everywhere: line {line}, `{words}`"),

@@ -21,6 +21,8 @@ pub struct Options {
     pub environment: String,
     /// Without asking.
     pub yes: bool,
+    /// Only on these hosts, or groups of hosts.
+    pub hosts: Vec<String>,
     /// Things holding data that go too, by exact id.
     pub destroy_data: Vec<String>,
 }
@@ -34,6 +36,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
     let doing = format!("`destroy {}`", environment.name);
     let _lock = Lock::take(&environment.project, &doing)?;
     let wishes = Wishes {
+        hosts: options.hosts.clone(),
         doing: Some(doing),
         ..Wishes::default()
     };

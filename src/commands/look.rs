@@ -174,6 +174,7 @@ pub async fn look(
     let began = Instant::now();
     let (ports, mut notes) = corrected(&environment, &resources, &answers);
     notes.extend(decided);
+    notes.extend(memory::gone_hosts(&environment));
     if !ports.is_empty() {
         (resources, endpoints) = meaning(&environment, &ports)?;
         sheet = observe::whole(&environment.project, &resources, &besides);

@@ -11,13 +11,14 @@ use crate::apply::Report;
 use crate::command::{Answer, Answers, Blob, Place, Script, Sheet, Text};
 use crate::commands::Context;
 use crate::commands::look::Look;
-use crate::declaration::Environment;
+use crate::declaration::{Driver, Environment};
 use crate::error::{Failure, Kind};
 use crate::files;
 use crate::observe::{self, Besides};
 use crate::plan::memory::{self, KEEP, Memories, Memory, Outcome, QUESTION, Unusable};
 use crate::plan::{Action, Plan};
 use crate::resource::{Id, Resource};
+use crate::services::hosts;
 use crate::show;
 use crate::target::Target;
 
@@ -135,7 +136,9 @@ pub async fn end(look: &Look, before: &Memories, report: &Report) -> Result<(), 
         return Ok(());
     };
     let is_done = |id: &Id| report.done.contains(id);
-    let is_open = |id: &Id| report.unknown.iter().any(|(unknown, _)| unknown == id);
+    // What failed half way may be there all the same.
+    let open = || report.unknown.iter().chain(&report.failed);
+    let is_open = |id: &Id| open().any(|(begun, _)| begun == id);
     let removed = look
         .plan
         .changes
@@ -176,7 +179,49 @@ pub async fn keep(look: &Look, before: &Memories, outcome: &Outcome) -> Result<(
     if look.environment.driver.is_engine() && after.here.says_more_than(&before.here) {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
+    hosts(look, &after)?;
     write(look, &before.machines, &after).await
+}
+
+/// Keeps beside the environment which hosts hold how much: a hint for the day on which one is gone from the file.
+fn hosts(look: &Look, after: &Memories) -> Result<(), Failure> {
+    if look.environment.driver != Driver::Ssh {
+        return Ok(());
+    }
+    let folder = &look.environment.folder;
+    let old = files::read_hosts(folder);
+    let mut now: BTreeMap<String, (String, usize)> = BTreeMap::new();
+    for (name, _) in look.environment.services("host") {
+        let address = hosts::address(&look.environment, name);
+        let held = match after.machines.get(name) {
+            Some(memory) => memory.0.len(),
+            None => old.get(name).map_or(0, |(_, held)| *held),
+        };
+        if held > 0 {
+            now.insert(name.to_owned(), (address, held));
+        }
+    }
+    match now == old {
+        true => Ok(()),
+        false => files::write_hosts(folder, &now),
+    }
+}
+
+/// What is said of hosts that are gone from the file: what was made there stays.
+pub fn gone_hosts(environment: &Environment) -> Vec<String> {
+    if environment.driver != Driver::Ssh {
+        return Vec::new();
+    }
+    let known: HashSet<&str> = environment.services("host").map(|(name, _)| name).collect();
+    let gone = files::read_hosts(&environment.folder).into_iter();
+    gone.filter(|(name, _)| !known.contains(name.as_str()))
+        .map(|(name, (address, held))| {
+            let held = show::count(held, "resource");
+            format!(
+                "`{name}` ({address}) is no longer in the file: {held} applied there stay as they are; put it back and use `destroy --host {name}`, or clean it by hand"
+            )
+        })
+        .collect()
 }
 
 fn made(plan: &Plan, counts: impl Fn(&Id) -> bool) -> HashSet<Id> {
@@ -217,6 +262,7 @@ async fn write(
                 Text::plain(if forget { "forget" } else { "keep" }),
             ],
             input: (!forget).then(|| Blob::Text(Text::plain(text))),
+            guard: None,
         };
         async move {
             let ran = look

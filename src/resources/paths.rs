@@ -12,7 +12,7 @@ pub(super) const QUESTION: Question = Question {
     ask: Ask::Machine {
         body: LOOK,
         columns: &[
-            "key", "what", "owner", "uid", "group", "gid", "mode", "value",
+            "key", "what", "owner", "uid", "group", "gid", "mode", "value", "written",
         ],
     },
 };
@@ -35,7 +35,7 @@ while [ "$count" -gt 0 ]; do
     esac
     count=$((count - 1))
 done
-{ said=$(QUOTING_STYLE=escape stat --printf '%n\t%F\t%U\t%u\t%G\t%g\t%a\t%N\n' -- "$@" 2>&1 >&3) || :; } 3>&1
+{ said=$(QUOTING_STYLE=escape stat --printf '%n\t%F\t%U\t%u\t%G\t%g\t%a\t%N\t%Y\n' -- "$@" 2>&1 >&3) || :; } 3>&1
 IFS=$nl
 set -f
 for line in $said; do
@@ -57,10 +57,10 @@ done
 if [ "$#" -gt 0 ]; then
     sha256sum -- "$@" | while IFS= read -r line; do
         path=${line#*  }
-        row "$path" digest '' '' '' '' '' "${line%% *}"
+        row "$path" digest '' '' '' '' '' "${line%% *}" ''
         case $shown in *"$nl$path$nl"*) ;; *) continue ;; esac
         case $wanted in *"$nl$line$nl"*) continue ;; esac
-        row "$path" text '' '' '' '' '' "$(head -c 65537 -- "$path" | b64)"
+        row "$path" text '' '' '' '' '' "$(head -c 65537 -- "$path" | b64)" ''
     done
 fi
 "#;
@@ -82,6 +82,8 @@ pub struct Standing {
     pub digest: Option<String>,
     /// What a file holds, where it is a text that may be shown.
     pub text: Option<String>,
+    /// When it was last written, in seconds since 1970.
+    pub written: Option<i64>,
 }
 
 impl Standing {
@@ -177,6 +179,7 @@ pub(super) fn read(path: &str, rows: &[Row]) -> Result<Option<Standing>, String>
         leads,
         digest: of("digest").map(|row| text(row, "value")),
         text: shown,
+        written: text(seen, "written").parse().ok(),
     }))
 }
 

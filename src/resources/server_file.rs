@@ -205,6 +205,10 @@ impl Kind for ServerFile {
         })
     }
 
+    fn changed(&self, field: &str) -> Option<i64> {
+        self.found.written.filter(|_| field == "content")
+    }
+
     fn mark(&self, field: &str) -> Option<String> {
         (field == "content").then(|| few_bits(&self.digest()))
     }

@@ -523,6 +523,7 @@ pub(super) fn restart(dialect: Dialect, port: u16) -> Script {
         body: include_str!("restart.sh"),
         words: vec![Text::plain(which), Text::plain(port.to_string())],
         input: None,
+        guard: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A machine with a shell: asked with one sheet, changed by a stream of scripts. What is said and how is [`super::session`]'s;
 //! the way there is [`super::ssh`]'s or [`super::local`]'s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -53,6 +53,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// How long a question may take.
 const QUESTION: Duration = Duration::from_secs(90);
 
+/// How long a new connection may take to confirm what may have locked us out.
+const GUARD: Duration = Duration::from_secs(20);
+
 /// Runs a program as a user, with a bare environment: user, then `NAME=value`, program and arguments. `setpriv` opens no login
 /// session, which `runuser` does (slowly, and with a line in the log).
 const PROGRAM: &str = r#"user=$1
@@ -101,6 +104,7 @@ impl Ways {
             ssh: (**ssh).clone(),
             pinned: self.pinned.clone(),
             persist: self.persist,
+            fresh: false,
         })
     }
 }
@@ -204,6 +208,11 @@ impl Remote {
     }
 
     async fn make(&self) -> Result<Link, Failure> {
+        self.make_over(false).await
+    }
+
+    /// Makes a session; over a connection of its own, if it is to show that one can be made.
+    async fn make_over(&self, fresh: bool) -> Result<Link, Failure> {
         let name: &str = &self.machine.name;
         let began = Instant::now();
         if let Via::Local = self.machine.via {
@@ -213,7 +222,9 @@ impl Remote {
                 connection: None,
             });
         }
-        let way = self.ways.way(&self.machine)?;
+        let mut way = self.ways.way(&self.machine)?;
+        way.fresh = fresh;
+        way.persist &= !fresh;
         let command = match self.machine.sudo {
             Sudo::Free => session::SUDO_COMMAND,
             Sudo::No | Sudo::Password(_) => session::COMMAND,
@@ -334,10 +345,10 @@ impl Remote {
                 return answers;
             }
         };
-        let trips = heard
+        let trips: BTreeSet<_> = heard
             .iter()
             .filter_map(|said| Some(said.as_ref().ok()?.trip))
-            .max();
+            .collect();
         for ((name, _, columns, _), said) in asked.iter().zip(heard) {
             let answer = match said {
                 Ok(said) => answer(&said, columns),
@@ -346,12 +357,14 @@ impl Remote {
             answers.put(place.clone(), name, answer);
         }
         let ms = began.elapsed().as_millis();
+        let (trip, trips) = (trips.last().copied(), trips.len());
         tracing::info!(
             ms,
+            trip,
             trips,
             questions = asked.len(),
-            "asked {}",
-            self.machine.name
+            "asked {name}",
+            name = self.machine.name
         );
         answers
     }
@@ -398,6 +411,28 @@ impl Remote {
         let _turn = self.turn().await;
         let link = self.greeted().await;
         let link = link.map_err(|failure| (0, unreachable(failure)))?;
+        let mut calls = calls.into_iter();
+        let mut from = 0;
+        // What may lock us out is confirmed before anything after it is sent.
+        for part in scripts.split_inclusive(|(script, _)| script.guard.is_some()) {
+            let sent = calls.by_ref().take(part.len()).collect();
+            let heard = |at| done(from + at);
+            self.run_part(&link, part, sent, &heard)
+                .await
+                .map_err(|(at, trouble)| (from + at, trouble))?;
+            from += part.len();
+        }
+        Ok(())
+    }
+
+    /// Scripts of which at most the last one is guarded.
+    async fn run_part(
+        &self,
+        link: &Link,
+        scripts: &[(Script, Duration)],
+        calls: Vec<(Call, Duration)>,
+        done: &(dyn Fn(usize) + Send + Sync),
+    ) -> Result<(), (usize, Trouble)> {
         let mut coming = link.session.tell(calls);
         let mut ended = Ok(());
         for (at, (script, deadline)) in scripts.iter().enumerate() {
@@ -407,16 +442,76 @@ impl Remote {
                 continue;
             }
             ended = match came {
-                Some(Ok(said)) if said.status == 0 => {
-                    done(at);
-                    Ok(())
-                }
+                Some(Ok(said)) if said.status == 0 => match script.guard {
+                    Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
+                    None => Ok(()),
+                },
                 Some(Ok(said)) => Err((at, failed(script, &said))),
                 Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
                 None => Err((at, Trouble::unknown("nothing came back"))),
             };
+            if ended.is_ok() {
+                done(at);
+            }
         }
         ended
+    }
+
+    /// Lets a guarded change stay, over a connection made for that; or has it taken back, by us or by the machine itself.
+    async fn confirm(&self, link: &Link, name: &'static str) -> Result<(), Trouble> {
+        let call = |body| {
+            let call = Call::Script {
+                body,
+                words: vec![Secret::new(name)],
+                input: Input::Empty,
+            };
+            (call, GUARD)
+        };
+        // On this machine there is no connection that could be lost.
+        let fresh = match self.machine.via {
+            Via::Local => Ok(link.clone()),
+            Via::Ssh(_) => match tokio::time::timeout(GUARD, self.make_over(true)).await {
+                Ok(Ok(fresh)) => match fresh.session.greeted().await {
+                    Ok(()) => Ok(fresh),
+                    Err(_) => Err("a new connection gets no shell".to_owned()),
+                },
+                Ok(Err(failure)) => Err(failure.message),
+                Err(_) => Err("a new connection is not answered".to_owned()),
+            },
+        };
+        let why = match fresh {
+            Ok(fresh) => {
+                let said = fresh
+                    .session
+                    .tell(vec![call("guard_confirm \"$1\"")])
+                    .next()
+                    .await;
+                match said {
+                    Some(Ok(said)) if said.status == 0 => return Ok(()),
+                    Some(Ok(said)) => return Err(Trouble::failed(last_line(&said.err))),
+                    _ => "a new connection does not last".to_owned(),
+                }
+            }
+            Err(why) => why,
+        };
+        let back = link
+            .session
+            .tell(vec![call("guard_revert \"$1\"")])
+            .next()
+            .await;
+        Err(match back {
+            Some(Ok(said)) if said.status == 0 => Trouble::failed(format!(
+                "it would have locked us out ({why}), so the old state was put back"
+            )),
+            Some(Ok(said)) => Trouble::unknown(format!(
+                "it locks us out ({why}), and {}",
+                last_line(&said.err)
+            )),
+            _ => Trouble::failed(format!(
+                "it locks us out ({why}); the machine puts the old state back by itself within a minute"
+            ))
+            .kind(Kind::Unreachable),
+        })
     }
 
     /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs.
@@ -479,6 +574,7 @@ impl Remote {
 
     /// Runs a program; what it says comes when it is over, in the same trip as everything else that is asked now.
     pub async fn program(&self, program: Program<'_>) -> Result<Said, Trouble> {
+        let began = Instant::now();
         let _turn = self.turn().await;
         let calls = || {
             let words = std::iter::once(program.user)
@@ -493,7 +589,18 @@ impl Remote {
             vec![(call, program.deadline)]
         };
         let heard = self.ask(calls).await.map_err(unreachable)?;
-        match heard.into_iter().next() {
+        let first = heard.into_iter().next();
+        if let Some(Ok(said)) = &first {
+            let ms = began.elapsed().as_millis();
+            let name = &self.machine.name;
+            tracing::info!(
+                ms,
+                trip = said.trip,
+                bytes = said.out.len(),
+                "asked a program of {name}"
+            );
+        }
+        match first {
             Some(Ok(said)) => Ok(Said {
                 status: said.status,
                 out: said.out,
@@ -694,6 +801,7 @@ mod tests {
             body,
             words,
             input: None,
+            guard: None,
         };
         (script, Duration::from_secs(10))
     }

@@ -104,3 +104,51 @@ put_file() (
     fi
     sync . 2> /dev/null || sync
 )
+
+# guard NAME SECONDS: before a change that may lock us out. Its stdin is a script that puts the old state back; the machine runs it by
+# itself that many seconds later, unless `guard_confirm NAME` comes first, over a connection that is new.
+guard() {
+    _g=/run/provision/guard-$1
+    mkdir -p -m 700 /run/provision
+    [ ! -e "$_g.armed" ] || die "an earlier change of \`$1\` still waits for its confirmation; the machine puts the old state back within a minute"
+    rm -f -- "$_g".*
+    cat > "$_g.undo"
+    # The same watcher must not take a later change for its own.
+    _id=$(cat /proc/sys/kernel/random/uuid)
+    printf '%s\n' "$_id" > "$_g.armed"
+    _watch='sleep "$2"
+        IFS= read -r id 2> /dev/null < "$1.armed" || exit 0
+        [ "$id" = "$3" ] && mv -f -- "$1.armed" "$1.fired" 2> /dev/null || exit 0
+        /bin/sh "$1.undo" > "$1.said" 2>&1
+        date -u "+%Y-%m-%d %H:%M:%S UTC" > "$1.restored"'
+    if [ -d /run/systemd/system ] && command -v systemd-run > /dev/null; then
+        systemd-run -q --collect --unit="provision-guard-$_id" /bin/sh -c "$_watch" guard "$_g" "$2" "$_id" 9>&- \
+            || { rm -f -- "$_g.armed"; die "nothing can be changed here without a way back: systemd-run does not work"; }
+    else
+        setsid /bin/sh -c "$_watch" guard "$_g" "$2" "$_id" < /dev/null > /dev/null 2>&1 9>&- &
+    fi
+}
+
+# Nobody has to watch any more.
+guard_over() {
+    IFS= read -r _id < "$1" || :
+    [ ! -d /run/systemd/system ] || systemctl stop -- "provision-guard-$_id" 2> /dev/null || :
+}
+
+# The change stays.
+guard_confirm() {
+    _g=/run/provision/guard-$1
+    mv -f -- "$_g.armed" "$_g.kept" 2> /dev/null || die "it came too late: the machine has put the old state back by itself"
+    guard_over "$_g.kept"
+    rm -f -- "$_g".*
+}
+
+# The old state comes back at once.
+guard_revert() {
+    _g=/run/provision/guard-$1
+    if mv -f -- "$_g.armed" "$_g.fired" 2> /dev/null; then
+        /bin/sh "$_g.undo" > "$_g.said" 2>&1 || die "the old state could not be put back: $(tail -n 1 "$_g.said")"
+        date -u '+%Y-%m-%d %H:%M:%S UTC' > "$_g.restored"
+        guard_over "$_g.fired"
+    fi
+}

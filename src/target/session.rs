@@ -392,18 +392,16 @@ impl Talk {
         let mut next_id = 0;
         let mut asking = true;
         let mut deaf = false;
+        let mut moved = began;
         loop {
             if !asking && pending.is_empty() {
                 return None;
             }
+            // Also one that does not even begin is waited for no longer than it may take.
             let limit = match pending.front() {
                 _ if !greeted => Some(began + HELLO),
-                Some(Pending {
-                    begun: Some(begun),
-                    deadline,
-                    ..
-                }) => Some(*begun + *deadline),
-                _ => None,
+                Some(first) => Some(first.begun.unwrap_or(moved) + first.deadline),
+                None => None,
             };
             let ready = greeted || by_sudo.is_none();
             tokio::select! {
@@ -422,6 +420,7 @@ impl Talk {
                     }
                     if pending.is_empty() {
                         self.trips += 1;
+                        moved = Instant::now();
                     }
                     let mut frame = Frame::new(nonce);
                     for queued in all {
@@ -494,6 +493,7 @@ impl Talk {
                     if !took_out(pending, said, &mark) {
                         return Some(End::of(Why::Forged));
                     }
+                    moved = Instant::now();
                     self.answer(pending, deaf);
                 }
                 heard = ears.err.hear(), if !deaf => {
@@ -907,4 +907,218 @@ fn setup() -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, duplex};
+
+    use super::*;
+
+    /// A session whose other side is played by a test: what it writes for a nonce, then it is gone.
+    async fn played(calls: usize, play: impl Fn(&str) -> Vec<u8>) -> Vec<Result<Said, Broken>> {
+        let (input, there): (_, DuplexStream) = duplex(1 << 20);
+        let (mut says, out) = duplex(1 << 20);
+        let (errs, err) = duplex(1 << 20);
+        drop(errs);
+        let streams = Streams {
+            input: Box::new(input),
+            out: Box::new(out),
+            err: Box::new(err),
+            hold: Box::new(()),
+        };
+        let session = Session::start("played", streams, None);
+        let call = || Call::Script {
+            body: ":",
+            words: Vec::new(),
+            input: Input::Empty,
+        };
+        let asked = (0..calls)
+            .map(|_| (call(), Duration::from_secs(5)))
+            .collect();
+        let mut coming = session.ask_all(asked);
+        let mut line = String::new();
+        let mut there = BufReader::new(there);
+        there.read_line(&mut line).await.unwrap();
+        let nonce = line[3..35].to_owned();
+        // All that was sent has to be there before anything is answered.
+        let mut sent = vec![0; 1 << 16];
+        while !String::from_utf8_lossy(&sent).contains(&format!("_s 0 {calls} ")) {
+            let mut chunk = vec![0; 1 << 16];
+            let read = there.read(&mut chunk).await.unwrap();
+            sent.extend_from_slice(&chunk[..read]);
+        }
+        says.write_all(&play(&nonce)).await.unwrap();
+        drop(says);
+        let mut heard = Vec::new();
+        while let Some(said) = coming.next().await {
+            heard.push(said);
+        }
+        heard
+    }
+
+    fn is_ok(said: &Result<Said, Broken>) -> bool {
+        said.is_ok()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_what_stands_between_its_marks() {
+        let heard = played(2, |n| {
+            let mut said = format!("noise\n@{n}x no\n\n@{n} hello\n\n@{n} 1 begin\n").into_bytes();
+            said.extend_from_slice(b"a\0b\xff\n@ no mark\n");
+            said.extend_from_slice(
+                format!("\n@{n} 1 0\n\n@{n} 2 begin\n\n@{n} 2 255\n").as_bytes(),
+            );
+            said
+        })
+        .await;
+        assert_eq!(heard[0].as_ref().unwrap().out, b"a\0b\xff\n@ no mark\n");
+        assert_eq!(heard[1].as_ref().unwrap().status, 255);
+    }
+
+    #[tokio::test]
+    async fn what_is_forged_is_never_a_success() {
+        let fine = "\n@N hello\n\n@N 1 begin\n";
+        for (play, why) in [
+            ("", Why::NoHello),
+            ("hello\nok\n", Why::NoHello),
+            (
+                "\n@00000000000000000000000000000000 hello\n\n@00000000000000000000000000000000 1 begin\n",
+                Why::NoHello,
+            ),
+            ("\n@N 1 0\n", Why::Forged),
+            ("\n@N hello\n\n@N hello\n", Why::Forged),
+            ("\n@N hello\n\n@N 1 0\n", Why::Forged),
+            ("\n@N hello\n\n@N 2 begin\n", Why::Forged),
+            ("\n@N hello\n\n@N 1 begin\n\n@N 1 begin\n", Why::Forged),
+            ("F\n@N 2 0\n", Why::Forged),
+            ("F\n@N 1 256\n", Why::Forged),
+            ("F\n@N 1 -1\n", Why::Forged),
+            ("F\n@N 1 00\n", Why::Forged),
+            ("F\n@N 1 +0\n", Why::Forged),
+            ("F\n@N 1  0\n", Why::Forged),
+            ("F\n@N 01 0\n", Why::Forged),
+            ("F\n@N 1 0 0\n", Why::Forged),
+            ("F\n@N 1 skip\n", Why::Forged),
+            ("F\n@N 1\n", Why::Forged),
+            ("F\n@N \n", Why::Forged),
+            ("F\n@N 1 0", Why::Cut),
+            ("F 1 0\n", Why::Cut),
+            ("F@N 1 0\n", Why::Cut),
+            (
+                "F\n@N 1 1000000000000000000000000000000000000000000000000000000000000000000000000\n",
+                Why::TooMuch,
+            ),
+        ] {
+            let heard = played(1, |nonce| {
+                play.replace('F', fine).replace('N', nonce).into_bytes()
+            })
+            .await;
+            match &heard[0] {
+                Err(Broken::Unknown(end) | Broken::NotBegun(end)) => {
+                    assert_eq!(end.why, why, "{play:?}");
+                }
+                other => panic!("{play:?}: {other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_only_once() {
+        let heard = played(2, |n| {
+            format!(
+                "\n@{n} hello\n\n@{n} 1 begin\n\n@{n} 1 0\n\n@{n} 1 0\n\n@{n} 2 begin\n\n@{n} 2 0\n"
+            )
+            .into_bytes()
+        })
+        .await;
+        assert!(is_ok(&heard[0]));
+        assert!(!is_ok(&heard[1]));
+    }
+
+    #[tokio::test]
+    async fn endless_noise_and_endless_answers_are_cut_off() {
+        let heard = played(1, |_| vec![b'x'; MOST_NOISE + 100_000]).await;
+        assert!(matches!(&heard[0], Err(Broken::NotBegun(end)) if end.why == Why::TooMuch));
+    }
+
+    /// A stream cut at every byte gives no answer that a whole one does not, and whatever is thrown at the ears they stay sane.
+    #[tokio::test]
+    async fn no_cut_or_changed_stream_makes_a_success() {
+        let nonce = "0123456789abcdef0123456789abcdef";
+        let whole = format!("x\n@{nonce} 1 begin\nsaid\n@{nonce} 1 0\n").into_bytes();
+        let succeeds = async |bytes: &[u8]| {
+            let mut ear = Ear::new(bytes, nonce);
+            let (reply, _answer) = oneshot::channel();
+            let mut pending = VecDeque::from([Pending {
+                id: 1,
+                group: 0,
+                trip: 1,
+                deadline: Duration::ZERO,
+                begun: None,
+                out: None,
+                err: None,
+                reply,
+            }]);
+            while let Heard::Mark(said, mark) = ear.hear().await {
+                if !took_out(&mut pending, said, &mark) {
+                    return None;
+                }
+            }
+            pending.pop_front().and_then(|call| call.out)
+        };
+        assert_eq!(succeeds(&whole).await, Some((b"said".to_vec(), Some(0))));
+        for end in 0..whole.len() {
+            assert_eq!(succeeds(&whole[..end]).await, None, "cut at {end}");
+        }
+        // A plain generator: the same every time.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = |below: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        let marks = [
+            "\n@",
+            nonce,
+            " 1 begin\n",
+            " 1 0\n",
+            " 2 0\n",
+            "\n",
+            " ",
+            "said",
+            "0",
+            "@",
+        ];
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone();
+            match next(3) {
+                0 => {
+                    let at = next(bytes.len());
+                    bytes[at] = next(256) as u8;
+                }
+                1 => {
+                    let at = next(bytes.len());
+                    bytes.remove(at);
+                }
+                _ => {
+                    bytes = (0..next(12))
+                        .map(|_| marks[next(marks.len())])
+                        .collect::<String>()
+                        .into_bytes()
+                }
+            }
+            if let Some((said, status)) = succeeds(&bytes).await {
+                // What remains a success is one whose marks were left alone, or another status that was really said.
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let marked = |word: &str| text.contains(&format!("\n@{nonce} 1 {word}"));
+                assert!(
+                    marked("begin\n")
+                        && status.is_some_and(|status| marked(&format!("{status}\n"))),
+                    "{text:?} {said:?}"
+                );
+            }
+        }
+    }
 }

@@ -43,6 +43,8 @@ pub(super) struct Way {
     pub pinned: PathBuf,
     /// Whether the connection is kept for the next command.
     pub persist: bool,
+    /// Whether it is made even if there is one, and used by nobody else: to see whether one can be made.
+    pub fresh: bool,
 }
 
 /// A connection.
@@ -64,8 +66,11 @@ impl Connection {
         })?;
         let mut options = way.options(&folder)?;
         let name = secret::sha256(options.join("\0"));
-        let name = name.get(..20).unwrap_or_default();
-        let socket = folder.join(name);
+        let name = match way.fresh {
+            false => name.get(..20).unwrap_or_default().to_owned(),
+            true => format!("new{}-{}", std::process::id(), jitter(u64::MAX)),
+        };
+        let socket = folder.join(&name);
         let log = folder.join(format!("{name}.log"));
         let mut connection = Connection {
             mux: Arc::new(Mux::resume_mux(
@@ -77,7 +82,7 @@ impl Connection {
             log: log.clone(),
             kept: true,
         };
-        if connection.is_there().await {
+        if !way.fresh && connection.is_there().await {
             return Ok(connection);
         }
         // Two that begin at once: the second waits for the connection of the first.
@@ -220,6 +225,12 @@ impl Drop for Connection {
             .stdout(Pipes::null())
             .stderr(Pipes::null())
             .status();
+        let _gone = fs::remove_file(&self.log);
+        if self.way.fresh {
+            for path in [&self.socket, &self.log.with_extension("lock")] {
+                let _gone = fs::remove_file(path);
+            }
+        }
     }
 }
 
@@ -447,6 +458,9 @@ impl Way {
                 ),
                 hint,
             );
+        }
+        if has("`ssh` cannot be started") {
+            return (last(said), "install the OpenSSH client".to_owned());
         }
         if has("Could not resolve hostname") {
             return (

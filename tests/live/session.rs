@@ -150,6 +150,7 @@ impl Way {
             body,
             words: words.iter().map(|word| Text::plain(*word)).collect(),
             input: None,
+            guard: None,
         };
         let told = self
             .target
@@ -432,4 +433,68 @@ async fn a_step_whose_connection_is_cut_is_unknown() {
     );
     // The next one comes in again.
     way.tell("cut", ":", &[]).await.unwrap();
+}
+
+/// A server that drops most of those who come at once lets everybody in who comes again; one that falls silent is noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_drop_of_many_is_tried_again_and_silence_is_noticed() {
+    if door().is_none() {
+        return;
+    }
+    let server = Server::up("busy", Image::Bare);
+    server.sh(
+        "printf 'MaxStartups 2:70:4\\n' > /etc/ssh/sshd_config.d/t.conf; systemctl restart ssh",
+    );
+    let names: Vec<String> = (1..=16).map(|number| format!("h{number}")).collect();
+    let mut hosts = String::new();
+    for name in &names {
+        hosts += &host(
+            &server,
+            name,
+            "deploy",
+            &format!("{}sudo = true", pinned(&server)),
+        );
+    }
+    let way = target(&hosts).await;
+    let asked = names.iter().map(|name| {
+        let items = HashMap::from([("echo", vec!["x".to_owned()])]);
+        (name.as_str().into(), items)
+    });
+    let sheet = Sheet {
+        machines: asked.collect(),
+        questions: vec![ECHO],
+        ..Sheet::default()
+    };
+    way.target.look(&sheet).await.unwrap();
+    assert!(
+        way.target.unreached().is_empty(),
+        "{:?}",
+        way.target.unreached()
+    );
+
+    let sleep = Script {
+        body: "sleep 60",
+        ..Script::default()
+    };
+    let scripts = [(sleep, Duration::from_secs(90))];
+    let told = way.target.run("h1", &scripts, &|_| ());
+    let silenced = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        lab::docker(&["network", "disconnect", "bridge", &server.container]);
+        Instant::now()
+    };
+    let (told, since) = tokio::join!(told, silenced);
+    let (_, trouble) = told.unwrap_err();
+    assert!(trouble.unknown, "{trouble:?}");
+    assert!(
+        since.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        since.elapsed()
+    );
+    let (said, tried) = way.refusal("h1").await;
+    eprintln!(
+        "silent: {} ({:?}); then {said} | {tried}",
+        trouble.message,
+        since.elapsed()
+    );
 }
