@@ -83,7 +83,7 @@ put_draft() (
         [ ! -e "$draft" ] && [ ! -L "$draft" ] || rm -rf -- "$draft"
     else
         # Between two commands a user who owns the folder could lay a link in the place of a draft: so the draft gets a room.
-        room=$(mktemp -d ./.provision-XXXXXXXXXX) || die "cannot write in \`${folder:-/}\`"
+        room=$(mktemp -d ./.provision-XXXXXXXXXX 2>&1) || die "cannot write in \`${folder:-/}\`: ${room##*: }"
         cd -- "$room" || die "cannot write in \`${folder:-/}\`"
         [ "$(stat -c '%u %a' .)" = '0 700' ] || die "somebody changes \`${folder:-/}\` right now"
         trap 'rm -f ./draft; cd .. && rmdir -- "$room"' EXIT
@@ -91,8 +91,8 @@ put_draft() (
     fi
     umask 077
     set -C # the draft is new, or it is not made
-    if [ "$from" = text ]; then printf '%s' "$text" > "$draft"; else cat > "$draft"; fi ||
-        die "cannot write \`$path\`: the file system may be full or read-only"
+    why=$({ if [ "$from" = text ]; then printf '%s' "$text"; else cat; fi > "$draft"; } 2>&1) ||
+        die "cannot write \`$path\`: ${why##*: }"
     # It is root's already, unless the folder gives its group to what is made in it.
     [ "$owner:$group" = root:root ] && [ ! -g . ] || chown -- "$owner:$group" "$draft" ||
         die "cannot give \`$path\` to \`$owner:$group\`"
