@@ -17,3 +17,4 @@ mod live;
 mod readme;
 mod runs;
 mod schema;
+mod server_things;

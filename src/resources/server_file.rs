@@ -53,7 +53,7 @@ const WRITE: &str = r#"
 as_seen "$1" "$5"
 path=$1 owner=$2 group=$3 mode=$4 content=$6
 shift 6
-printf '%s' "$content" | put_file "$path" "$owner" "$group" "$mode" "$@"
+put_text "$content" "$path" "$owner" "$group" "$mode" "$@"
 "#;
 
 const COPY: &str = r#"

@@ -60,29 +60,43 @@ as_seen() (
 
 # put_file PATH OWNER GROUP MODE [PROGRAM WORD...]: its stdin becomes the file, old or new and never torn. Made as 0600 where nobody
 # else can touch it, owned, given its mode, accepted by the program (a word `{}` is the draft's path), flushed, renamed.
-put_file() (
-    path=$1 owner=$2 group=$3 mode=$4
-    shift 4
+put_file() {
+    put_draft stdin '' "$@"
+}
+
+# put_text TEXT PATH OWNER GROUP MODE [PROGRAM WORD...]: the same with a text.
+put_text() {
+    put_draft text "$@"
+}
+
+put_draft() (
+    from=$1 text=$2 path=$3 owner=$4 group=$5 mode=$6
+    shift 6
     folder=${path%/*}
     stand_in "${folder:-/}"
     name=${path##*/}
     [ -L "./$name" ] || [ ! -d "./$name" ] || die "\`$path\` is a folder"
     if [ "$stood" = root ]; then
-        draft=$(mktemp ./.provision-XXXXXXXXXX) || die "cannot write in \`${folder:-/}\`"
+        draft=./.provision-$$ to=./$name
         trap 'rm -f -- "$draft"' EXIT
-        to=./$name
+        # Left by a run that was killed.
+        [ ! -e "$draft" ] && [ ! -L "$draft" ] || rm -rf -- "$draft"
     else
         # Between two commands a user who owns the folder could lay a link in the place of a draft: so the draft gets a room.
-        room=$(mktemp -d ./.provision-XXXXXXXXXX) || die "cannot write in \`${folder:-/}\`"
+        room=$(mktemp -d ./.provision-XXXXXXXXXX 2>&1) || die "cannot write in \`${folder:-/}\`: ${room##*: }"
         cd -- "$room" || die "cannot write in \`${folder:-/}\`"
         [ "$(stat -c '%u %a' .)" = '0 700' ] || die "somebody changes \`${folder:-/}\` right now"
         trap 'rm -f ./draft; cd .. && rmdir -- "$room"' EXIT
-        draft=./draft
-        to=../$name
+        draft=./draft to=../$name
     fi
-    cat > "$draft" || die "cannot write \`$path\`"
-    chown -- "$owner:$group" "$draft" || die "cannot give \`$path\` to \`$owner:$group\`"
-    chmod -- "$mode" "$draft" || die "cannot give \`$path\` the mode $mode"
+    umask 077
+    set -C # the draft is new, or it is not made
+    why=$({ if [ "$from" = text ]; then printf '%s' "$text"; else cat; fi > "$draft"; } 2>&1) ||
+        die "cannot write \`$path\`: ${why##*: }"
+    # It is root's already, unless the folder gives its group to what is made in it.
+    [ "$owner:$group" = root:root ] && [ ! -g . ] || chown -- "$owner:$group" "$draft" ||
+        die "cannot give \`$path\` to \`$owner:$group\`"
+    [ "$mode" = 0600 ] || chmod -- "$mode" "$draft" || die "cannot give \`$path\` the mode $mode"
     if [ "$#" -gt 0 ]; then
         count=$# whole=$(pwd -P)/${draft#./}
         while [ "$count" -gt 0 ]; do
@@ -92,8 +106,11 @@ put_file() (
             set -- "$@" "$word"
             count=$((count - 1))
         done
+        set +C
+        umask 022
         said=$(cd / && "$@" 2>&1 9>&-) || die "\`$1\` does not accept \`$path\`: $said"
     fi
+    # Flushed before it is renamed: after a power cut it is the old one or the new one.
     sync "$draft" 2> /dev/null || sync
     mv -f -T -- "$draft" "$to" || die "cannot put \`$path\` in place"
     if [ "$stood" = root ]; then
@@ -102,7 +119,6 @@ put_file() (
         trap 'rmdir -- "$room"' EXIT
         cd ..
     fi
-    sync . 2> /dev/null || sync
 )
 
 # guard NAME SECONDS: before a change that may lock us out. Its stdin is a script that puts the old state back; the machine runs it by

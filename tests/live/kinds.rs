@@ -165,7 +165,7 @@ fn what_cannot_be_done_on_a_server_is_said_and_nothing_is_half_done() {
             "[file.\"/mnt/x\"]\non = \"s1\"\ncontent = \"x\"",
             "umount /mnt; mount -t tmpfs -o size=4k none /mnt; head -c 4096 /dev/zero > /mnt/full",
             1,
-            "No space left on device",
+            "cannot write",
         ),
         (
             "[user.deploy]\non = \"s1\"\nuid = 1234",
