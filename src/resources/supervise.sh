@@ -290,6 +290,23 @@ phases() {
     done
 }
 
+# Where pid 1 is no init, what has ended stays as a zombie: it does not live.
+lives() {
+    _stat=''
+    IFS= read -r _stat 2> /dev/null < "/proc/$1/stat" || return 1
+    case ${_stat##*) } in Z* | X*) return 1 ;; esac
+}
+group_lives() {
+    for _file in /proc/[0-9]*/stat; do
+        _stat=''
+        IFS= read -r _stat 2> /dev/null < "$_file" || continue
+        _stat=${_stat##*) }
+        case $_stat in Z* | X*) continue ;; esac
+        _stat=${_stat#* * }
+        [ "${_stat%% *}" != "$1" ] || return 0
+    done
+    return 1
+}
 alive() {
     supervisor='' child=''
     IFS=' ' read -r supervisor child 2> /dev/null < "$pids" || return 1
@@ -310,11 +327,11 @@ stop_all() {
     if [ "$supervisor" != exited ]; then
         kill -TERM "$supervisor" 2> /dev/null
         tries=0
-        while [ -d "/proc/$supervisor" ] && [ "$tries" -lt 400 ]; do
+        while lives "$supervisor" && [ "$tries" -lt 400 ]; do
             tries=$((tries + 1))
             sleep 0.1
         done
-        if [ -d "/proc/$supervisor" ]; then
+        if lives "$supervisor"; then
             kill -KILL "-$child" 2> /dev/null
             kill -KILL "$supervisor" 2> /dev/null
         fi
@@ -331,7 +348,7 @@ start_it() {
 
 case $verb in
     status)
-        alive && { [ "$supervisor" = exited ] || { [ "$child" != 0 ] && [ -d "/proc/$child" ]; }; }
+        alive && { [ "$supervisor" = exited ] || { [ "$child" != 0 ] && lives "$child"; }; }
         ;;
     start)
         alive || start_it
@@ -373,7 +390,8 @@ case $verb in
             if [ -n "$ending" ]; then
                 # What it has left behind goes too.
                 tries=0
-                while kill -TERM "-$child" 2> /dev/null && [ "$tries" -lt 300 ]; do
+                while group_lives "$child" && [ "$tries" -lt 300 ]; do
+                    kill -TERM "-$child" 2> /dev/null
                     tries=$((tries + 1))
                     sleep 0.1
                 done

@@ -83,10 +83,10 @@ impl Kind for Sysctl {
     }
 
     fn fields(&self, found: Option<&Self>) -> Vec<Field> {
-        let of = |pick: fn(&(Option<String>, Option<String>)) -> &Option<String>| found.and_then(|found| pick(&found.found).clone());
+        let (now, start) = found.map(|found| found.found.clone()).unwrap_or_default();
         vec![
-            Field::new("value", of(|found| &found.0), self.value(), Impact::None),
-            Field::new("start", of(|found| &found.1), self.value(), Impact::None),
+            Field::new("value", now, self.value(), Impact::None),
+            Field::new("start", start, self.value(), Impact::None),
         ]
     }
 

@@ -333,6 +333,7 @@ alone() {
 
 control() {
     if [ -n "$init" ]; then
+        [ "$1" != status ] || ! unburied "${2%.service}" || return 1
         "$init" "$1" < /dev/null > "/var/log/provision/$2.init.log" 2>&1 9>&-
     else
         /bin/sh /usr/local/lib/provision/supervise "$1" "$2" 9>&-

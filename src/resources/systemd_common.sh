@@ -16,3 +16,14 @@ pid_file() {
     pid_file=''
 }
 
+
+# unburied NAME: whether the daemon of an init script has ended, and nobody took note: pid 1 of a container may be no init.
+unburied() {
+    pid_file "$1"
+    [ -n "$pid_file" ] || return 1
+    _pid='' _stat=''
+    IFS=' ' read -r _pid _rest 2> /dev/null < "$pid_file" || :
+    IFS= read -r _stat 2> /dev/null < "/proc/$_pid/stat" || return 1
+    case ${_stat##*) } in Z*) return 0 ;; esac
+    return 1
+}

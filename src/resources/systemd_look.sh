@@ -58,7 +58,7 @@ without_systemd() {
         esac
     elif [ -x "/etc/init.d/${name%%@*}" ]; then
         manager=init
-        if "/etc/init.d/${name%%@*}" status > /dev/null 2>&1; then
+        if "/etc/init.d/${name%%@*}" status > /dev/null 2>&1 && ! unburied "$name"; then
             state=active
             pid_file "$name"
             file=$pid_file

@@ -359,3 +359,115 @@ fn words_and_variables_of_a_unit_are_what_they_were() {
         assert_eq!(said.stdout.strip_suffix('\n').unwrap(), value.as_str());
     }
 }
+
+/// A service of ours, and one of a package, on a machine that no systemd runs on.
+const ALONE: &str = r#"
+[environment]
+project = "alone"
+[target]
+driver = "local"
+[packages.cron]
+names = ["cron"]
+[user.web]
+system = true
+[file."/etc/web.env"]
+content = "WORD=\"it's $one\"\n"
+mode = "0600"
+restarts = ["web.service"]
+[file."/etc/cron.d/nothing"]
+content = "\n"
+restarts = ["cron.service"]
+[systemd_unit."cron.service"]
+[systemd_unit."web.service"]
+content = """
+[Service]
+User=web
+UMask=0027
+RuntimeDirectory=web
+EnvironmentFile=/etc/web.env
+ExecStartPre=/bin/sh -c 'umask > /run/web/umask'
+ExecStart=/bin/sh -c 'echo "$WORD" >> /run/web/starts; while :; do sleep 0.2; done'
+[Install]
+WantedBy=multi-user.target
+"""
+"#;
+
+#[test]
+fn units_run_without_systemd_too() {
+    if !engine() {
+        return;
+    }
+    let server = Server::up("alone", Image::Plain);
+    server.sh("mkdir -p /root/e/environments && apt-get update -q");
+    let folder = tempfile::tempdir().unwrap();
+    let say = |text: &str| {
+        let file = folder.path().join("alone.toml");
+        std::fs::write(&file, text).unwrap();
+        server.put(&file, "/root/e/environments/alone.toml");
+    };
+    server.put(
+        std::path::Path::new(env!("CARGO_BIN_EXE_provision")),
+        "/usr/local/bin/provision",
+    );
+    let plan = || server.try_sh("cd /root/e && provision plan alone");
+    let apply = || {
+        server
+            .try_sh("cd /root/e && provision apply alone --yes")
+            .ends(0)
+    };
+    say(ALONE);
+    apply();
+    let said = plan().stdout;
+    assert!(said.contains("Nothing to do"), "{said}");
+    assert_eq!(server.sh("cat /run/web/starts"), "it's $one");
+    assert_eq!(
+        server.sh("cat /run/web/umask; stat -c %U /run/web"),
+        "0027\nweb"
+    );
+    assert_eq!(
+        server.sh("grep -l '[i]t.s .one' /proc/[0-9]*/cmdline || :"),
+        "",
+        "nothing of an environment file in an argument"
+    );
+    // A file changed: exactly its unit is restarted.
+    let cron = server.sh("cat /run/crond.pid");
+    say(&ALONE.replace("$one", "$two"));
+    apply();
+    assert_eq!(server.sh("cat /run/web/starts"), "it's $one\nit's $two");
+    assert_eq!(server.sh("cat /run/crond.pid"), cron);
+    // What falls gets up by itself; what is killed for good is started.
+    server.sh("kill -KILL $(cut -d' ' -f2 /run/provision/web.service.pid)");
+    until("it is up again", || {
+        server.sh("wc -l < /run/web/starts") == "3" && plan().stdout.contains("Nothing to do")
+    });
+    server.sh("kill -KILL $(cat /run/provision/web.service.pid); kill -KILL $(cat /run/crond.pid)");
+    let said = plan().stdout;
+    assert!(
+        said.contains("systemd_unit.local:web.service")
+            && said.contains("systemd_unit.local:cron.service"),
+        "{said}"
+    );
+    apply();
+    assert!(plan().stdout.contains("Nothing to do"));
+    assert_ne!(server.sh("cat /run/crond.pid"), cron);
+    // Stopped is stopped, with all that it has started.
+    say(&ALONE.replace(
+        "[systemd_unit.\"web.service\"]",
+        "[systemd_unit.\"web.service\"]\nrunning = false",
+    ));
+    apply();
+    assert!(plan().stdout.contains("Nothing to do"));
+    assert_eq!(
+        server.sh("grep -l '[w]eb/starts' /proc/[0-9]*/cmdline || :"),
+        ""
+    );
+    // A timer needs systemd, and says so.
+    say(&format!(
+        "{ALONE}[timer.x]\ncommand = [\"/bin/true\"]\ncalendar = \"daily\"\n"
+    ));
+    let ran = server.try_sh("cd /root/e && provision apply alone --yes");
+    assert!(
+        ran.code == 1 && format!("{}{}", ran.stdout, ran.stderr).contains("timers need systemd"),
+        "{ran:#?}"
+    );
+}
