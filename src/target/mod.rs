@@ -618,8 +618,15 @@ impl Target {
         let (service, server) = match probe {
             Probe::Login { server, .. } => (&server.service, Some(server)),
             Probe::Http { service, .. } => (service, None),
-            // Which unit serves it is not known here.
-            Probe::HttpOn { .. } => return Vec::new(),
+            // The unit that serves it has its name.
+            Probe::HttpOn {
+                machine, service, ..
+            } => {
+                return match self.remote(machine) {
+                    Ok(remote) => databases::log_of(remote, service, lines).await,
+                    Err(_) => Vec::new(),
+                };
+            }
         };
         if let Some(server) = server.filter(|server| server.seat != Seat::Container) {
             return self.log_of(server, lines).await;
