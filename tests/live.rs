@@ -9,6 +9,7 @@ mod django_server;
 mod drift;
 mod kinds;
 mod memory;
+mod production;
 mod server_days;
 mod servers;
 mod session;
