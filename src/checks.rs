@@ -153,7 +153,7 @@ impl LogIn {
 /// Whether a thing that was looked at runs.
 pub(crate) fn running(wanted: &Thing, found: &Found) -> Verdict {
     /// Fields that say so, in the words of their kinds.
-    const STATE: [&str; 4] = ["running", "state", "started", "loaded"];
+    const STATE: [&str; 2] = ["running", "state"];
     let found = match found {
         Found::Absent => return Verdict::Failed("it is not there".to_owned()),
         Found::Down(why) | Found::Unreadable(why) => return Verdict::Failed(why.clone()),
@@ -191,10 +191,12 @@ pub fn checks(environment: &Environment, resources: &[Resource], ports: &Ports) 
     let forwards = forward::all(environment, ports);
     let mut checks = Vec::new();
     for resource in resources {
-        if matches!(
-            resource.thing.kind(),
-            "container" | "systemd_unit" | "postgres_cluster"
-        ) {
+        let has_to_run = match &resource.thing {
+            Thing::SystemdUnit(unit) => unit.running == Some(true),
+            Thing::Container(_) | Thing::Timer(_) | Thing::PostgresCluster(_) => true,
+            _ => false,
+        };
+        if has_to_run {
             checks.push(runs(resource));
         }
     }

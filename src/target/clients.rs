@@ -3,9 +3,10 @@
 //!
 //! In a container and on a machine the client comes in over the server's own socket, as its superuser and without a password. Over
 //! the network it has the administrator's, which it reads from its stdin: it stands in no argument, environment or file. TLS is
-//! spoken where the server offers it (`sslmode=prefer`): what could be lost to somebody in between is a password that no
-//! listener can read, since SCRAM sends a proof of it.
+//! spoken where the server offers it, as `psql` does by itself (`sslmode=prefer`); a `mariadb` that is refused TLS is started
+//! again without. Neither sends the password itself, but a proof of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Trouble;
@@ -36,6 +37,8 @@ pub(super) enum Clients<'a> {
         host: &'a str,
         port: u16,
         password: Secret,
+        /// Whether the server has no TLS, once that is known.
+        plain: &'a AtomicBool,
     },
 }
 
@@ -192,9 +195,19 @@ impl<'a> Clients<'a> {
                 host,
                 port,
                 password,
+                plain,
             } => {
-                let program = client.over_network(host, *port, password);
-                let said = remote.program(program).await.map_err(NotRun::Trouble)?;
+                let start = async |tls| {
+                    let program = client.over_network(host, *port, password, tls);
+                    remote.program(program).await.map_err(NotRun::Trouble)
+                };
+                let mut said = start(!plain.load(Ordering::Relaxed)).await?;
+                // Refused before anything was said to the server, so nothing is done twice.
+                let no_tls = String::from_utf8_lossy(&said.err).contains("ERROR 2026 ");
+                if client.dialect == Dialect::MariaDb && no_tls && said.out.is_empty() {
+                    plain.store(true, Ordering::Relaxed);
+                    said = start(false).await?;
+                }
                 if psql::NOT_THERE.contains(&said.status) {
                     let why = "the machine that should reach it has no client for it: install `postgresql-client` or `mariadb-client`";
                     return Err(NotRun::Trouble(
@@ -245,7 +258,13 @@ impl Client<'_> {
         }
     }
 
-    fn over_network(self, host: &str, port: u16, password: &Secret) -> Program<'static> {
+    fn over_network(
+        &self,
+        host: &str,
+        port: u16,
+        password: &Secret,
+        tls: bool,
+    ) -> Program<'static> {
         let (argv, env, input) = match self.dialect {
             Dialect::Postgres => (
                 psql::over_network(self.login, self.database, host, port),
@@ -253,7 +272,7 @@ impl Client<'_> {
                 psql::with_password(password, &self.input),
             ),
             Dialect::MariaDb => (
-                mariadb::over_network(self.login, self.force, self.session, host, port),
+                mariadb::over_network(self.login, self.force, self.session, host, port, tls),
                 mariadb::env(),
                 mariadb::with_password(password, &self.input),
             ),
@@ -294,7 +313,7 @@ mod tests {
                 last: None,
                 deadline: Duration::from_secs(1),
             };
-            let program = client.over_network("db.example.com", 5433, &password);
+            let program = client.over_network("db.example.com", 5433, &password, true);
             for word in program.argv.iter().chain(&program.env) {
                 assert!(!word.contains("can'ary"), "{word}");
             }
@@ -313,7 +332,7 @@ mod tests {
         let fake = folder.path().join("mariadb");
         std::fs::write(&fake, "#!/bin/sh\ncat \"${1#*=}\"\necho --\ncat\n").unwrap();
         std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
-        let argv = mariadb::over_network("admin", true, "", "h", 1);
+        let argv = mariadb::over_network("admin", true, "", "h", 1, true);
         let password = Secret::new(" p\\a\"'$x\t");
         let input = mariadb::with_password(&password, &Secret::new("SELECT 1;\n\nx"));
         let path = std::env::var("PATH").unwrap();

@@ -529,21 +529,27 @@ pub(super) fn restart(dialect: Dialect, port: u16) -> Script {
 
 /// The last lines that a server on a machine has logged.
 pub(super) async fn log_tail(remote: &Remote, dialect: Dialect, lines: usize) -> Vec<String> {
+    let what = match dialect {
+        Dialect::Postgres => "postgres",
+        Dialect::MariaDb => "mariadb",
+    };
+    log_of(remote, what, lines).await
+}
+
+/// The last lines of what a machine keeps of a server, or of a unit.
+pub(super) async fn log_of(remote: &Remote, what: &str, lines: usize) -> Vec<String> {
     // Debian's PostgreSQL writes files of its own, its MariaDB the journal; without systemd both write files.
     const TAIL: &str = "\
 case $1 in
 postgres) tail -q -n \"$2\" /var/log/postgresql/postgresql-15-*.log ;;
-*) if [ -d /run/systemd/system ]; then journalctl -q --no-pager -o cat -n \"$2\" -u mariadb; else tail -q -n \"$2\" /var/log/mysql/error.log; fi ;;
+*) if [ -d /run/systemd/system ]; then journalctl -q --no-pager -o cat -n \"$2\" -u \"$1\"
+   else case $1 in mariadb) tail -q -n \"$2\" /var/log/mysql/error.log ;; esac; fi ;;
 esac 2> /dev/null | tail -n \"$2\"
 ";
-    let word = match dialect {
-        Dialect::Postgres => "postgres",
-        Dialect::MariaDb => "mariadb",
-    };
     let count = lines.to_string();
     let program = Program {
         user: "root",
-        argv: ["sh", "-c", TAIL, "sh", word, &count]
+        argv: ["sh", "-c", TAIL, "sh", what, &count]
             .map(str::to_owned)
             .to_vec(),
         env: Vec::new(),

@@ -34,6 +34,7 @@ pub(super) fn over_network(
     init: &str,
     host: &str,
     port: u16,
+    tls: bool,
 ) -> Vec<String> {
     const SPLIT: &str = "command -v mariadb > /dev/null || { echo 'there is no mariadb' >&2; exit 127; }; IFS= read -r p; \
         { printf '[client]\\n%s\\n' \"$p\" | mariadb --defaults-extra-file=/dev/fd/4 \"$@\" 4<&0 0<&3; } 3<&0";
@@ -44,6 +45,7 @@ pub(super) fn over_network(
         "--protocol=tcp".to_owned(),
         format!("--host={host}"),
         format!("--port={port}"),
+        (if tls { "--ssl" } else { "--skip-ssl" }).to_owned(),
     ]);
     argv.extend(options(login, force, init));
     argv

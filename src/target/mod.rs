@@ -28,6 +28,7 @@ pub(crate) mod tree;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::command::{
@@ -43,12 +44,15 @@ use crate::services::hosts;
 pub use engine::ContainerRow;
 pub use ssh::{HostKey, fingerprint};
 
+/// Lines of a server's log shown where it cannot be restarted.
+const RESTART_LOG: usize = 15;
+
 /// What an environment is applied to: a Docker engine, or machines.
 pub struct Target {
     engine: Option<engine::Engine>,
     machines: BTreeMap<Arc<str>, machine::Remote>,
-    /// Passwords of the administrators of managed servers, by service.
-    passwords: HashMap<String, Secret>,
+    /// Passwords of the administrators of managed servers, by service, and whether the server is known to have no TLS.
+    passwords: HashMap<String, (Secret, AtomicBool)>,
     project: String,
     folder: std::path::PathBuf,
     logins: databases::Logins,
@@ -439,7 +443,7 @@ impl Target {
                 port: *port,
             }),
             Seat::Network { from, host, port } => {
-                let password = self.passwords.get(&server.service).ok_or_else(|| {
+                let (password, plain) = self.passwords.get(&server.service).ok_or_else(|| {
                     let why = format!("nobody knows the password of `{}`", server.superuser);
                     Trouble::failed(why).kind(Kind::Secret)
                 })?;
@@ -448,6 +452,7 @@ impl Target {
                     host,
                     port: *port,
                     password: password.clone(),
+                    plain,
                 })
             }
         }
@@ -597,19 +602,34 @@ impl Target {
         address.ok_or(format!("`{service}` has no address on its network"))
     }
 
+    /// The last lines that a server on a machine has logged.
+    async fn log_of(&self, server: &Server, lines: usize) -> Vec<String> {
+        match &server.seat {
+            Seat::Machine { name, .. } => match self.remote(name) {
+                Ok(remote) => databases::log_tail(remote, server.dialect, lines).await,
+                Err(_) => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
     /// The last lines that what is probed has logged, control characters escaped.
     pub async fn log_tail(&self, probe: &Probe, lines: usize) -> Vec<String> {
-        let (service, seat) = match probe {
-            Probe::Login { server, .. } => (&server.service, Some((server.dialect, &server.seat))),
+        let (service, server) = match probe {
+            Probe::Login { server, .. } => (&server.service, Some(server)),
             Probe::Http { service, .. } => (service, None),
-            // Which unit serves it is not known here.
-            Probe::HttpOn { .. } => return Vec::new(),
+            // The unit that serves it has its name.
+            Probe::HttpOn {
+                machine, service, ..
+            } => {
+                return match self.remote(machine) {
+                    Ok(remote) => databases::log_of(remote, service, lines).await,
+                    Err(_) => Vec::new(),
+                };
+            }
         };
-        if let Some((dialect, Seat::Machine { name, .. })) = seat {
-            return match self.remote(name) {
-                Ok(remote) => databases::log_tail(remote, dialect, lines).await,
-                Err(_) => Vec::new(),
-            };
+        if let Some(server) = server.filter(|server| server.seat != Seat::Container) {
+            return self.log_of(server, lines).await;
         }
         let Ok(engine) = self.engine() else {
             return Vec::new();
@@ -675,7 +695,10 @@ impl Target {
             Seat::Machine { name, port } => {
                 let script = databases::restart(server.dialect, *port);
                 let ran = self.run(name, &[(script, deadline)], &|_| ()).await;
-                ran.map_err(|(_, trouble)| trouble)?;
+                if let Err((_, trouble)) = ran {
+                    let log = self.log_of(server, RESTART_LOG).await;
+                    return Err(trouble.log(log));
+                }
             }
             Seat::Network { .. } => {
                 return Err(Trouble::failed(format!(
@@ -690,13 +713,13 @@ impl Target {
 }
 
 /// The passwords of the administrators of managed servers.
-fn passwords(environment: &Environment) -> HashMap<String, Secret> {
+fn passwords(environment: &Environment) -> HashMap<String, (Secret, AtomicBool)> {
     let mut passwords = HashMap::new();
     for table in ["postgres", "mariadb"] {
         for (name, entry) in environment.services(table) {
             let external = entry.node.get("external");
             if let Some(password) = external.and_then(|node| node.secret("password")) {
-                passwords.insert(name.to_owned(), password.clone());
+                passwords.insert(name.to_owned(), (password.clone(), AtomicBool::new(false)));
             }
         }
     }
