@@ -133,7 +133,13 @@ fn databases_of_a_server_are_put_back() {
     lab.say(&format!("{}{DECLARED}{rule}", server.host("s1")));
     let ran = lab.provision(&["apply", "servers", "--yes"]).ends(1);
     assert!(ran.stderr.contains("the old ones stay"), "{}", ran.stderr);
+    // Only that it listens to others, as the rule would have needed, has come of it.
     lab.say(&format!("{}{DECLARED}", server.host("s1")));
+    assert_eq!(
+        differing(&lab),
+        ["postgres_cluster.s1:15/main listen_addresses"]
+    );
+    lab.apply();
     lab.nothing_to_do();
 
     renamed(&server, &lab);
