@@ -4,6 +4,7 @@ mod audit;
 mod bad_days;
 mod canary;
 mod compose;
+mod database_days;
 mod databases;
 mod django_server;
 mod drift;

@@ -187,11 +187,11 @@ impl Kind for PostgresRole {
         }
         let differs = |name: &str| found.is_none() || differing.iter().any(|field| field.name == name);
         let mut sql = Text::default();
-        // A renamed role loses a password of the old form.
-        let set_password = self
-            .password
-            .as_ref()
-            .filter(|_| differs("password") || differs("name"));
+        // A renamed role loses a password of the old form, and keeps one that is known to match.
+        let stored = found.and_then(|found| found.stored.as_ref());
+        let set_password = self.password.as_ref().filter(|password| {
+            differs("password") || (differs("name") && compare(password, stored) != Same::Yes)
+        });
         if set_password.is_some() && !self.managed {
             sql.push_str(QUIETLY);
         }
