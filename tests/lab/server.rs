@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -137,12 +137,12 @@ fn nonce() -> u32 {
 /// Removes every server and the key of this run when this process is gone, however it went: a shell waits for the end of a pipe
 /// that only we hold. Servers in statics are never dropped, and a killed test drops nothing.
 fn guard() {
-    static GUARD: OnceLock<ChildStdin> = OnceLock::new();
+    static GUARD: OnceLock<Child> = OnceLock::new();
     GUARD.get_or_init(|| {
         use std::os::unix::process::CommandExt as _;
         const SCRIPT: &str = "cat > /dev/null; rm -rf -- \"$2\"; \
              docker ps -aq --filter \"label=$1\" | xargs -r docker rm -fv";
-        let mut child = Command::new("sh")
+        Command::new("sh")
             .args(["-c", SCRIPT, "sh", label()])
             .arg(key().parent().unwrap())
             .stdin(Stdio::piped())
@@ -150,8 +150,7 @@ fn guard() {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .unwrap();
-        child.stdin.take().unwrap()
+            .unwrap()
     });
 }
 
