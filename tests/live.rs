@@ -8,6 +8,8 @@ mod databases;
 mod django_server;
 mod drift;
 mod kinds;
+mod memory;
+mod production;
 mod server_days;
 mod servers;
 mod session;

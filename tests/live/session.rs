@@ -149,8 +149,7 @@ impl Way {
         let script = Script {
             body,
             words: words.iter().map(|word| Text::plain(*word)).collect(),
-            input: None,
-            guard: None,
+            ..Script::default()
         };
         let told = self
             .target
@@ -497,4 +496,62 @@ async fn the_drop_of_many_is_tried_again_and_silence_is_noticed() {
         trouble.message,
         since.elapsed()
     );
+}
+
+/// Run by the test below in a process of its own, which is killed: locks, and tells two steps.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a part of the next test"]
+async fn told_by_one_who_is_killed() {
+    let way = target(&std::env::var("PROVISION_TEST_HOSTS").unwrap()).await;
+    let dash: Arc<str> = "dash".into();
+    way.target
+        .lock_machines([dash], "`apply prod`")
+        .await
+        .unwrap();
+    let scripts = ["sleep 3; touch /run/killed-1", "touch /run/killed-2"].map(|body| {
+        let script = Script {
+            body,
+            ..Script::default()
+        };
+        (script, Duration::from_secs(20))
+    });
+    let told = way.target.run("dash", &scripts, &|_| ()).await;
+    panic!("nobody was killed: {told:?}");
+}
+
+/// The process is killed while a step runs: the lock is held as long as that step, and the next one never begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_run_holds_its_lock_until_its_step_ends() {
+    let Some(door) = door() else { return };
+    let more = format!("{}sudo = true", pinned(door));
+    let hosts = host(door, "dash", "s-dash", &more);
+    let mut one = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "live::session::told_by_one_who_is_killed",
+            "--exact",
+            "--ignored",
+        ])
+        .env("PROVISION_TEST_HOSTS", &hosts)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let way = target(&hosts).await;
+    let dash: Arc<str> = "dash".into();
+    let lock = || {
+        way.target
+            .lock_machines([Arc::clone(&dash)], "`apply prod`")
+    };
+    lab::until("the step runs", || {
+        door.try_sh("pgrep -xf '[s]leep 3'").code == 0
+    });
+    one.kill().unwrap();
+    one.wait().unwrap();
+    assert_eq!(lock().await.unwrap_err().kind, Kind::Locked);
+    lab::until("the step has ended", || {
+        door.try_sh("test -e /run/killed-1").code == 0
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    lock().await.unwrap();
+    assert_eq!(door.sh("ls /run | grep killed"), "killed-1");
 }
