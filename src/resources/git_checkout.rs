@@ -84,7 +84,7 @@ impl GitCheckout {
 
 impl Kind for GitCheckout {
     const NAME: &'static str = "git_checkout";
-    const QUESTION: Question = tree::QUESTION;
+    const QUESTION: Question = tree::CHECKOUTS;
 
     fn key(&self) -> Cow<'_, str> {
         Cow::Borrowed(&self.path)
@@ -95,7 +95,10 @@ impl Kind for GitCheckout {
     }
 
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
-        let Some(found) = Found::read(rows)? else {
+        let found = Found::read(rows)?;
+        // Of one that is known only by its name another sort may have taken the place.
+        let found = found.filter(|found| !self.group.is_empty() || found.is("git"));
+        let Some(found) = found else {
             return Ok(None);
         };
         let mut thing = GitCheckout {

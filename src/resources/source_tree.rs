@@ -56,7 +56,7 @@ printf '%s' "$3" | put_file "$1.source" root root 0644
 
 impl Kind for SourceTree {
     const NAME: &'static str = "source_tree";
-    const QUESTION: Question = tree::QUESTION;
+    const QUESTION: Question = tree::TREES;
 
     fn key(&self) -> Cow<'_, str> {
         Cow::Borrowed(&self.path)
@@ -67,7 +67,10 @@ impl Kind for SourceTree {
     }
 
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
-        Ok(Found::read(rows)?.map(|found| SourceTree {
+        let found = Found::read(rows)?;
+        // Of one that is known only by its name another sort may have taken the place.
+        let found = found.filter(|found| !self.group.is_empty() || found.is("folder"));
+        Ok(found.map(|found| SourceTree {
             path: self.path.clone(),
             digest: found.digest.clone(),
             found,

@@ -56,12 +56,21 @@ tree_tidy() {
 /// Trees by `GROUP:PATH`; the digest is that of [`crate::target::tree`], by one pipeline. `odd` is the first entry that is not
 /// root's and its group's as it should be. What stands beside a tree: `PATH.source`, where it is from, and for a checkout
 /// `PATH.resolved`, the commit and the digest it had.
-pub const QUESTION: Question = Question {
+pub const TREES: Question = Question {
     name: "trees",
-    ask: Ask::Machine {
-        body: concat!(
-            tree_digest!(),
-            r#"
+    ask: LOOK,
+};
+
+/// The same for checkouts: where one took the place of a tree both are asked about, by one path.
+pub const CHECKOUTS: Question = Question {
+    name: "checkouts",
+    ask: LOOK,
+};
+
+const LOOK: Ask = Ask::Machine {
+    body: concat!(
+        tree_digest!(),
+        r#"
 for item in "$@"; do
     group=${item%%:*} path=${item#*:}
     [ -d "$path" ] && [ ! -L "$path" ] || continue
@@ -72,9 +81,8 @@ for item in "$@"; do
     row "$path" "$digest" "$odd" "$source" "$resolved"
 done
 "#
-        ),
-        columns: &["key", "digest", "odd", "source", "resolved"],
-    },
+    ),
+    columns: &["key", "digest", "odd", "source", "resolved"],
 };
 
 /// A tree on a machine, as the kinds that make one see it.
@@ -105,6 +113,11 @@ impl Found {
             source: decoded(row, "source")?,
             resolved: decoded(row, "resolved")?,
         }))
+    }
+
+    /// Whether its stamp begins with a word.
+    pub fn is(&self, sort: &str) -> bool {
+        self.source.split(' ').next() == Some(sort)
     }
 
     /// Owner and modes as a field: root's, readable for a group, closed to others.

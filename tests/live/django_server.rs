@@ -9,7 +9,7 @@ use crate::lab::{copy, engine};
 const TEXT: &str = r#"
 extends = "base.toml"
 [environment]
-project = "iact"
+project = "PROJECT"
 stage = "dev"
 [target]
 driver = "ssh"
@@ -43,6 +43,8 @@ fn said(server: &Server, source: &str) -> String {
         false => String::new(),
     };
     let text = TEXT.replace("CA\n", &format!("{ca}\n"));
+    // Nobody else may wait for its lock.
+    let text = text.replace("PROJECT", &format!("django{}", std::process::id()));
     let text = text.replace("SOURCE\n", &format!("{source}\n"));
     format!("{text}{}", server.host("s1"))
 }
