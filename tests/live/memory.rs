@@ -148,10 +148,7 @@ fn moved(server: &Server, lab: &ServerLab, text: &str) {
         ("file.s1:/srv/app/other", "machine"),
         ("link.s1:/srv/current", "machine"),
         ("postgres_cluster.s1:15/main#listen_addresses", "machine"),
-        (
-            "postgres_hba.s1:15/main#rule host all all 0.0.0.0/0 trust",
-            "machine",
-        ),
+        ("postgres_hba.s1:15/main#host all all 0.0.0.0/0", "machine"),
         (
             "postgres_role.analytics:django_user#connection_limit",
             "machine",
