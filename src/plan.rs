@@ -185,6 +185,8 @@ pub struct Plan {
     pub orphans: Vec<Id>,
     /// What a machine remembers, nobody declares any more, and stays as it is: it was there before us, or nothing can undo it.
     pub released: Vec<Id>,
+    /// What stays where all else is destroyed, since something that is kept needs it.
+    pub needed: Vec<Id>,
     /// What a machine remembers, nobody declares any more, and is no longer there.
     pub gone: Vec<Id>,
     /// Changes that [`Plan::only`] left out.

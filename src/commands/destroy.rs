@@ -51,7 +51,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         plan.lose(&machine, failure);
     }
     check_named(options, &look, &plan)?;
-    keep(&mut look, &mut plan);
+    let released = keep(&mut look, &mut plan);
     look.plan = plan;
     context.output.data(&text(context, &look));
     if !show::plan::acts(&look.plan) {
@@ -66,7 +66,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
     let began = Instant::now();
     let mut report = carry_out(context, &mut look).await?;
     see(&look, &mut report).await?;
-    let forgotten = forget(&look, &report).await;
+    let forgotten = forget(&look, &released, &report).await;
     let next = format!("provision destroy {}", look.environment.name);
     let troubles = show::report::troubles(&report, &next, context.output.talk_paint());
     match troubles.is_empty() {
@@ -126,21 +126,24 @@ fn inexactly(id: &str, data: &[&str], look: &Look) -> Failure {
     }
 }
 
-/// What stays is said, not done.
-fn keep(look: &mut Look, plan: &mut Plan) {
+/// What stays is said, not done; gives what was there before.
+fn keep(look: &mut Look, plan: &mut Plan) -> Vec<Id> {
     look.notes = plan
         .orphans
         .drain(..)
         .map(|id| format!("`{id}` holds data and is kept; `--destroy-data={id}` removes it too"))
         .collect();
-    if !plan.released.is_empty() {
-        let ids: Vec<&str> = plan.released.iter().map(Id::as_str).collect();
-        let note = format!(
-            "{} was there before and stays as it is",
-            show::names(&ids, 6)
-        );
-        look.notes.push(note);
+    let stays = [
+        (&plan.needed, "stays, since what is kept needs it"),
+        (&plan.released, "stays as it is, since it was there before"),
+    ];
+    for (ids, why) in stays {
+        if !ids.is_empty() {
+            let ids: Vec<&str> = ids.iter().map(Id::as_str).collect();
+            look.notes.push(format!("{why}: {}", show::names(&ids, 6)));
+        }
     }
+    std::mem::take(&mut plan.released)
 }
 
 fn text(context: &Context, look: &Look) -> String {
@@ -198,9 +201,9 @@ async fn see(look: &Look, report: &mut Report) -> Result<(), Failure> {
 }
 
 /// What is gone was applied no longer, and what stays as it was before us is nobody's business any more.
-async fn forget(look: &Look, report: &Report) -> Result<(), Failure> {
+async fn forget(look: &Look, released: &[Id], report: &Report) -> Result<(), Failure> {
     let mut outcome = Outcome::default();
-    let released = look.plan.gone.iter().chain(&look.plan.released);
+    let released = look.plan.gone.iter().chain(released);
     outcome.gone = report.done.iter().chain(released).cloned().collect();
     // What lay inside a container or volume that went is nobody's business any more either.
     if report.done.iter().any(|id| id.kind() == "volume") {

@@ -14,7 +14,8 @@ const ORDER: &[&str] = &["container", "network", "volume", "generated_file"];
 pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Judging) -> Plan {
     let mut plan = undeclared(resources, answers, judging);
     let kept = servers_with_data(resources, answers, judging);
-    // On machines what needs something goes before it.
+    // On machines what needs something goes before it, and where it stays, so does what it needs.
+    let mut held: HashSet<&Id> = HashSet::new();
     for resource in resources.iter().rev() {
         let named = judging.destroy_data.contains(&resource.id);
         let ours = match &resource.place {
@@ -32,7 +33,17 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
         if !ours && !named && !matches!(resource.place, Place::Machine(_)) {
             continue;
         }
-        match find(&resource.thing, &resource.place, answers) {
+        let found = find(&resource.thing, &resource.place, answers);
+        if held.contains(&resource.id) && !named && matches!(found, Found::There(_)) {
+            held.extend(&resource.needs);
+            match holds_data(&resource.thing) {
+                true => plan.orphans.push(resource.id.clone()),
+                false => plan.needed.push(resource.id.clone()),
+            }
+            continue;
+        }
+        let stays = (plan.orphans.len(), plan.released.len());
+        match found {
             Found::Absent => {}
             Found::There(found) if found.foreign().is_some() || !found.exists() => {}
             Found::There(_) if !ours && !named => plan.released.push(resource.id.clone()),
@@ -50,9 +61,14 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
                 ));
             }
         }
+        if stays != (plan.orphans.len(), plan.released.len()) && resource.place.machine().is_some()
+        {
+            held.extend(&resource.needs);
+        }
     }
     plan.orphans.sort();
     plan.released.sort();
+    plan.needed.sort();
     plan.changes.sort_by_key(|change| rank(&change.id));
     order(resources, &mut plan);
     plan

@@ -84,7 +84,7 @@ runuser -u postgres -- psql -Xqc 'create role evil superuser login' -c 'create r
     -c 'alter system set max_connections = 70' -c 'alter system set log_lock_waits = on'
 runuser -u postgres -- psql -Xqd iact -c 'revoke usage on schema public from reporting'
 echo 'host all all 0.0.0.0/0 trust' >> /etc/postgresql/15/main/pg_hba.conf
-sed -i "s/^listen_addresses.*/listen_addresses = '*'/" /etc/postgresql/15/main/conf.d/*.conf /etc/postgresql/15/main/postgresql.conf
+runuser -u postgres -- psql -Xqc "alter system set listen_addresses = '*'"
 systemctl restart postgresql@15-main
 "#;
 
@@ -148,10 +148,7 @@ fn moved(server: &Server, lab: &ServerLab, text: &str) {
         ("file.s1:/srv/app/other", "machine"),
         ("link.s1:/srv/current", "machine"),
         ("postgres_cluster.s1:15/main#listen_addresses", "machine"),
-        (
-            "postgres_hba.s1:15/main#rule host all all 0.0.0.0/0 trust",
-            "machine",
-        ),
+        ("postgres_hba.s1:15/main#host all all 0.0.0.0/0", "machine"),
         (
             "postgres_role.analytics:django_user#connection_limit",
             "machine",
@@ -195,7 +192,7 @@ fn moved(server: &Server, lab: &ServerLab, text: &str) {
         left.iter().all(|(id, _)| id.starts_with("audit.")),
         "{left:#?}"
     );
-    server.sh("rm /etc/systemd/system/bad.service; systemctl daemon-reload; systemctl reset-failed; cd /; runuser -u postgres -- psql -Xqc 'drop role evil' -c 'drop role guest' -c 'alter system reset all' -c 'select pg_reload_conf()'");
+    server.sh("rm /etc/systemd/system/bad.service; systemctl daemon-reload; systemctl reset-failed; cd /; runuser -u postgres -- psql -Xqc 'drop role evil' -c 'drop role guest' -c 'alter system reset log_lock_waits' -c 'select pg_reload_conf()'");
     lab.apply();
     lab.say(text);
     lab.apply();
