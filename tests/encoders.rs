@@ -57,7 +57,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 /// Many of them, the same on every run, to be sent in one trip.
-fn many(count: usize) -> Vec<String> {
+pub fn many(count: usize) -> Vec<String> {
     let mut runner = TestRunner::deterministic();
     let strategy = hostile();
     (0..count)

@@ -20,6 +20,8 @@ pub struct GitCheckout {
     pub group: String,
     /// A file on the machine with the certificates that are trusted besides its own.
     pub ca: Option<String>,
+    /// The unit that runs from it, as in `iact.service`.
+    pub unit: String,
     /// What was found; none in what is wanted.
     pub found: Found,
 }
@@ -151,7 +153,10 @@ impl Kind for GitCheckout {
                 word(self.ca.as_deref().unwrap_or_default()),
             ];
             let says = format!("fetch `{}`, check it out, put it in place", self.reference);
-            return vec![Step::script(says, FETCH, words).within(900)];
+            let healed = found.is_some() && !["git", "ref"].into_iter().any(differs);
+            let restart = (healed && !self.unit.is_empty()).then(|| tree::restart(&self.unit));
+            let fetch = Step::script(says, FETCH, words).within(900);
+            return std::iter::once(fetch).chain(restart).collect();
         }
         if differs("owner") {
             let words = [word(&self.path), word(&self.group)];

@@ -95,7 +95,7 @@ done
 // Everything that a cluster may need, from what is there to what is wanted. A server that does not start with what was written
 // starts again with what was there before, and the run fails.
 const APPLY: &str = r#"
-version=$1 name=$2 port=$3 listen=$4 checksums=$5
+version=$1 name=$2 port=$3 listen=$4 checksums=$5 owed=$6
 etc=/etc/postgresql/$version/$name
 bin=/usr/lib/postgresql/$version/bin
 [ -x "$bin/postgres" ] || die "PostgreSQL $version is not installed"
@@ -195,6 +195,8 @@ if ! grep -q '^auto' "$etc/start.conf" 2> /dev/null; then
     [ -z "$systemd" ] || systemctl daemon-reload
 fi
 
+# What its package has just made and started may already be all that is wanted.
+case $owed$changed:$(state) in :ready*) exit 0 ;; esac
 if ! restart; then
     why=$(said)
     if [ -n "$changed" ]; then
@@ -322,13 +324,13 @@ impl Kind for PostgresCluster {
             }
             Some(_) if differs("state") => "start it",
             Some(_) if differs("start") => {
-                let step = Step::script("start it at boot", AT_BOOT, self.words());
+                let step = Step::script("start it at boot", AT_BOOT, self.words(false));
                 return vec![step];
             }
             Some(_) => return Vec::new(),
         };
         let cold = found.is_some_and(|found| found.live.state == "down");
-        let step = Step::script(says, APPLY, self.words());
+        let step = Step::script(says, APPLY, self.words(found.is_some()));
         vec![
             step.costs(if cold { Impact::None } else { impact })
                 .within(if differs("data_checksums") && found.is_some() { 3600 } else { 300 }),
@@ -361,7 +363,7 @@ fi
 "#;
 
 impl PostgresCluster {
-    fn words(&self) -> Vec<Text> {
+    fn words(&self, restarts: bool) -> Vec<Text> {
         let checksums = match self.checksums {
             Some(true) => "on",
             Some(false) => "off",
@@ -373,6 +375,7 @@ impl PostgresCluster {
             self.port.to_string(),
             self.listen.join(", "),
             checksums.to_owned(),
+            if restarts { "yes" } else { "" }.to_owned(),
         ]
         .map(Text::plain)
         .to_vec()

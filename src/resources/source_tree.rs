@@ -18,6 +18,8 @@ pub struct SourceTree {
     pub digest: String,
     /// The group that may read it.
     pub group: String,
+    /// The unit that runs from it, as in `iact.service`.
+    pub unit: String,
     /// What was found; none in what is wanted.
     pub found: Found,
 }
@@ -121,7 +123,9 @@ impl Kind for SourceTree {
         if let Do::Script(script) = &mut step.does {
             script.input = Some(Blob::Folder(self.folder.clone()));
         }
-        vec![step]
+        let healed = found.is_some_and(|found| found.found.source == self.stamp());
+        let restart = (healed && !self.unit.is_empty()).then(|| tree::restart(&self.unit));
+        std::iter::once(step).chain(restart).collect()
     }
 
     fn named(key: &str) -> Option<Self> {

@@ -47,6 +47,9 @@ path=/proc/sys/$(printf '%s' "$key" | tr . /)
 [ -e "$path" ] || die "this kernel has no setting \`$key\`; a module that is not loaded may have it"
 [ -d /etc/sysctl.d ] || mkdir -m 755 /etc/sysctl.d
 printf '%s = %s\n' "$key" "$value" | put_file "/etc/sysctl.d/99-zz-provision-$key.conf" root root 0644
+# Some can only be read, and are right as they are.
+now=$(tr -s '\t ' '  ' < "$path")
+[ "$now" != "$value" ] || exit 0
 said=$({ printf '%s\n' "$value" > "$path"; } 2>&1) || case $said in
     *'Read-only file system'*) die "the kernel's settings are read-only here, as in a container: \`$key\` is set on the machine around it" ;;
     *) die "the kernel does not take \`$value\` for \`$key\`: ${said##*: }" ;;

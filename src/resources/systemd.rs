@@ -65,7 +65,7 @@ pub struct State {
     /// `enabled`, `disabled`, `static`, `masked`, ...
     pub enabled: String,
     /// Files that add to its definition.
-    pub drop_ins: Vec<String>,
+    pub drop_ins: BTreeSet<String>,
     /// Whether its definition has changed since systemd read it.
     pub stale: bool,
     /// Its run: another one after each start.
@@ -124,7 +124,12 @@ impl State {
             "Type" => self.sort = value,
             "Result" => self.result = value,
             "UnitFileState" => self.enabled = value,
-            "DropInPaths" => self.drop_ins = value.split_whitespace().map(str::to_owned).collect(),
+            "DropInPaths" => self
+                .drop_ins
+                .extend(value.split_whitespace().map(str::to_owned)),
+            "drop-in" => {
+                self.drop_ins.insert(value);
+            }
             "NeedDaemonReload" => self.stale = value == "yes",
             "InvocationID" => self.run = value,
             "InactiveExitTimestamp" => self.begun = moment(&value),

@@ -25,7 +25,7 @@ files() {
     case $2 in
         *' write '*)
             case $1 in
-                *.service) ;;
+                *.service | *.socket) ;;
                 *) [ -n "$systemd" ] || die "\`$1\` needs systemd, which does not run on this machine" ;;
             esac
             [ -d /etc/systemd/system ] || mkdir -p -m 755 /etc/systemd/system
@@ -290,6 +290,15 @@ alone() {
     done
     [ -n "$verb" ] || return 0
     remember "$@"
+    case $1 in
+        # Whoever listens there opens it by itself.
+        *.socket)
+            id=-
+            [ ! -f "$loaded/.$1" ] || settled "$@"
+            [ "$verb" != stop ] || rm -f -- "$loaded/$1"
+            return 0
+            ;;
+    esac
     running=''
     control status "$1" && running=yes
     case $verb in

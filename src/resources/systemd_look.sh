@@ -3,7 +3,7 @@
 # A row is: key, unit or path, what, value.
 nl='
 '
-units='' paths=''
+units='' paths='' drop_ins=''
 set -f
 IFS=$nl
 for item in "$@"; do
@@ -11,11 +11,38 @@ for item in "$@"; do
         case $line in
             'u '*@.*) ;;
             'u '*) units=$units${line#u }$nl ;;
-            'c '*) paths=$paths/etc/systemd/system/${line#c }$nl ;;
+            'c '*)
+                paths=$paths/etc/systemd/system/${line#c }$nl
+                # systemd may not have read them yet.
+                set +f
+                for file in "/etc/systemd/system/${line#c }.d"/*.conf; do
+                    [ ! -e "$file" ] || drop_ins="$drop_ins${line#c } $file$nl"
+                done
+                set -f
+                ;;
             'f '*) paths=$paths${line#f }$nl ;;
         esac
     done
 done
+
+# What our supervisor says of a unit.
+supervised() {
+    [ -s "$file" ] || return 0
+    IFS=' ' read -r supervisor child rest < "$file" || :
+    case $supervisor in
+        exited) type=oneshot; [ "$child" = 0 ] || state=failed result=exit-code ;;
+        *)
+            cmdline=''
+            [ ! -r "/proc/$supervisor/cmdline" ] || cmdline=$(tr '\0' ' ' < "/proc/$supervisor/cmdline" 2> /dev/null) || :
+            case $cmdline in
+                *" run $1 ")
+                    state=activating
+                    [ ! -d "/proc/$child" ] || state=active id=$supervisor.$child
+                    ;;
+            esac
+            ;;
+    esac
+}
 
 # What `systemctl show` would say of a unit, as far as it can be known.
 without_systemd() {
@@ -24,22 +51,11 @@ without_systemd() {
     state=inactive load=loaded fragment='' manager='' id='' result=success type=simple
     if [ -f "/etc/systemd/system/$1" ] && [ ! -L "/etc/systemd/system/$1" ]; then
         manager=supervised fragment=/etc/systemd/system/$1
-        if [ -s "$file" ]; then
-            IFS=' ' read -r supervisor child rest < "$file" || :
-            case $supervisor in
-                exited) type=oneshot; [ "$child" = 0 ] || state=failed result=exit-code ;;
-                *)
-                    cmdline=''
-                    [ ! -r "/proc/$supervisor/cmdline" ] || cmdline=$(tr '\0' ' ' < "/proc/$supervisor/cmdline" 2> /dev/null) || :
-                    case $cmdline in
-                        *" run $1 ")
-                            state=activating
-                            [ ! -d "/proc/$child" ] || state=active id=$supervisor.$child
-                            ;;
-                    esac
-                    ;;
-            esac
-        fi
+        case $1 in
+            # Whoever listens there opens it by itself, so it is what was last asked of it.
+            *.socket) [ ! -f "/var/lib/provision/loaded/$1" ] || state=active id=- file='' ;;
+            *) supervised "$1" ;;
+        esac
     elif [ -x "/etc/init.d/${name%%@*}" ]; then
         manager=init
         if "/etc/init.d/${name%%@*}" status > /dev/null 2>&1; then
@@ -82,7 +98,7 @@ if [ -n "$paths" ]; then
 fi
 {
     for item in "$@"; do printf '%s\n\n' "$item"; done
-    printf '=shown\n%s\n=sums\n%s\n=stats\n%s\n' "$shown" "$sums" "$stats"
+    printf '=shown\n%s\n=sums\n%s\n=stats\n%s\n=drop-ins\n%s\n' "$shown" "$sums" "$stats" "$drop_ins"
 } | awk '
 function out(unit, what, value) {
     gsub(/[\t\r]/, " ", value)
@@ -109,6 +125,8 @@ function stamp(unit,    line, path, first) {
 section == "" && $0 == "=shown" { section = "shown"; block = 1; next }
 section == "shown" && $0 == "=sums" { section = "sums"; next }
 section == "sums" && $0 == "=stats" { section = "stats"; next }
+section == "stats" && $0 == "=drop-ins" { section = "drop-ins"; next }
+section == "drop-ins" { at = index($0, " "); if (at) added[substr($0, 1, at - 1)] = added[substr($0, 1, at - 1)] substr($0, at + 1) "\n"; next }
 section == "" { items[++n] = $0; if ($0 ~ /^u / && $0 !~ /@\./) order[++m] = substr($0, 3); next }
 section == "shown" && $0 == "" { block++; next }
 section == "shown" { said[block] = said[block] $0 "\n"; next }
@@ -136,6 +154,8 @@ END {
             if (what == "c") {
                 path = "/etc/systemd/system/" name
                 if (path in sum) out(path, "text", text(path))
+                count = split(added[name], lines, "\n")
+                for (j = 1; j < count; j++) out(name, "drop-in", lines[j])
             } else path = name
             if (path in sum) out(path, "file", sum[path] " " time[path])
         }

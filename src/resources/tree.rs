@@ -1,7 +1,7 @@
 //! What the kinds that put the files of an application on a machine share: how a tree there is looked at, made and put in its place.
 
-use crate::command::{Ask, Question, Row};
-use crate::resource::{Field, Impact, Same};
+use crate::command::{Ask, Question, Row, Text};
+use crate::resource::{Field, Impact, Same, Step};
 
 /// Shell: `tree_digest PATH` prints the SHA-256 of what is in a folder; see [`crate::target::tree`].
 macro_rules! tree_digest {
@@ -116,6 +116,23 @@ impl Found {
         });
         Field::new("owner", from, wanted, Impact::None)
     }
+}
+
+/// UNIT
+const RESTART: &str = r#"
+supervise=/usr/local/lib/provision/supervise
+if [ -d /run/systemd/system ]; then
+    systemctl try-restart -- "$1"
+elif [ -f "$supervise" ] && /bin/sh "$supervise" status "$1"; then
+    /bin/sh "$supervise" restart "$1" 9>&-
+fi
+"#;
+
+/// Restarts a unit that runs from what was changed by hand and is put back: as declared it is what the unit read at its start, so
+/// nothing else would.
+pub fn restart(unit: &str) -> Step {
+    let says = format!("restart `{unit}` if it runs");
+    Step::script(says, RESTART, [Text::plain(unit)]).costs(Impact::Restart)
 }
 
 /// A column of a row.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::command::{Ask, Question, Row, Text};
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
-use crate::resources::tree::{decoded, same, text};
+use crate::resources::tree::{self, decoded, same, text};
 use crate::secret::sha256;
 
 /// A Python environment: root's, readable for a group, closed to others.
@@ -27,6 +27,8 @@ pub struct Venv {
     pub ca: Option<String>,
     /// The group that may read it.
     pub group: String,
+    /// The unit that runs from it, as in `iact.service`.
+    pub unit: String,
     /// What was found; none in what is wanted.
     pub found: Found,
 }
@@ -275,7 +277,9 @@ impl Kind for Venv {
         ];
         words.extend(self.extras.iter().map(Text::plain));
         let step = Step::script("build it with its requirements", BUILD, words);
-        vec![step.within(1800)]
+        let healed = found.is_some_and(|found| found.found.stamp == self.stamp());
+        let restart = (healed && !self.unit.is_empty()).then(|| tree::restart(&self.unit));
+        std::iter::once(step.within(1800)).chain(restart).collect()
     }
 
     fn named(key: &str) -> Option<Self> {

@@ -150,22 +150,45 @@ impl Fold<'_> {
     }
 }
 
-/// Changes inside a container that its own change brings about or has to come before.
+/// Changes inside a database server that the server's own change brings about or has to come before: its container's, or on a
+/// machine that of its cluster or unit, which is the last thing of the machine that they need.
 fn folds(plan: &Plan) -> BTreeMap<Id, Fold<'_>> {
-    let containers: HashSet<&Id> = plan.changes.iter().map(|change| &change.id).collect();
-    let mut folds: BTreeMap<Id, Fold<'_>> = BTreeMap::new();
+    let outside: HashMap<&Id, &Place> = plan
+        .changes
+        .iter()
+        .map(|change| (&change.id, &change.place))
+        .collect();
+    let is_outside = |id: &&Id| {
+        outside
+            .get(*id)
+            .is_some_and(|place| matches!(place, Place::Machine(_)))
+    };
+    let mut holders: HashMap<&str, Id> = HashMap::new();
     for change in &plan.changes {
         let Place::Sql(server, _) = &change.place else {
             continue;
         };
         let container = Id::short("container", &server.service);
-        if !containers.contains(&container) {
-            continue;
+        if outside.contains_key(&container) {
+            holders.insert(&server.service, container);
+        } else if let Some(need) = change.needs.iter().rfind(is_outside) {
+            holders
+                .entry(&server.service)
+                .or_insert_with(|| need.clone());
         }
+    }
+    let mut folds: BTreeMap<Id, Fold<'_>> = BTreeMap::new();
+    for change in &plan.changes {
+        let Place::Sql(server, _) = &change.place else {
+            continue;
+        };
+        let Some(holder) = holders.get(server.service.as_str()) else {
+            continue;
+        };
         if change.action == Action::Wait {
-            folds.entry(container).or_default().waits.push(change);
+            folds.entry(holder.clone()).or_default().waits.push(change);
         } else if change.first_start {
-            folds.entry(container).or_default().made.push(change);
+            folds.entry(holder.clone()).or_default().made.push(change);
         }
     }
     folds
@@ -414,6 +437,13 @@ fn summary(head: &Head<'_>, plan: &Plan) -> String {
             number => (count(number, "resource"), "are"),
         };
         return format!("Nothing to do: {things} {are} as wanted.");
+    }
+    if plan.changes.is_empty() && plan.refusals.is_empty() {
+        let unseen = count(plan.unseen.len(), "machine");
+        return format!(
+            "Nothing is known of {unseen}; {} as wanted.",
+            plan.as_wanted
+        );
     }
     let mut out = format!("{}.", tally(plan));
     if plan.as_wanted > 0 {

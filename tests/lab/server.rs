@@ -408,7 +408,11 @@ impl ServerLab {
     pub fn with(text: &str) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let lab = ServerLab {
-            project: format!("lab{}", NEXT.fetch_add(1, Ordering::Relaxed)),
+            project: format!(
+                "lab{}x{}",
+                std::process::id(),
+                NEXT.fetch_add(1, Ordering::Relaxed)
+            ),
             folder: tempfile::Builder::new()
                 .prefix("provision-lab-")
                 .tempdir()

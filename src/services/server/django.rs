@@ -435,6 +435,7 @@ impl<'p, 'e> App<'p, 'e> {
                     reference: source.text("ref").unwrap_or_default().to_owned(),
                     group,
                     ca: self.ca(),
+                    unit: format!("{}.service", self.name),
                     ..GitCheckout::default()
                 };
                 let stamp = checkout.stamp();
@@ -446,6 +447,7 @@ impl<'p, 'e> App<'p, 'e> {
                     folder,
                     digest: digest.unwrap_or_default(),
                     group,
+                    unit: format!("{}.service", self.name),
                     ..SourceTree::default()
                 };
                 let stamp = tree.stamp();
@@ -492,6 +494,7 @@ impl<'p, 'e> App<'p, 'e> {
             index: self.index(),
             ca: self.ca(),
             group: self.name.to_owned(),
+            unit: format!("{}.service", self.name),
             ..Venv::default()
         };
         self.reads
@@ -664,13 +667,6 @@ impl<'p, 'e> App<'p, 'e> {
             return;
         };
         self.read_file("gunicorn.conf.py", config, 0o640, "workers");
-        let socket = self.add(SystemdUnit {
-            name: format!("{name}.socket"),
-            content: Some(socket),
-            start: Some(true),
-            running: Some(true),
-            ..SystemdUnit::default()
-        });
         self.add(ServerFile {
             path: format!("/etc/logrotate.d/{name}"),
             content: Content::Text(logrotate),
@@ -678,6 +674,17 @@ impl<'p, 'e> App<'p, 'e> {
             validate: ["logrotate", "-d", "{}"].map(str::to_owned).to_vec(),
             ..ServerFile::default()
         });
+        // systemd starts no socket whose service it does not know. The two need the same and stand beside each other, so they are
+        // brought to the machine together.
+        let mut holder = self.resource(SystemdUnit {
+            name: format!("{name}.socket"),
+            content: Some(socket),
+            start: Some(true),
+            running: Some(true),
+            ..SystemdUnit::default()
+        });
+        holder.needs.extend(self.needs.iter().cloned());
+        let socket = self.project.add(holder);
         let reads = std::mem::take(&mut self.reads);
         let mut unit = self.resource(SystemdUnit {
             name: format!("{name}.service"),
@@ -900,7 +907,11 @@ mod tests {
         });
         for template in ["gunicorn.service", "nginx.conf"] {
             let why = made(template, &model).unwrap_err();
-            assert!(why.contains("refuses") && !why.contains("hunter2"), "{why}");
+            assert!(
+                (why.contains("refuses") || why.contains("cannot carry"))
+                    && !why.contains("hunter2"),
+                "{why}"
+            );
         }
     }
 
