@@ -516,3 +516,66 @@ fn comes_with_its_container(looked: &Looked<'_>, place: &Place) -> bool {
         _ => false,
     })
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn finding(id: &str, severity: Severity) -> Finding {
+        Finding {
+            id: id.to_owned(),
+            severity,
+            says: String::new(),
+            todo: String::new(),
+            origin: Origin::NONE,
+            drift: None,
+        }
+    }
+
+    fn exception(id: &str, until: &str) -> Exception {
+        Exception {
+            id: id.to_owned(),
+            reason: "known".to_owned(),
+            until: until.parse().unwrap(),
+            origin: Origin::NONE,
+        }
+    }
+
+    #[test]
+    fn an_exception_holds_until_the_end_of_its_last_day() {
+        let mut audit = Audit {
+            findings: vec![
+                finding("audit.x.db1:a", Severity::Low),
+                finding("audit.x.db1:b", Severity::Low),
+                finding("audit.x.db1:c", Severity::Low),
+            ],
+            ..Audit::default()
+        };
+        let exceptions = [
+            exception("audit.x.db1:a", "2026-11-25"),
+            exception("audit.x.db1:b", "2026-11-24"),
+            exception("audit.x.db1:d", "2026-12-31"),
+        ];
+        accept(&mut audit, &exceptions, "2026-11-25".parse().unwrap());
+        let left: Vec<&str> = audit.findings.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(left, ["audit.x.db1:b", "audit.x.db1:c"]);
+        assert_eq!(audit.accepted.len(), 1);
+        assert_eq!(audit.expired[0].id, "audit.x.db1:b");
+        assert_eq!(audit.unused[0].id, "audit.x.db1:d");
+    }
+
+    #[test]
+    fn what_could_not_be_read_weighs_more_than_what_was_found() {
+        let mut audit = Audit {
+            findings: vec![finding("x", Severity::High)],
+            ..Audit::default()
+        };
+        assert_eq!(Kind::strongest(audit.kinds()), Some(Kind::Differs));
+        audit
+            .unread
+            .push(("db1".to_owned(), "no answer".to_owned()));
+        assert_eq!(Kind::strongest(audit.kinds()), Some(Kind::Unreachable));
+        assert_eq!(Kind::strongest(Audit::default().kinds()), None);
+    }
+}

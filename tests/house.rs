@@ -16,7 +16,7 @@ const LEVELS: &[&[&str]] = &[
     &["resource", "resources"],
     &["template"],
     &["services", "graph"],
-    &["plan", "guards", "checks"],
+    &["plan", "guards", "checks", "audit"],
     &["saved", "target"],
     &["environment", "observe", "files", "show", "apply"],
     &["commands"],

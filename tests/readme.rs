@@ -1,7 +1,8 @@
 //! The README is true: its reference is the language's own, its TOML is valid, and its console blocks are what the program says.
 //!
 //! ` ```console offline ` runs in a copy of `environments/`, stdout and stderr together. ` ```console live ` runs on an engine, in a lab of
-//! its own, all such blocks in order, stdout only. ` ```toml whole ` is a whole environment file. With `UPDATE=1` the reference
+//! its own, all such blocks in order, stdout only; ` ```console server ` on two bare servers (`live/production.rs`), where `ssh NAME` is a
+//! server. ` ```toml whole ` is a whole environment file. With `UPDATE=1` the reference
 //! and the offline blocks are written anew.
 
 use std::collections::BTreeSet;
@@ -81,6 +82,29 @@ fn table(heading: &str) -> Vec<Vec<String>> {
             cells.map(|cell| cell.trim().to_owned()).collect()
         })
         .collect()
+}
+
+/// Runs the blocks of a kind in order and tells where they say something else than what comes out; with `UPDATE=1` they are written
+/// anew where there is more than what differs from run to run. `run` gives stdout and stderr; the blocks hold stdout.
+pub fn tell(kind: &str, run: &dyn Fn(&str) -> (String, String)) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    for block in blocks(kind) {
+        let mut anew = String::new();
+        for (command, said) in commands(&block) {
+            let (out, err) = run(&command);
+            anew.push_str(&format!("$ {command}\n{out}"));
+            let (said, really) = (alike(&said), alike(&out));
+            if said != really {
+                mistakes.push(format!(
+                    "$ {command}\n--- README\n{said}--- really\n{really}--- stderr\n{err}"
+                ));
+            }
+        }
+        if updates() && alike(&anew) != alike(&block) {
+            replace(&block, &anew);
+        }
+    }
+    if updates() { Vec::new() } else { mistakes }
 }
 
 /// The commands of a console block, each with what it says.
@@ -260,8 +284,14 @@ fn alike_line(line: &str) -> String {
     let mut words: Vec<String> = line.split_whitespace().map(word).collect();
     for at in 0..words.len() {
         let next = words.get(at + 1).map(String::as_str).unwrap_or_default();
-        // `in 24.8 s.`
-        if is_time(&words[at]) && matches!(next, "s" | "s.") {
+        // `in 24.8 s.`; `57 ms` at the end of a check, `1 min 27 s` at the end of an apply.
+        let whole = words[at].chars().all(|c| c.is_ascii_digit());
+        let is_one = match next {
+            "s" | "s." => whole || is_time(&words[at]),
+            "ms" | "min" => whole,
+            _ => false,
+        };
+        if is_one {
             words[at] = "N".to_owned();
         }
     }
@@ -289,7 +319,10 @@ fn every_console_block_is_tried() {
     let all = blocks("console").len();
     assert_eq!(
         all,
-        blocks("console offline").len() + blocks("console live").len()
+        ["console offline", "console live", "console server"]
+            .map(|kind| blocks(kind).len())
+            .iter()
+            .sum::<usize>()
     );
 }
 

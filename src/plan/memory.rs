@@ -383,4 +383,83 @@ mod tests {
         later.0.clear();
         assert!(later.says_more_than(&memory()));
     }
+
+    fn resource(machine: &str, path: &str) -> Resource {
+        let file = crate::resources::server_file::ServerFile {
+            path: path.to_owned(),
+            ..Default::default()
+        };
+        Resource {
+            id: Id::new("file", machine, path),
+            place: Place::Machine(machine.into()),
+            thing: file.into(),
+            needs: Vec::new(),
+            origins: BTreeMap::new(),
+            probe: None,
+        }
+    }
+
+    fn memories() -> Memories {
+        Memories {
+            machines: [("db1".into(), memory())].into(),
+            ..Memories::default()
+        }
+    }
+
+    #[test]
+    fn what_is_no_longer_declared_is_known_until_it_is_gone() {
+        let motd = Id::parse("file.db1:/etc/motd");
+        let resources = [resource("db1", "/etc/other")];
+        let left = memories().undeclared(&resources);
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].id, motd);
+        assert!(
+            memories()
+                .undeclared(&[resource("db1", "/etc/motd")])
+                .is_empty()
+        );
+
+        let after = memories().after(&resources, &Outcome::default(), "now", "me");
+        assert!(after.machines["db1"].0.contains_key(motd.as_str()));
+        let outcome = Outcome {
+            gone: [motd].into(),
+            ..Outcome::default()
+        };
+        let after = memories().after(&resources, &outcome, "now", "me");
+        assert!(after.machines["db1"].0.is_empty());
+    }
+
+    #[test]
+    fn what_is_about_to_be_made_is_ours_and_what_was_there_is_not() {
+        let (made, there) = (resource("db1", "/etc/made"), resource("db1", "/etc/there"));
+        let settled = |one: &Resource| {
+            (
+                one.id.to_string(),
+                BTreeMap::from([("mode".to_owned(), Last::default())]),
+            )
+        };
+        let outcome = Outcome {
+            settled: [settled(&there)].into(),
+            made: [made.id.clone()].into(),
+            ..Outcome::default()
+        };
+        let resources = [made, there];
+        let after = memories().after(&resources, &outcome, "2026-11-25T10:00:00Z", "me");
+        let memory = &after.machines["db1"].0;
+        assert!(
+            memory["file.db1:/etc/made"].made && memory["file.db1:/etc/made"].fields.is_empty()
+        );
+        assert!(!memory["file.db1:/etc/there"].made);
+        assert_eq!(memory["file.db1:/etc/there"].at, "2026-11-25T10:00:00Z");
+
+        let unread = Memories {
+            unread: ["db1".into()].into(),
+            ..Memories::default()
+        };
+        let after = unread.after(&resources, &outcome, "now", "me");
+        assert!(
+            after.machines.is_empty(),
+            "what could not be read is not written"
+        );
+    }
 }

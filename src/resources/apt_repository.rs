@@ -60,10 +60,10 @@ fi
 const ADD: &str = with_apt!(
     r#"
 name=$1 end=$2 line=$3 key=$4
-fetched() { fetch -o "Dir::Etc::SourceList=$1" -o Dir::Etc::SourceParts=- -o APT::Get::List-Cleanup=0 || blame; }
+apt_update() { fetch -o "Dir::Etc::SourceList=$1" -o Dir::Etc::SourceParts=- -o APT::Get::List-Cleanup=0 || blame; }
 [ -d /etc/apt/keyrings ] || (umask 022 && mkdir /etc/apt/keyrings)
 if [ -n "$key" ]; then printf '%s' "$key"; else cat; fi | put_file "/etc/apt/keyrings/$name.$end" root root 0644
-printf '%s\n' "$line" | put_file "/etc/apt/sources.list.d/$name.list" root root 0644 fetched '{}'
+printf '%s\n' "$line" | put_file "/etc/apt/sources.list.d/$name.list" root root 0644 apt_update '{}'
 case $end in asc) end=gpg ;; *) end=asc ;; esac
 rm -f -- "/etc/apt/keyrings/$name.$end"
 "#
@@ -179,7 +179,7 @@ impl Kind for AptRepository {
             let own = |(end, digest): &(String, String)| (end == self.end()).then(|| digest.clone());
             found.keys.iter().find_map(own)
         });
-        let shown = |digest: String| format!("sha256 {digest}");
+        let shown = |digest: String| format!("sha256 {}", digest.get(..16).unwrap_or(&digest));
         let mut fields = vec![
             field("url", url, self.url.clone()),
             field("suite", suite, self.suite.clone()),

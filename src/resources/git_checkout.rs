@@ -69,10 +69,6 @@ chown -R -h -- "root:$2" "$1"
 chmod -R -- u=rwX,g=rX,o= "$1"
 "#;
 
-/// PATH
-const REMOVE: &str =
-    r#"rm -rf -- "$1" "$1.old" "$1.new" "$1.git" "$1.source" "$1.resolved""#;
-
 impl GitCheckout {
     /// What `PATH.source` holds: a unit that reads it is restarted when another ref is wanted.
     pub fn stamp(&self) -> String {
@@ -173,7 +169,6 @@ impl Kind for GitCheckout {
     }
 
     fn remove(&self) -> Removal {
-        let step = Step::script("remove it", REMOVE, [Text::plain(&self.path)]);
-        Removal::Steps(vec![step])
+        Removal::Steps(vec![tree::remove(&self.path, "git")])
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use super::systemd::column;
 use crate::command::{Ask, Question, Row, Text};

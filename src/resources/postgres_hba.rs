@@ -41,13 +41,20 @@ pub struct Rule {
     pub method: String,
 }
 
+impl Rule {
+    /// Who it is about: everything but the method.
+    pub fn whom(&self) -> String {
+        let whom = format!("{} {} {}", self.kind, self.database, self.role);
+        match &self.address {
+            Some(address) => format!("{whom} {address}"),
+            None => whom,
+        }
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.kind, self.database, self.role)?;
-        if let Some(address) = &self.address {
-            write!(f, " {address}")?;
-        }
-        write!(f, " {}", self.method)
+        write!(f, "{} {}", self.whom(), self.method)
     }
 }
 
@@ -165,21 +172,24 @@ impl Kind for PostgresHba {
     }
 
     fn fields(&self, found: Option<&Self>) -> Vec<Field> {
-        let there = |rule: &Rule| rule.to_string();
-        let had = found.map(|found| found.rules.as_slice()).unwrap_or_default();
+        let had = found
+            .map(|found| found.rules.as_slice())
+            .unwrap_or_default();
+        // The first that fits counts: of two about the same the first is compared.
+        let of = |rules: &'_ [Rule], rule: &Rule| {
+            let same = rules.iter().find(|one| one.whom() == rule.whom());
+            same.map(|same| same.method.clone())
+        };
         let mut fields: Vec<Field> = self
             .rules
             .iter()
-            .map(|rule| {
-                let from = had.contains(rule).then(|| "there".to_owned());
-                Field::new(format!("rule {}", there(rule)), from, "there", Impact::Reload)
-            })
+            .map(|rule| Field::new(rule.whom(), of(had, rule), &rule.method, Impact::Reload))
             .collect();
         let mut extra: Vec<&Rule> = Vec::new();
-        for rule in had.iter().filter(|rule| !self.rules.contains(rule)) {
-            if !extra.contains(&rule) {
+        for rule in had.iter().filter(|rule| of(&self.rules, rule).is_none()) {
+            if !extra.iter().any(|other| other.whom() == rule.whom()) {
                 extra.push(rule);
-                fields.push(Field::extra(format!("rule {}", there(rule)), "there", Impact::Reload));
+                fields.push(Field::extra(rule.whom(), &rule.method, Impact::Reload));
             }
         }
         let Some(found) = found else { return fields };
@@ -358,7 +368,7 @@ mod tests {
             .filter(Field::differs)
             .map(|field| field.name.into_owned())
             .collect();
-        assert_eq!(differing, ["rule host all all 0.0.0.0/0 trust"]);
+        assert_eq!(differing, ["host all all 0.0.0.0/0"]);
         assert_eq!(wanted.steps(Some(&found)).len(), 1);
     }
 

@@ -54,9 +54,6 @@ chmod -R -- u=rwX,g=rX,o= "$1"
 printf '%s' "$3" | put_file "$1.source" root root 0644
 "#;
 
-/// PATH
-const REMOVE: &str = r#"rm -rf -- "$1" "$1.old" "$1.new" "$1.source" "$1.resolved""#;
-
 impl Kind for SourceTree {
     const NAME: &'static str = "source_tree";
     const QUESTION: Question = tree::QUESTION;
@@ -136,8 +133,7 @@ impl Kind for SourceTree {
     }
 
     fn remove(&self) -> Removal {
-        let step = Step::script("remove it", REMOVE, [Text::plain(&self.path)]);
-        Removal::Steps(vec![step])
+        Removal::Steps(vec![tree::remove(&self.path, "folder")])
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::command::{Ask, Question, Row, Text};
 use crate::resource::{Field, Impact, Kind, Removal, Step};
-use crate::resources::tree::{same, text};
+use crate::resources::tree::{same, short, text};
 
 /// A command that has to have run for what it depends on, such as `manage.py migrate` for a source.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Task {
     pub name: String,
     /// A digest of all that it depends on. Not shown: secrets may be in it.
     pub digest: String,
+    /// A digest of what of that may be shown.
+    pub shown: String,
     /// The program, absolute, and its arguments. Never a secret.
     pub command: Vec<String>,
     /// The user it runs as, by name or number.
@@ -34,16 +36,16 @@ const QUESTION: Question = Question {
         body: r#"
 for name in "$@"; do
     [ -f "/var/lib/provision/done/$name" ] || continue
-    digest=
-    IFS= read -r digest < "/var/lib/provision/done/$name" || :
-    row "$name" "$digest"
+    digest='' shown=''
+    IFS=' ' read -r digest shown < "/var/lib/provision/done/$name" || :
+    row "$name" "$digest" "$shown"
 done
 "#,
-        columns: &["key", "digest"],
+        columns: &["key", "digest", "shown"],
     },
 };
 
-/// NAME DIGEST USER GROUP FOLDER ENVIRONMENT PYTHON WORD...
+/// NAME `DIGEST SHOWN` USER GROUP FOLDER ENVIRONMENT PYTHON WORD...
 ///
 /// systemd gives a service its environment, so it gives it to the command too; the shell would read the file differently. Where none
 /// runs, Python does by the same rules what the supervisor of such a machine does.
@@ -135,20 +137,21 @@ impl Kind for Task {
         Ok(Some(Task {
             name: self.name.clone(),
             digest: text(row, "digest")?.to_owned(),
+            shown: text(row, "shown")?.to_owned(),
             ..Task::default()
         }))
     }
 
     fn fields(&self, found: Option<&Self>) -> Vec<Field> {
         let done = found.is_some_and(|found| found.digest == self.digest);
-        let from = found.map(|_| match done {
-            true => "for what is declared",
-            false => "for something else",
+        let from = found.map(|found| match !done && found.shown == self.shown {
+            true => "for other secrets".to_owned(),
+            false => format!("for {}", short(&found.shown)),
         });
         vec![Field {
             name: "run".into(),
-            from: from.map(str::to_owned),
-            to: Some("for what is declared".to_owned()),
+            from,
+            to: Some(format!("for {}", short(&self.shown))),
             same: same(done),
             impact: Impact::None,
         }]
@@ -160,7 +163,7 @@ impl Kind for Task {
         }
         let mut words = vec![
             Text::plain(&self.name),
-            Text::plain(&self.digest),
+            Text::plain(format!("{} {}", self.digest, self.shown)),
             Text::plain(&self.user),
             Text::plain(&self.group),
             Text::plain(&self.folder),

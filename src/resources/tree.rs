@@ -118,6 +118,20 @@ impl Found {
     }
 }
 
+/// PATH SORT
+const REMOVE: &str = r#"
+sort=
+[ ! -f "$1.source" ] || IFS=' ' read -r sort _ < "$1.source" || :
+# Another sort of source may stand there now.
+[ "$sort" = "$2" ] || exit 0
+rm -rf -- "$1" "$1.old" "$1.new" "$1.git" "$1.source" "$1.resolved"
+"#;
+
+/// Removes a tree whose stamp begins with a word.
+pub fn remove(path: &str, sort: &str) -> Step {
+    Step::script("remove it", REMOVE, [path, sort].map(Text::plain))
+}
+
 /// UNIT
 const RESTART: &str = r#"
 supervise=/usr/local/lib/provision/supervise

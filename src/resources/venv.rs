@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::command::{Ask, Question, Row, Text};
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
-use crate::resources::tree::{self, decoded, same, text};
+use crate::resources::tree::{self, decoded, same, short, text};
 use crate::secret::sha256;
 
 /// A Python environment: root's, readable for a group, closed to others.
@@ -221,15 +221,16 @@ impl Kind for Venv {
 
     fn fields(&self, found: Option<&Self>) -> Vec<Field> {
         let found = found.map(|found| &found.found);
+        let wanted = self.stamp();
+        let shown = |stamp: &str| short(stamp.trim()).to_owned();
         let mut fields = vec![Field {
-            name: "requirements".into(),
-            from: found.map(|found| match found.stamp == self.stamp() {
-                true => "as declared".to_owned(),
-                false => "others".to_owned(),
-            }),
-            to: Some("as declared".to_owned()),
-            same: same(found.is_some_and(|found| found.stamp == self.stamp())),
-            impact: Impact::Restart,
+            same: same(found.is_some_and(|found| found.stamp == wanted)),
+            ..Field::new(
+                "requirements",
+                found.map(|found| shown(&found.stamp)),
+                shown(&wanted),
+                Impact::Restart,
+            )
         }];
         let Some(found) = found else {
             return fields;

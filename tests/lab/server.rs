@@ -8,6 +8,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -234,12 +235,27 @@ impl Server {
         let format = "{{.NetworkSettings.IPAddress}}";
         server.address = docker(&["inspect", "-f", format, &server.container]);
         if image != Image::Plain {
-            super::until("the server is up", || {
-                let said = server.try_sh("systemctl is-system-running").stdout;
-                matches!(said.trim(), "running" | "degraded")
-            });
+            server.wait();
         }
         server
+    }
+
+    /// Waits until it is up: many that start at once on a small machine take their time.
+    #[track_caller]
+    fn wait(&self) {
+        let begun = Instant::now();
+        loop {
+            let said = self.try_sh("systemctl is-system-running").stdout;
+            if matches!(said.trim(), "running" | "degraded") {
+                return;
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(240),
+                "{} does not start: {said}",
+                self.container
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// A host key of its own, and our key for its user.

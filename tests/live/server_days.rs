@@ -341,8 +341,8 @@ fn a_held_lock_of_apt_is_waited_for() {
         "apt-get purge -yq sl > /dev/null 2>&1; rm -f /run/held",
     );
     // As apt itself does it, for which `flock` is another lock.
-    let hold = "use Fcntl; open(F, '>>', '/var/lib/dpkg/lock-frontend') or die; \
-         fcntl(F, F_SETLK, pack('s s x![l!] l! l! i', F_WRLCK, 0, 0, 0, 0)) or die; \
+    let hold = "use Fcntl; my $lock = pack('s s x![l!] l! l! i', F_WRLCK, 0, 0, 0, 0); \
+         open(F, '>>', '/var/lib/dpkg/lock-frontend') or die; fcntl(F, F_SETLK, $lock) or die; \
          open(G, '>', '/run/held') or die; sleep 5";
     docker(&["exec", "-d", &server.container, "perl", "-e", hold]);
     until("the lock is held", || {

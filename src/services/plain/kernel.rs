@@ -1,6 +1,6 @@
 //! `[sysctl."KEY"]`, `[hosts_entry."NAME"]` and `[swap."PATH"]`.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use crate::declaration::{Entry, Environment};

@@ -76,6 +76,7 @@ const TAKEN: [&str; 32] = [
 
 /// A site of nginx alone, since a part of its configuration cannot be tested by itself.
 const TEST: &str = r#"
+umask 027
 folder=$(mktemp -d /run/provision-nginx-XXXXXXXXXX)
 trap 'rm -rf "$folder"' EXIT
 printf 'events {}\nhttp {\n include /etc/nginx/mime.types;\n include "%s";\n}\n' "$1" > "$folder/nginx.conf"
@@ -240,8 +241,10 @@ struct App<'p, 'e> {
     mounted: bool,
     /// The user it runs as.
     user: String,
-    /// What tells one state of its source from another.
+    /// What tells one state of it from another: source, packages, environment.
     state: String,
+    /// The same as far as it may be shown.
+    shown: String,
     /// What everything of it needs: packages, folders, its user.
     base: Vec<Id>,
     /// What it has to have before it runs.
@@ -279,6 +282,7 @@ impl<'p, 'e> App<'p, 'e> {
             mounted,
             user,
             state: String::new(),
+            shown: String::new(),
             base: Vec::new(),
             needs: Vec::new(),
             reads: BTreeMap::new(),
@@ -567,6 +571,7 @@ impl<'p, 'e> App<'p, 'e> {
             };
         }
         let file = format!("{}.env", self.name);
+        self.shown = sha256(format!("{}{}", self.state, text.shown()));
         self.state.push_str(&sha256(text.expose().expose()));
         self.read_file(&file, text, 0o640, "env");
     }
@@ -577,6 +582,7 @@ impl<'p, 'e> App<'p, 'e> {
         let task = |name: &str, words: &[&str]| Task {
             name: format!("{}.{name}", self.name),
             digest: sha256(format!("{}\0{}", self.state, words.join("\0"))),
+            shown: self.shown.clone(),
             command: [&[python.as_str(), "manage.py"], words]
                 .concat()
                 .iter()

@@ -208,7 +208,7 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
     };
     let mut resource = project::on_machine(machine, Thing::from(hba)).from("", entry.key.clone());
     for rule in node.list("hba") {
-        resource = resource.from(format!("rule {}", declared(rule)), rule.origin.clone());
+        resource = resource.from(declared(rule).whom(), rule.origin.clone());
     }
     resource.needs = vec![cluster.clone()];
     let hba = project.add(resource);
