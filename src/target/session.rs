@@ -1121,4 +1121,90 @@ mod tests {
             }
         }
     }
+
+    /// The stream that a session sends first, and a call.
+    fn stream(nonce: &str, call: Call) -> (usize, Vec<u8>) {
+        let (pen, mut sent) = mpsc::unbounded_channel();
+        let mut frame = Frame::new(nonce);
+        frame.raw(&loop_line(nonce));
+        frame.script(&setup());
+        frame.send(&pen);
+        let mut bytes = Vec::new();
+        let mut drain = |bytes: &mut Vec<u8>| {
+            while let Ok(Sent::Bytes(more)) = sent.try_recv() {
+                bytes.extend_from_slice(&more);
+            }
+        };
+        drain(&mut bytes);
+        let before = bytes.len();
+        let mut frame = Frame::new(nonce);
+        frame.call(1, 1, call, &pen).unwrap();
+        frame.send(&pen);
+        drain(&mut bytes);
+        (before, bytes)
+    }
+
+    /// Feeds a shell with a stream that is cut; whether the call was run.
+    fn is_run(shell: &[&str], bytes: &[u8], mark: &std::path::Path) -> bool {
+        let _old = std::fs::remove_file(mark);
+        let mut child = std::process::Command::new(shell[0])
+            .args(&shell[1..])
+            .args(["-c", READ_LOOP])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        // A shell that has gone does not take the rest.
+        let _closed = std::io::Write::write_all(&mut input, bytes);
+        drop(input);
+        child.wait().unwrap();
+        mark.exists()
+    }
+
+    #[test]
+    fn nothing_of_a_stream_that_is_cut_is_run() {
+        let nonce = "0123456789abcdef0123456789abcdef";
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        let words = || vec![Secret::new(mark.to_str().unwrap())];
+        let body = "cat > \"$1\"";
+        let calls = [
+            Input::Empty,
+            Input::Text(Secret::new("some text")),
+            Input::Bytes(vec![b'x'; 300]),
+        ];
+        let shells: [&[&str]; 3] = [&["/bin/sh"], &["bash", "--posix"], &["busybox", "sh"]];
+        for input in calls {
+            let call = Call::Script {
+                body,
+                words: words(),
+                input,
+            };
+            let (before, bytes) = stream(nonce, call);
+            for shell in shells {
+                if std::process::Command::new(shell[0])
+                    .arg("--help")
+                    .output()
+                    .is_err()
+                {
+                    continue;
+                }
+                assert!(is_run(shell, &bytes, &mark), "{shell:?}");
+                let last = bytes.len() - 2;
+                let ends = (0..before)
+                    .step_by(before / 20)
+                    .chain((before..last).step_by(7))
+                    .chain([last]);
+                for end in ends {
+                    assert!(
+                        !is_run(shell, &bytes[..end], &mark),
+                        "{shell:?}: cut at {end} of {}",
+                        bytes.len()
+                    );
+                }
+            }
+        }
+    }
 }

@@ -121,6 +121,10 @@ impl Connection {
             tokio::time::sleep(pause).await;
         }
         connection.kept = false;
+        // Who waits for it finds the connection; nobody needs the name any more.
+        let _gone = fs::remove_file(&lock);
+        static SWEPT: std::sync::Once = std::sync::Once::new();
+        SWEPT.call_once(|| sweep(&folder));
         Ok(connection)
     }
 
@@ -374,14 +378,11 @@ impl Way {
         Ok(options)
     }
 
-    /// A file that knows the declared key and no other.
+    /// A file that knows the declared key and no other. Written every time, so that it is never an old one.
     fn keep_pin(&self, folder: &Path, key: &str) -> io::Result<PathBuf> {
         let line = format!("{} {}\n", self.name, key.trim());
         let name = secret::sha256(&line);
         let path = folder.join(format!("{}.key", name.get(..20).unwrap_or_default()));
-        if fs::read_to_string(&path).is_ok_and(|kept| kept == line) {
-            return Ok(path);
-        }
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         io::Write::write_all(&mut file, line.as_bytes())?;
         file.persist(&path).map_err(|error| error.error)?;
@@ -852,6 +853,25 @@ fn private(folder: &Path, uid: u32) -> io::Result<()> {
         return Err(io::Error::other("it is not a folder of ours alone"));
     }
     Ok(())
+}
+
+/// Removes what connections of earlier days have left: logs, locks and keys, all of which are made anew where they are needed.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_ours = path
+            .extension()
+            .is_some_and(|end| end == "log" || end == "lock" || end == "key");
+        let age = fs::symlink_metadata(&path)
+            .and_then(|meta| meta.modified())
+            .ok()
+            .and_then(|made| made.elapsed().ok());
+        if is_ours && !path.with_extension("").exists() && age > Some(Duration::from_secs(86_400)) {
+            let _gone = fs::remove_file(path);
+        }
+    }
 }
 
 /// Holds a file's lock until it is dropped; goes on without after a while.
