@@ -566,6 +566,9 @@ pub enum EngineAction {
     },
 }
 
+/// What questions are asked about, by question: the words of its script.
+pub type Items = HashMap<&'static str, Vec<String>>;
+
 /// What one look at the targets asks: everything, in one trip each.
 #[derive(Clone, Debug, Default)]
 pub struct Sheet {
@@ -587,7 +590,7 @@ pub struct Sheet {
     /// Database servers, each with its declared databases.
     pub servers: Vec<(Arc<Server>, Vec<String>)>,
     /// Machines, each with the items of its questions, by question.
-    pub machines: Vec<(Arc<str>, HashMap<&'static str, Vec<String>>)>,
+    pub machines: Vec<(Arc<str>, Items)>,
     /// The questions, all kinds together.
     pub questions: Vec<Question>,
 }

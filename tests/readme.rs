@@ -294,6 +294,11 @@ fn alike_line(line: &str) -> String {
         if is_one {
             words[at] = "N".to_owned();
         }
+        // `at 2026-11-25 02:28 UTC`
+        if at > 1 && words[at] == "UTC" {
+            words[at - 2] = "DAY".to_owned();
+            words[at - 1] = "TIME".to_owned();
+        }
     }
     // `Up 12 seconds`, `Up About a minute`: as long as it takes until the next column.
     if let Some(up) = words.iter().position(|word| word == "Up") {

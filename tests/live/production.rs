@@ -131,7 +131,7 @@ impl Production {
     }
 
     /// What is said, with the names that the README has for this lab's own.
-    fn from_lab(&self, text: &str) -> String {
+    fn out_of_lab(&self, text: &str) -> String {
         text.replace(&self.servers[0].address, "10.0.0.11")
             .replace(&self.servers[1].address, "10.0.0.12")
             .replace(
@@ -151,7 +151,7 @@ fn production_comes_up_from_bare_servers_and_stays_as_it_is() {
     let lab = Production::new();
     let mistakes = readme::tell("console server", &|line| {
         let ran = run(&mut lab.shell(line));
-        (lab.from_lab(&ran.stdout), ran.stderr)
+        (lab.out_of_lab(&ran.stdout), ran.stderr)
     });
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
     let web = &lab.servers[1];
