@@ -287,7 +287,7 @@ fn alike_line(line: &str) -> String {
         // `in 24.8 s.`; `57 ms` at the end of a check, `1 min 27 s` at the end of an apply.
         let whole = words[at].chars().all(|c| c.is_ascii_digit());
         let is_one = match next {
-            "s" | "s." => whole || is_time(&words[at]),
+            "s" | "s." | "s:" => whole || is_time(&words[at]),
             "ms" | "min" => whole,
             _ => false,
         };
@@ -305,7 +305,8 @@ fn alike_line(line: &str) -> String {
         let end = (up + 1..words.len()).find(|at| words[*at].contains("->"));
         words.drain(up + 1..end.unwrap_or(words.len()));
     }
-    words.join(" ")
+    // A minute more is the machine's business.
+    words.join(" ").replace("N min N s", "N s")
 }
 
 fn word(word: &str) -> String {
