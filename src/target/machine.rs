@@ -369,7 +369,7 @@ impl Remote {
         answers
     }
 
-    /// Asks what changes nothing, so that it may be asked again where a kept connection has died.
+    /// Asks what changes nothing, so that it may be asked again where a connection has died.
     async fn ask(
         &self,
         calls: impl Fn() -> Vec<(Call, Duration)>,
@@ -382,7 +382,11 @@ impl Remote {
                 heard.push(said);
             }
             let Err(end) = link.session.greeted().await else {
-                return Ok(heard);
+                if !heard.iter().any(is_cut) {
+                    return Ok(heard);
+                }
+                self.forget(&link).await;
+                continue;
             };
             if !link.is_stale() {
                 return Err(self.unspoken(&link, &end));
@@ -393,7 +397,12 @@ impl Remote {
             "`{}` cannot be reached: its sessions end again and again",
             self.machine.name
         );
-        Err(Failure::new(Kind::Unreachable, message))
+        let failure = Failure::new(Kind::Unreachable, message);
+        *self
+            .unreached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        Err(failure)
     }
 
     /// Runs scripts in order, sent without waiting for each other; those after the first that fails do not run. `done` hears the
@@ -619,6 +628,11 @@ fn unreachable(failure: Failure) -> Trouble {
         log: failure.hints,
         ..Trouble::failed(failure.message)
     }
+}
+
+/// Whether an answer was lost with its connection.
+fn is_cut(said: &Result<session::Said, Broken>) -> bool {
+    matches!(said, Err(Broken::NotBegun(end) | Broken::Unknown(end)) if end.why == Why::Cut)
 }
 
 /// What a broken call means, in a sentence.
