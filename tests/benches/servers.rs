@@ -267,7 +267,18 @@ fn many(servers: &[Server]) {
     }
     let ten = seats(servers);
     let hundred: Vec<Seat> = ten.iter().flat_map(|seat| vec![seat.clone(); 10]).collect();
-    let (few, lots) = (role(&ten, ""), role(&hundred, ""));
+    // Of another project, so that nothing is remembered and missed.
+    let other = |seats: &[Seat]| {
+        let lab = role(seats, "");
+        let path = lab.folder.path().join("environments/role.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        lab.write(
+            "role.toml",
+            &text.replace("project = \"", "project = \"many-"),
+        );
+        lab
+    };
+    let (few, lots) = (other(&ten), other(&hundred));
     let (mut bare_few, mut bare_lots) = (Vec::new(), Vec::new());
     let (mut plan_few, mut plan_lots) = (Vec::new(), Vec::new());
     for _ in 0..3 {
