@@ -145,7 +145,10 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         let after = plan::judge(run.resources, &answers, &judging);
         report.record = Some(after.settled.clone());
         settle(&after, &mut report);
-        refuse(&after, &waiting, &mut report);
+        // What comes behind a failure was not tried, so how it looks by now is no failure of its own.
+        let behind = blocked(&after, &report);
+        let tried = waiting.difference(&behind).cloned().collect();
+        refuse(&after, &tried, &mut report);
         left = waiting
             .into_iter()
             .chain(entailed(&after, &known))
