@@ -450,17 +450,14 @@ struct Scripts {
     scripts: Vec<(Script, Duration)>,
     /// The changes a script is of: several where their steps were joined.
     owners: Vec<Vec<usize>>,
-    /// The last script of each change; none where it has none.
+    /// The script with which each change is over: its last one, or the one before it where it has none.
     ends: Vec<Option<usize>>,
 }
 
 impl Scripts {
     /// Neighbours with the same `merge` word and the same body are one script with the words of all: one `apt-get` for all packages.
     fn new(changes: &[&Change]) -> Self {
-        let mut all = Scripts {
-            ends: vec![None; changes.len()],
-            ..Scripts::default()
-        };
+        let mut all = Scripts::default();
         let mut word: Option<&'static str> = None;
         for (at, change) in changes.iter().enumerate() {
             for step in &change.steps {
@@ -488,8 +485,8 @@ impl Scripts {
                 {
                     owners.push(at);
                 }
-                all.ends[at] = Some(all.scripts.len() - 1);
             }
+            all.ends.push(all.scripts.len().checked_sub(1));
         }
         all
     }
@@ -548,18 +545,7 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
             for (id, trouble) in &failed {
                 (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
             }
-            // A change without steps that comes after the failure was not begun either.
-            let first = all.owners.get(script).and_then(|owners| owners.first());
-            let done = ids(script)
-                .into_iter()
-                .filter(|id| {
-                    let at = changes.iter().position(|change| change.id == *id);
-                    at.is_none_or(|at| {
-                        all.ends[at].is_some() || first.is_none_or(|first| at < *first)
-                    })
-                })
-                .collect();
-            (done, End::Failed(failed))
+            (ids(script), End::Failed(failed))
         }
     }
 }
