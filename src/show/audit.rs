@@ -8,7 +8,7 @@ use crate::declaration::Origin;
 use crate::plan::{Moved, Since};
 use crate::show::json::harmless;
 use crate::show::plan::since;
-use crate::show::{Paint, clean, count, pad};
+use crate::show::{Paint, clean, count, junit, pad};
 
 /// The version of the JSON's shape: what is added raises the minor number, what changes or goes the major one.
 pub const FORMAT: &str = "1.0";
@@ -329,22 +329,9 @@ pub fn junit(head: &Head<'_>, audit: &Audit) -> String {
     )
 }
 
-/// Text that XML takes, in attributes too.
+/// Text for XML, on one line.
 fn xml(text: &str) -> String {
-    let mut out = String::new();
-    for c in clean(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&apos;"),
-            // No XML may hold these.
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
+    junit::escape(&clean(text))
 }
 
 /// Findings as SARIF 2.1.0.
