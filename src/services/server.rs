@@ -7,13 +7,17 @@ pub(super) mod postgres;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::command::{Seat, THIS};
+use crate::command::{Seat, Server, THIS};
 use crate::declaration::{Driver, Entry, Environment, Node, Origin, Value};
 use crate::error::{Problem, did_you_mean};
-use crate::resource::{Id, Thing};
+use crate::resource::{Id, Probe, Resource, Thing};
 use crate::resources::packages::Packages;
+use crate::secret::Secret;
 use crate::services::project::{self, Project, View};
 use crate::services::{Ports, hosts};
+
+/// Users who log in: name, database if one is known, password.
+type Logins = Vec<(String, Option<String>, Secret)>;
 
 /// The port a database server is reached at where it runs.
 fn port(project: &Project<'_>, table: &str, name: &str, node: &Node, standard: u16) -> u16 {
@@ -289,6 +293,56 @@ fn packages(
         ..Packages::default()
     };
     project.add(project::on_machine(machine, Thing::from(thing)).from("", entry.key.clone()))
+}
+
+/// Addresses to listen on, before anybody is asked what they mean: letters, digits and what a sort of server takes besides.
+fn check_listen(node: &Node, besides: &str, problems: &mut Vec<Problem>) {
+    for listen in node.list("listen") {
+        let text = listen.as_text().unwrap_or_default();
+        let fits = |c: char| c.is_ascii_alphanumeric() || besides.contains(c);
+        if text.is_empty() || !text.chars().all(fits) {
+            problems.push(Problem::error(
+                format!("`{text}` is no address"),
+                &listen.origin,
+            ));
+        }
+    }
+}
+
+/// What is inside a managed server: tried as a whole when the last of it is there.
+fn tried(mut made: Vec<Resource>, server: Arc<Server>, users: Logins) -> Vec<Resource> {
+    if let Some(last) = made.last_mut() {
+        last.probe = Some(Probe::Login {
+            server,
+            published: None,
+            users,
+        });
+    }
+    made
+}
+
+/// Takes in what is inside a server; whoever uses the server waits for all of it, and for what stands before it.
+fn settle(
+    project: &mut Project<'_>,
+    table: &str,
+    name: &str,
+    made: Vec<Resource>,
+    mut ids: Vec<Id>,
+) {
+    for resource in made {
+        ids.push(project.add(resource));
+    }
+    project.settled(table, name, ids);
+}
+
+/// How people on the operator's machine connect.
+fn endpoint(project: &mut Project<'_>, service: &str, connect: impl Fn(&str, u16) -> String) {
+    let forward = (project.environment.driver == Driver::Ssh)
+        .then(|| format!("provision forward {}", project.environment.name));
+    project.endpoint(service, |address, port| {
+        let connect = connect(address, port);
+        forward.iter().cloned().chain([connect]).collect()
+    });
 }
 
 /// An application on a machine that uses a database server.

@@ -32,16 +32,7 @@ pub(in crate::services) fn check(
     node: &Node,
     problems: &mut Vec<Problem>,
 ) {
-    for listen in node.list("listen") {
-        let text = listen.as_text().unwrap_or_default();
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '*');
-        if text.is_empty() || !text.chars().all(fits) {
-            problems.push(Problem::error(
-                format!("`{text}` is no address"),
-                &listen.origin,
-            ));
-        }
-    }
+    server::check_listen(node, ".:-*", problems);
     if environment.driver.is_engine() {
         return;
     }
@@ -83,24 +74,9 @@ fn managed(project: &mut Project<'_>, name: &str, entry: &Entry, external: &Node
         superuser: external.text("admin").unwrap_or("root").to_owned(),
         seat,
     });
-    let mut made = inside(project, &entry.node, &server, &client, &[]);
-    let probe = Probe::Login {
-        server,
-        published: None,
-        users: logins(&entry.node),
-    };
-    if let Some(last) = made.last_mut() {
-        last.probe = Some(probe);
-    }
-    settle(project, name, made, Vec::new());
-}
-
-fn settle(project: &mut Project<'_>, name: &str, made: Vec<Resource>, mut ids: Vec<Id>) {
-    ids.extend(made.iter().map(|resource| resource.id.clone()));
-    for resource in made {
-        project.add(resource);
-    }
-    project.settled("mariadb", name, ids);
+    let made = inside(project, &entry.node, &server, &client, &[]);
+    let made = server::tried(made, server, logins(&entry.node));
+    server::settle(project, "mariadb", name, made, Vec::new());
 }
 
 fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc<str>) {
@@ -206,8 +182,8 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
         }
         made.push(resource);
     }
-    settle(project, name, made, vec![file, unit]);
-    endpoint(project, name, node);
+    server::settle(project, "mariadb", name, made, vec![file, unit]);
+    server::endpoint(project, &service, connect(node));
 }
 
 /// Another server of the same sort on a machine.
@@ -217,18 +193,4 @@ fn other(project: &Project<'_>, machine: &Arc<str>) -> Option<Id> {
     let other = on_it
         .find(|resource| matches!(&resource.thing, Thing::ServerFile(file) if file.path == KEPT))?;
     Some(other.id.clone())
-}
-
-/// How people on the operator's machine connect.
-fn endpoint(project: &mut Project<'_>, name: &str, node: &Node) {
-    let connect = connect(node);
-    let forward = (project.environment.driver == Driver::Ssh)
-        .then(|| format!("provision forward {}", project.environment.name));
-    project.endpoint(&format!("mariadb.{name}"), |address, port| {
-        forward
-            .iter()
-            .cloned()
-            .chain([connect(address, port)])
-            .collect()
-    });
 }

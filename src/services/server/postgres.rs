@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::command::{Dialect, Seat, Server};
 use crate::declaration::{Driver, Entry, Environment, Node};
 use crate::error::Problem;
-use crate::resource::{Id, Probe, Resource, Thing};
+use crate::resource::{Id, Probe, Thing};
 use crate::resources::apt_repository::AptRepository;
 use crate::resources::postgres_cluster::PostgresCluster;
 use crate::resources::postgres_hba::{self, PostgresHba, Rule};
@@ -25,16 +25,7 @@ pub(in crate::services) fn check(
     node: &Node,
     problems: &mut Vec<Problem>,
 ) {
-    for listen in node.list("listen") {
-        let text = listen.as_text().unwrap_or_default();
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '_' | '*');
-        if text.is_empty() || !text.chars().all(fits) {
-            problems.push(Problem::error(
-                format!("`{text}` is no address"),
-                &listen.origin,
-            ));
-        }
-    }
+    server::check_listen(node, ".:-_*", problems);
     for rule in node.list("hba") {
         let local = rule.text("type") == Some("local");
         match rule.get("address") {
@@ -112,24 +103,9 @@ fn managed(project: &mut Project<'_>, name: &str, entry: &Entry, external: &Node
         superuser: external.text("admin").unwrap_or("postgres").to_owned(),
         seat,
     });
-    let mut made = inside(project, Arc::clone(&server), &entry.node, before);
-    let probe = Probe::Login {
-        server,
-        published: None,
-        users: logins(&entry.node),
-    };
-    if let Some(last) = made.last_mut() {
-        last.probe = Some(probe);
-    }
-    settle(project, name, made, Vec::new());
-}
-
-fn settle(project: &mut Project<'_>, name: &str, made: Vec<Resource>, mut ids: Vec<Id>) {
-    ids.extend(made.iter().map(|resource| resource.id.clone()));
-    for resource in made {
-        project.add(resource);
-    }
-    project.settled("postgres", name, ids);
+    let made = inside(project, Arc::clone(&server), &entry.node, before);
+    let made = server::tried(made, server, logins(&entry.node));
+    server::settle(project, "postgres", name, made, Vec::new());
 }
 
 fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc<str>) {
@@ -214,22 +190,8 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
     let hba = project.add(resource);
 
     let made = inside(project, server, node, vec![cluster.clone()]);
-    settle(project, name, made, vec![cluster, hba]);
-    endpoint(project, name, node);
-}
-
-/// How people on the operator's machine connect.
-fn endpoint(project: &mut Project<'_>, name: &str, node: &Node) {
-    let connect = connect(node);
-    let forward = (project.environment.driver == Driver::Ssh)
-        .then(|| format!("provision forward {}", project.environment.name));
-    project.endpoint(&format!("postgres.{name}"), |address, port| {
-        forward
-            .iter()
-            .cloned()
-            .chain([connect(address, port)])
-            .collect()
-    });
+    server::settle(project, "postgres", name, made, vec![cluster, hba]);
+    server::endpoint(project, &service, connect(node));
 }
 
 /// The repository of PostgreSQL's own packages.
