@@ -123,7 +123,7 @@ pub async fn decide(environment: &mut Environment) -> Result<Option<String>, Fai
     if environment.driver != Driver::Auto {
         return Ok(None);
     }
-    let Some(why) = Target::no_engine().await? else {
+    let Some(why) = Target::no_engine().await else {
         environment.driver = Driver::Docker;
         return Ok(None);
     };

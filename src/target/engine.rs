@@ -127,23 +127,20 @@ impl Engine {
         }
     }
 
-    /// Why there is no engine on this machine; none where one answers. One that is there and may not be spoken to, or that
-    /// `DOCKER_HOST` names, is never taken for none.
-    pub async fn is_absent() -> Result<Option<String>, Failure> {
-        let socket = find_socket()?;
-        let named = std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty());
-        let nobody = match tokio::net::UnixStream::connect(&socket).await {
-            Ok(_) => false,
-            Err(error) => matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
-            ),
-        };
-        if nobody && !named {
-            let address = clean(&socket.display().to_string(), 200);
-            return Ok(Some(format!("no Docker engine answers at {address}")));
+    /// Why there is no engine on this machine; none where somebody listens. One that is there and may not be spoken to, or that
+    /// `DOCKER_HOST` names, is never taken for none: whoever connects to it is told.
+    pub async fn is_absent() -> Option<String> {
+        if std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty()) {
+            return None;
         }
-        Engine::connect().await.map(|_| None)
+        let socket = find_socket().ok()?;
+        let error = tokio::net::UnixStream::connect(&socket).await.err()?;
+        let nobody = matches!(
+            error.kind(),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+        );
+        let address = clean(&socket.display().to_string(), 200);
+        nobody.then(|| format!("no Docker engine answers at {address}"))
     }
 
     /// Where its socket is.

@@ -190,11 +190,8 @@ impl Target {
         })
     }
 
-    /// Why there is no Docker engine on this machine; none where one answers.
-    ///
-    /// # Errors
-    /// [`Kind::Unreachable`]: one is there or named, and cannot be spoken to.
-    pub async fn no_engine() -> Result<Option<String>, Failure> {
+    /// Why there is no Docker engine on this machine; none where one is there, to be connected to.
+    pub async fn no_engine() -> Option<String> {
         engine::Engine::is_absent().await
     }
 
