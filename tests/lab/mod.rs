@@ -44,6 +44,9 @@ pub fn engine() -> bool {
     there
 }
 
+/// A change of a plan: id, action and the names of its fields.
+pub type Change = (String, String, Vec<String>);
+
 /// A run of a program: what it said and how it ended.
 #[derive(Debug)]
 pub struct Ran {
@@ -70,6 +73,26 @@ impl Ran {
             self.stdout, self.stderr
         );
         self
+    }
+
+    /// The changes of a `plan --json`.
+    #[track_caller]
+    pub fn changes(&self) -> Vec<Change> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let list = |value: &Value| value.as_array().unwrap().clone();
+        let change = |change: &Value| {
+            let fields = list(&change["fields"]);
+            let fields = fields.iter().map(|field| text(&field["name"])).collect();
+            (text(&change["id"]), text(&change["action"]), fields)
+        };
+        list(&self.json()["changes"]).iter().map(change).collect()
+    }
+
+    /// That a `plan --detailed-exitcode` found nothing to do.
+    #[track_caller]
+    pub fn has_nothing_to_do(&self) {
+        assert_eq!(self.code, 0, "{}\n{}", self.stdout, self.stderr);
+        assert!(self.stdout.contains("Nothing to do"), "{}", self.stdout);
     }
 
     #[track_caller]
@@ -216,31 +239,16 @@ impl Lab {
 
     /// The changes of `plan local --json`: id, action and the names of the fields.
     #[track_caller]
-    pub fn plan(&self) -> Vec<(String, String, Vec<String>)> {
+    pub fn plan(&self) -> Vec<Change> {
         let plan = self.provision(&["plan", "local", "--json"]);
         assert!(matches!(plan.code, 0 | 4 | 8), "{plan:?}");
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        plan.json()["changes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|change| {
-                let fields = change["fields"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|field| text(&field["name"]))
-                    .collect();
-                (text(&change["id"]), text(&change["action"]), fields)
-            })
-            .collect()
+        plan.changes()
     }
 
     #[track_caller]
     pub fn nothing_to_do(&self) {
-        let ran = self.provision(&["plan", "local", "--detailed-exitcode"]);
-        assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
-        assert!(ran.stdout.contains("Nothing to do"), "{}", ran.stdout);
+        self.provision(&["plan", "local", "--detailed-exitcode"])
+            .has_nothing_to_do();
     }
 
     pub fn container(&self, service: &str) -> String {

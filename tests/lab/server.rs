@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{Ran, docker, provision, run};
@@ -479,19 +478,13 @@ impl ServerLab {
     pub fn plan(&self) -> Vec<(String, String)> {
         let plan = self.provision(&["plan", "servers", "--json"]);
         assert!(matches!(plan.code, 0 | 4 | 8), "{plan:?}");
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        plan.json()["changes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|change| (text(&change["id"]), text(&change["action"])))
-            .collect()
+        let changes = plan.changes().into_iter();
+        changes.map(|(id, action, _)| (id, action)).collect()
     }
 
     #[track_caller]
     pub fn nothing_to_do(&self) {
-        let ran = self.provision(&["plan", "servers", "--detailed-exitcode"]);
-        assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
-        assert!(ran.stdout.contains("Nothing to do"), "{}", ran.stdout);
+        self.provision(&["plan", "servers", "--detailed-exitcode"])
+            .has_nothing_to_do();
     }
 }

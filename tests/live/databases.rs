@@ -7,6 +7,7 @@ use std::time::Duration;
 use provision::secret::Secret;
 use provision::target::login;
 
+use super::verify::with;
 use crate::lab::server::{Image, Server, ServerLab};
 use crate::lab::{Ran, engine, free_port, run, until};
 
@@ -76,16 +77,6 @@ CREATE USER admin@'%' IDENTIFIED BY 'canary-pass "c\'\\';
 GRANT CREATE USER, CREATE, DROP, SELECT, INSERT, UPDATE, DELETE, ALTER, INDEX ON *.* TO admin@'%' WITH GRANT OPTION;
 SQL
 "#;
-
-/// The ids of the checks of `verify` with a status.
-fn with(ran: &Ran, status: &str) -> Vec<String> {
-    let json = ran.json();
-    let checks = json["checks"].as_array().unwrap().iter();
-    checks
-        .filter(|check| check["status"] == status)
-        .map(|check| check["id"].as_str().unwrap().to_owned())
-        .collect()
-}
 
 #[track_caller]
 fn includes(ids: &[String], wanted: &[&str]) {

@@ -1,12 +1,8 @@
 //! Every kind of thing on a bare server: drift made by hand is named exactly and healed; what cannot be done is said, and nothing is
 //! half done.
 
-use serde_json::Value;
-
-use crate::lab::engine;
 use crate::lab::server::{Image, Server, ServerLab};
-
-type Change = (String, String, Vec<String>);
+use crate::lab::{Change, engine};
 
 #[test]
 fn every_drift_of_a_server_is_named_exactly_and_healed() {
@@ -33,7 +29,7 @@ fn every_drift_of_a_server_is_named_exactly_and_healed() {
 }
 
 /// Drifts, plans, applies and plans again; what was not as the case says.
-fn check(lab: &ServerLab, server: &Server, case: &toml::Value) -> Result<(), String> {
+pub fn check(lab: &ServerLab, server: &Server, case: &toml::Value) -> Result<(), String> {
     let name = case["name"].as_str().unwrap();
     server.sh(case["run"].as_str().unwrap());
     let found = changes(lab);
@@ -87,22 +83,12 @@ fn like(found: &str, meant: &str) -> bool {
     }
 }
 
-/// What the plan says: id, action and fields.
-fn changes(lab: &ServerLab) -> Vec<Change> {
-    let plan = lab.provision(&["plan", "servers", "--json"]);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let mut changes: Vec<Change> = list(&plan.json()["changes"])
-        .iter()
-        .map(|change| {
-            let mut fields: Vec<String> = list(&change["fields"])
-                .iter()
-                .map(|field| text(&field["name"]))
-                .collect();
-            fields.sort();
-            (text(&change["id"]), text(&change["action"]), fields)
-        })
-        .collect();
+/// What the plan says, sorted.
+pub fn changes(lab: &ServerLab) -> Vec<Change> {
+    let mut changes = lab.provision(&["plan", "servers", "--json"]).changes();
+    for (_, _, fields) in &mut changes {
+        fields.sort();
+    }
     changes.sort();
     changes
 }

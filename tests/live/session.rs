@@ -130,6 +130,15 @@ async fn target(hosts: &str) -> Way {
     }
 }
 
+/// A script that takes no words, and how many seconds it may take.
+fn script(body: &'static str, seconds: u64) -> (Script, Duration) {
+    let script = Script {
+        body,
+        ..Script::default()
+    };
+    (script, Duration::from_secs(seconds))
+}
+
 impl Way {
     async fn ask(&self, host: &str, items: &[&str]) -> Answer {
         let items = items.iter().map(|item| (*item).to_owned()).collect();
@@ -372,15 +381,8 @@ async fn an_orphan_stops_at_the_border_of_a_step() {
         &format!("{}sudo = true", pinned(door)),
     );
     let way = target(&hosts).await;
-    let scripts: Vec<_> = ["sleep 2; touch /run/orphan-1", "touch /run/orphan-2"]
-        .map(|body| {
-            let script = Script {
-                body,
-                ..Script::default()
-            };
-            (script, Duration::from_secs(20))
-        })
-        .to_vec();
+    let scripts =
+        ["sleep 2; touch /run/orphan-1", "touch /run/orphan-2"].map(|body| script(body, 20));
     {
         let told = way.target.run("bash", &scripts, &|_| ());
         let cut = tokio::time::timeout(Duration::from_millis(1000), told).await;
@@ -404,15 +406,8 @@ async fn a_step_whose_connection_is_cut_is_unknown() {
         &format!("{}sudo = true", pinned(door)),
     );
     let way = target(&hosts).await;
-    let scripts: Vec<_> = [":", "sleep 3; touch /run/cut-1", "touch /run/cut-2"]
-        .map(|body| {
-            let script = Script {
-                body,
-                ..Script::default()
-            };
-            (script, Duration::from_secs(20))
-        })
-        .to_vec();
+    let scripts =
+        [":", "sleep 3; touch /run/cut-1", "touch /run/cut-2"].map(|body| script(body, 20));
     let done = |at| DONE.lock().unwrap().push(at);
     let told = way.target.run("cut", &scripts, &done);
     let killed = async {
@@ -471,11 +466,7 @@ async fn the_drop_of_many_is_tried_again_and_silence_is_noticed() {
         way.target.unreached()
     );
 
-    let sleep = Script {
-        body: "sleep 60",
-        ..Script::default()
-    };
-    let scripts = [(sleep, Duration::from_secs(90))];
+    let scripts = [script("sleep 60", 90)];
     let told = way.target.run("h1", &scripts, &|_| ());
     let silenced = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -508,13 +499,8 @@ async fn told_by_one_who_is_killed() {
         .lock_machines([dash], "`apply prod`")
         .await
         .unwrap();
-    let scripts = ["sleep 3; touch /run/killed-1", "touch /run/killed-2"].map(|body| {
-        let script = Script {
-            body,
-            ..Script::default()
-        };
-        (script, Duration::from_secs(20))
-    });
+    let scripts =
+        ["sleep 3; touch /run/killed-1", "touch /run/killed-2"].map(|body| script(body, 20));
     let told = way.target.run("dash", &scripts, &|_| ()).await;
     panic!("nobody was killed: {told:?}");
 }

@@ -5,13 +5,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use provision::quote;
-use serde_json::Value;
 
+use super::kinds::{changes, check};
 use crate::encoders::many;
 use crate::lab::server::{Image, Server, ServerLab};
 use crate::lab::{engine, until};
-
-type Change = (String, String, Vec<String>);
 
 #[test]
 fn every_drift_of_units_kernel_and_firewall_is_named_exactly_and_healed() {
@@ -32,79 +30,6 @@ fn every_drift_of_units_kernel_and_firewall_is_named_exactly_and_healed() {
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n\n"));
     let left = server.sh("find / -xdev -name '.provision-*'; ls -A /run/provision");
     assert_eq!(left, "", "drafts and guards are gone");
-}
-
-/// Drifts, plans, applies and plans again; what was not as the case says.
-fn check(lab: &ServerLab, server: &Server, case: &toml::Value) -> Result<(), String> {
-    let name = case["name"].as_str().unwrap();
-    server.sh(case["run"].as_str().unwrap());
-    let found = changes(lab);
-    let mut wanted: Vec<Change> = case["expect"].as_array().unwrap().iter().map(row).collect();
-    wanted.sort();
-    let like = |found: &String, meant: &String| match meant.strip_suffix('*') {
-        Some(begin) => found.starts_with(begin),
-        None => found == meant,
-    };
-    let same = found.len() == wanted.len()
-        && found.iter().zip(&wanted).all(|(found, wanted)| {
-            let fields = found.2.len() == wanted.2.len()
-                && found
-                    .2
-                    .iter()
-                    .zip(&wanted.2)
-                    .all(|(one, other)| like(one, other));
-            found.0 == wanted.0 && found.1 == wanted.1 && (wanted.2.is_empty() || fields)
-        });
-    let healed = lab.provision(&["apply", "servers", "--yes"]);
-    let left = changes(lab);
-    if !same {
-        return Err(format!("{name}: found {found:#?}, wanted {wanted:#?}"));
-    }
-    if healed.code != 0 || !left.is_empty() {
-        return Err(format!("{name}: apply {healed:#?}, left {left:#?}"));
-    }
-    if let Some(then) = case.get("then") {
-        let ran = server.try_sh(then.as_str().unwrap());
-        if ran.code != 0 {
-            return Err(format!("{name}: afterwards {ran:#?}"));
-        }
-    }
-    Ok(())
-}
-
-/// A change as a case writes it: `file:/etc/motd` stands for `file.s1:/etc/motd`.
-fn row(row: &toml::Value) -> Change {
-    let words: Vec<&str> = row
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|word| word.as_str().unwrap())
-        .collect();
-    let mut fields: Vec<String> = words[2..].iter().map(|word| (*word).to_owned()).collect();
-    fields.sort();
-    (
-        words[0].replacen(':', ".s1:", 1),
-        words[1].to_owned(),
-        fields,
-    )
-}
-
-/// What the plan says: id, action and fields.
-fn changes(lab: &ServerLab) -> Vec<Change> {
-    let plan = lab.provision(&["plan", "servers", "--json"]);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let mut changes: Vec<Change> = list(&plan.json()["changes"])
-        .iter()
-        .map(|change| {
-            let fields = list(&change["fields"]);
-            let mut fields: Vec<String> = fields.iter().map(|field| text(&field["name"])).collect();
-            fields.sort();
-            (text(&change["id"]), text(&change["action"]), fields)
-        })
-        .collect();
-    changes.sort();
-    changes
 }
 
 /// A file that a unit reads, and one behind it whose check takes its time: between the two the run can be killed.

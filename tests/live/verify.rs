@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::lab::{Lab, Ran, docker, engine};
 
-/// The ids of the checks with a status.
-fn with(ran: &Ran, status: &str) -> Vec<String> {
+/// The ids of the checks of `verify` with a status.
+pub fn with(ran: &Ran, status: &str) -> Vec<String> {
     let json = ran.json();
     let checks = json["checks"].as_array().unwrap().iter();
     checks
