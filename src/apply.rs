@@ -11,6 +11,9 @@ use tokio::sync::watch;
 
 use crate::command::{Do, Place, Script, Server, Sheet, SqlStep};
 use crate::error::{Failure, Kind};
+use crate::fault::{Effect, Point};
+use crate::files::Journal;
+use crate::plan::journal::{self, Note, State};
 use crate::plan::{self, Action, Change, Judging, Plan, Record};
 use crate::resource::{Id, Probe, Resource, Step};
 use crate::target::{Target, Trouble};
@@ -91,6 +94,8 @@ pub struct Run<'a> {
     pub resources: &'a [Resource],
     /// What is asked about them.
     pub sheet: &'a Sheet,
+    /// Where it is written down.
+    pub journal: &'a Journal,
     /// As for the plan.
     pub judging: &'a Judging,
     /// What it is applied to.
@@ -436,12 +441,42 @@ async fn round(run: &Run<'_>, changes: &[&Change], report: &mut Report) {
     report.not_done.sort();
 }
 
+/// One unit, with its intent written down before it and what it came to behind it.
 async fn unit(run: &Run<'_>, changes: &[&Change], stream: Stream<'_>) -> (Vec<Id>, End) {
-    match stream {
+    let ids = || changes.iter().map(|change| &change.id);
+    let intent: Vec<String> = ids().map(journal::begins).collect();
+    if let Err(error) = run.journal.intend(&intent) {
+        let why = format!("not begun, since the journal cannot be written: {error}");
+        let failed = ids().map(|id| (id.clone(), Trouble::failed(&why)));
+        return (Vec::new(), End::Failed(failed.collect()));
+    }
+    let (done, end) = match stream {
         Stream::Server(server) => sql(run, changes, server).await,
         Stream::Machine(machine) => scripts(run, changes, machine).await,
         Stream::Alone(_) => steps(run, changes).await,
+    };
+    // What has no steps of its own is over with what it came with.
+    let silent = changes.iter().filter(|change| change.steps.is_empty());
+    let silent = silent.filter(|change| done.contains(&change.id));
+    let lines = silent.map(|change| journal::ended(&change.id, State::Done));
+    run.journal.note(&lines.collect::<Vec<_>>());
+    if let End::Failed(troubles) = &end {
+        let troubled = |id: &Id| troubles.iter().find(|(one, _)| one == id);
+        let open = ids().filter(|id| !done.contains(id));
+        let lines = open.map(|id| match troubled(id) {
+            Some((_, trouble)) if trouble.unknown => journal::ended(id, State::Unknown),
+            Some(_) => journal::ended(id, State::Failed),
+            None => journal::ended(id, State::NotDone),
+        });
+        run.journal.note(&lines.collect::<Vec<_>>());
     }
+    (done, end)
+}
+
+/// Says, and writes down, that a change is done.
+fn finished(run: &Run<'_>, id: &Id, took: Duration) {
+    run.journal.note(&[journal::ended(id, State::Done)]);
+    (run.tell)(Event::Done(id.clone(), took));
 }
 
 /// The steps of a machine's changes as one stream of scripts.
@@ -491,6 +526,29 @@ impl Scripts {
         all
     }
 
+    /// What a machine's own journal says around each script.
+    fn notes(&self, changes: &[&Change]) -> Vec<Note> {
+        let mut begun: HashSet<usize> = HashSet::new();
+        let id = |at: usize| changes.get(at).map(|change| &change.id);
+        let scripts = self.owners.iter().zip(&self.scripts).enumerate();
+        scripts
+            .map(|(script, (owners, (told, _)))| {
+                let new: Vec<usize> = owners
+                    .iter()
+                    .copied()
+                    .filter(|at| begun.insert(*at))
+                    .collect();
+                // What may lock us out is done when a new connection says so.
+                let ended = self.ended(script).filter(|_| told.guard.is_none());
+                Note::new(
+                    new.into_iter().filter_map(id),
+                    ended.filter_map(id),
+                    owners.iter().copied().filter_map(id),
+                )
+            })
+            .collect()
+    }
+
     /// The changes that are over when a script is.
     fn ended(&self, script: usize) -> impl Iterator<Item = usize> {
         let owners = self.owners.get(script).into_iter().flatten().copied();
@@ -516,7 +574,7 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *done = (*done).max(script + 1);
         for at in all.ended(script) {
-            (run.tell)(Event::Done(changes[at].id.clone(), begun.elapsed()));
+            finished(run, &changes[at].id, begun.elapsed());
         }
         if let Some(next) = all.owners.get(script + 1).and_then(|owners| owners.first()) {
             begin(*next);
@@ -532,7 +590,11 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
     if all.scripts.is_empty() {
         return (ids(0), End::Done);
     }
-    match run.target.run(machine, &all.scripts, &heard).await {
+    match run
+        .target
+        .run(machine, &all.scripts, &all.notes(changes), &heard)
+        .await
+    {
         Ok(()) => (ids(all.scripts.len()), End::Done),
         Err((script, trouble)) => {
             let failed: Vec<(Id, Trouble)> = all
@@ -556,19 +618,26 @@ async fn steps(run: &Run<'_>, changes: &[&Change]) -> (Vec<Id>, End) {
         return (Vec::new(), End::Done);
     };
     let begun = Instant::now();
+    let mut last = None;
     for step in &first.steps {
         (run.tell)(Event::Begin(first.id.clone(), step.says.clone()));
         let talk = |line: &str| (run.tell)(Event::Talk(first.id.clone(), line.to_owned()));
-        if let Err(trouble) = run
+        let effect = Effect::begin();
+        let acted = run
             .target
             .act(&first.place, &step.does, step.deadline, &talk)
-            .await
-        {
+            .await;
+        effect.at(Point::Between);
+        if let Err(trouble) = acted {
             (run.tell)(Event::Failed(first.id.clone(), trouble.message.clone()));
             return (Vec::new(), End::Failed(vec![(first.id.clone(), trouble)]));
         }
+        last = Some(effect);
     }
-    (run.tell)(Event::Done(first.id.clone(), begun.elapsed()));
+    finished(run, &first.id, begun.elapsed());
+    if let Some(effect) = last {
+        effect.at(Point::After);
+    }
     let done = std::iter::once(first)
         .chain(inside)
         .map(|change| change.id.clone())
@@ -590,8 +659,11 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *done = (*done).max(index + 1);
-        if let Some(&at) = batch.ends.get(&index) {
-            (run.tell)(Event::Done(changes[at].id.clone(), begun.elapsed()));
+        // What wants a restart is over with that.
+        if let Some(&at) = batch.ends.get(&index)
+            && !batch.restarts.contains(&at)
+        {
+            finished(run, &changes[at].id, begun.elapsed());
             let next = changes
                 .get(at + 1)
                 .and_then(|next| Some((next, next.steps.first()?)));
@@ -608,7 +680,7 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
                 .await
         }
     };
-    let finished = |upto: usize| -> Vec<Id> {
+    let ended = |upto: usize| -> Vec<Id> {
         let whole = |at: &usize| {
             batch
                 .ends
@@ -625,7 +697,7 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
         let at = batch.owners.get(index).copied().unwrap_or(0);
         let id = changes[at].id.clone();
         (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
-        return (finished(index), End::Failed(vec![(id, trouble)]));
+        return (ended(index), End::Failed(vec![(id, trouble)]));
     }
     if let Some((at, step)) = batch.restart {
         let id = changes[at].id.clone();
@@ -637,12 +709,11 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
             .await
         {
             (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
-            return (
-                finished(batch.steps.len()),
-                End::Failed(vec![(id, trouble)]),
-            );
+            return (ended(batch.steps.len()), End::Failed(vec![(id, trouble)]));
         }
-        (run.tell)(Event::Done(id, begun.elapsed()));
+        for at in &batch.restarts {
+            finished(run, &changes[*at].id, begun.elapsed());
+        }
     }
     (
         changes.iter().map(|change| change.id.clone()).collect(),

@@ -7,7 +7,7 @@ use crate::audit;
 use crate::command::{Ask, Dialect, EngineQuestion, Place, Question, Server, Sheet};
 use crate::declaration::Environment;
 use crate::ledger;
-use crate::plan::memory;
+use crate::plan::{journal, memory};
 use crate::resource::{Resource, Thing};
 use crate::resources::QUESTIONS;
 use crate::resources::image::Pull;
@@ -72,6 +72,20 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
             .extend([audit::OF_MACHINE, audit::OF_POSTGRES]);
     }
     sheet
+}
+
+/// What `status` and `lock` ask machines: their journals, and who holds their locks.
+pub fn journals(project: &str, name: &str, machines: &[Arc<str>]) -> Sheet {
+    let items = || HashMap::from([(journal::QUESTION.name, vec![name.to_owned()])]);
+    Sheet {
+        project: project.to_owned(),
+        machines: machines
+            .iter()
+            .map(|machine| (Arc::clone(machine), items()))
+            .collect(),
+        questions: vec![journal::QUESTION],
+        ..Sheet::default()
+    }
 }
 
 #[derive(Default)]

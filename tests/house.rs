@@ -9,6 +9,7 @@ const LEVELS: &[&[&str]] = &[
         "secret",
         "declaration",
         "error",
+        "fault",
         "command",
         "quote",
         "ledger",
@@ -36,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("annotate_snippets", &["show/"]),
     ("indicatif", &["show/", "commands/"]),
     ("sha_crypt", &["secret.rs"]),
+    ("rustix", &["fault.rs"]),
     ("sha1", &["secret.rs", "target/login.rs"]),
     ("pbkdf2", &["secret.rs", "target/login.rs"]),
 ];

@@ -51,7 +51,9 @@ pub async fn recall(
                     None => Memory::default(),
                     Some(text) => match text.and_then(|text| Memory::parse(&text)) {
                         Ok(memory) => memory,
-                        Err(Unusable::Newer(format)) => return Err(files::newer(&where_, format)),
+                        Err(Unusable::Newer(format)) => {
+                            return Err(files::newer(&where_, format, memory::FORMAT));
+                        }
                         Err(Unusable::Damaged(why)) => {
                             let message = format!(
                                 "{where_} is damaged and forgotten: {why}; what was made there and is no longer declared stays"
@@ -267,7 +269,7 @@ async fn write(
         async move {
             let ran = look
                 .target
-                .run(machine, &[(script, PATIENCE)], &|_| ())
+                .run(machine, &[(script, PATIENCE)], &[], &|_| ())
                 .await;
             ran.map_err(|(_, trouble)| (Arc::clone(machine), trouble))
         }

@@ -36,7 +36,7 @@ pub const KEEP: &str = r#"
 folder=/var/lib/provision
 path=$folder/$1.json
 if [ "$2" = forget ]; then
-    rm -f -- "$path"
+    rm -f -- "$path" "$folder/$1.run"
     rmdir -- "$folder" 2> /dev/null || :
     exit 0
 fi

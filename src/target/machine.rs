@@ -19,6 +19,8 @@ use crate::command::{
 };
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
+use crate::fault::{self, Effect, Point};
+use crate::plan::journal::{self, Note};
 use crate::secret::Secret;
 
 /// A program to run on a machine: a client of a database, fed with a text.
@@ -117,8 +119,23 @@ pub(super) struct Remote {
     /// The turn that everything asked of it right now shares.
     turn: Mutex<Weak<OwnedSemaphorePermit>>,
     unreached: std::sync::Mutex<Option<Failure>>,
+    /// The journal of this run there.
+    journal: Mutex<Option<Journal>>,
     /// Project and holder of the lock that every session of ours has to have from now on.
     locked: Mutex<Option<(String, String)>>,
+}
+
+/// The journal of a run on a machine.
+#[derive(Clone)]
+struct Journal {
+    /// Its file.
+    path: String,
+    /// Its first line.
+    heading: String,
+    /// How it begins: the first line and what is planned.
+    text: String,
+    /// Whether it is there.
+    open: bool,
 }
 
 /// What is there of a machine's session.
@@ -156,6 +173,7 @@ impl Remote {
             state: Mutex::default(),
             turn: Mutex::default(),
             unreached: std::sync::Mutex::default(),
+            journal: Mutex::default(),
             locked: Mutex::default(),
         }
     }
@@ -329,6 +347,7 @@ impl Remote {
                     body,
                     words: words.collect(),
                     input: Input::Empty,
+                    note: None,
                 };
                 (call, QUESTION)
             });
@@ -406,24 +425,35 @@ impl Remote {
     }
 
     /// Runs scripts in order, sent without waiting for each other; those after the first that fails do not run. `done` hears the
-    /// index of each that is done.
+    /// index of each that is done. What the journal there says of them goes with them: one note a script, or none at all.
     pub async fn run(
         &self,
         scripts: &[(Script, Duration)],
+        notes: &[Note],
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
+        let mut journal = self.journal.lock().await;
+        let path = journal.as_ref().map(|journal| journal.path.clone());
         let mut calls = Vec::new();
         for (at, (script, deadline)) in scripts.iter().enumerate() {
-            let call = call(script).await;
+            let note = path.clone().zip(notes.get(at).cloned());
+            let call = call(script, note).await;
             calls.push((call.map_err(|why| (at, Trouble::failed(why)))?, *deadline));
         }
         let _turn = self.turn().await;
         let link = self.greeted().await;
         let link = link.map_err(|failure| (0, unreachable(failure)))?;
+        if let Some(journal) = journal.as_mut().filter(|journal| !journal.open)
+            && !notes.is_empty()
+        {
+            self.begin_journal(&link, journal).await?;
+        }
+        drop(journal);
         let mut calls = calls.into_iter();
         let mut from = 0;
         // What may lock us out is confirmed before anything after it is sent.
-        for part in scripts.split_inclusive(|(script, _)| script.guard.is_some()) {
+        let border = |(script, _): &(Script, Duration)| script.guard.is_some();
+        for part in scripts.split_inclusive(|one| border(one) || fault::one_by_one()) {
             let sent = calls.by_ref().take(part.len()).collect();
             let heard = |at| done(from + at);
             self.run_part(&link, part, sent, &heard)
@@ -442,6 +472,7 @@ impl Remote {
         calls: Vec<(Call, Duration)>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
+        let mut effect = Effect::begin();
         let mut coming = link.session.tell(calls);
         let mut ended = Ok(());
         for (at, (script, deadline)) in scripts.iter().enumerate() {
@@ -459,11 +490,85 @@ impl Remote {
                 Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
                 None => Err((at, Trouble::unknown("nothing came back"))),
             };
+            effect.at(Point::Between);
             if ended.is_ok() {
                 done(at);
             }
+            effect.at(Point::After);
+            if at + 1 < scripts.len() {
+                effect = Effect::begin();
+            }
         }
         ended
+    }
+
+    /// The journal of this run, from now on: what scripts with notes do there is written down there.
+    pub async fn keep_journal(&self, path: String, heading: String, text: String) {
+        *self.journal.lock().await = Some(Journal {
+            path,
+            heading,
+            text,
+            open: false,
+        });
+    }
+
+    async fn begin_journal(
+        &self,
+        link: &Link,
+        journal: &mut Journal,
+    ) -> Result<(), (usize, Trouble)> {
+        let words = vec![Secret::new(&journal.path), Secret::new(&journal.text)];
+        let told = self.tell_one(link, journal::OPEN, words, QUESTION).await;
+        told.map_err(|trouble| {
+            let message = format!(
+                "nothing is begun, since no journal can be kept in `{}`: {}",
+                journal.path, trouble.message
+            );
+            (0, Trouble { message, ..trouble })
+        })?;
+        journal.open = true;
+        Ok(())
+    }
+
+    /// Writes the last line of the journal, where there is one.
+    ///
+    /// # Errors
+    /// Why it is not written: then the run looks as if it had not come to its end.
+    pub async fn end_journal(&self, over: &str) -> Result<(), Trouble> {
+        let journal = self.journal.lock().await.clone();
+        let Some(journal) = journal.filter(|journal| journal.open) else {
+            return Ok(());
+        };
+        let _turn = self.turn().await;
+        let link = self.greeted().await.map_err(unreachable)?;
+        let words = vec![
+            Secret::new(&journal.path),
+            Secret::new(&journal.heading),
+            Secret::new(over),
+        ];
+        self.tell_one(&link, journal::CLOSE, words, QUESTION).await
+    }
+
+    /// Tells one script, which nothing depends on.
+    async fn tell_one(
+        &self,
+        link: &Link,
+        body: &'static str,
+        words: Vec<Secret>,
+        deadline: Duration,
+    ) -> Result<(), Trouble> {
+        let call = Call::Script {
+            body,
+            words,
+            input: Input::Empty,
+            note: None,
+        };
+        match link.session.tell(vec![(call, deadline)]).next().await {
+            Some(Ok(said)) if said.status == 0 => Ok(()),
+            Some(Ok(said)) => Err(Trouble::failed(last_line(&said.err))),
+            Some(Err(broken)) => Err(trouble(&broken, deadline)),
+            None => Err(Trouble::unknown("nothing came back")),
+        }
     }
 
     /// Lets a guarded change stay, over a connection made for that; or has it taken back, by us or by the machine itself.
@@ -473,6 +578,7 @@ impl Remote {
                 body,
                 words: vec![Secret::new(name)],
                 input: Input::Empty,
+                note: None,
             };
             (call, GUARD)
         };
@@ -558,7 +664,7 @@ impl Remote {
                 };
                 let message = format!("project `{project}` is locked on `{name}`: {holder}");
                 Err(Failure::new(Kind::Locked, message)
-                    .hint("wait until it is done; the lock goes with the process that holds it"))
+                    .hint("wait until it is done, or let `--wait` do that; the lock goes with the process that holds it"))
             }
             _ => Err(cannot(Kind::Failed, &last_line(&said.err))),
         }
@@ -594,6 +700,7 @@ impl Remote {
                 body: PROGRAM,
                 words: words.collect(),
                 input: Input::Text(program.input.clone()),
+                note: None,
             };
             vec![(call, program.deadline)]
         };
@@ -706,7 +813,7 @@ fn redacted(script: &Script, said: &str) -> String {
 }
 
 /// A script as a call.
-async fn call(script: &Script) -> Result<Call, String> {
+async fn call(script: &Script, note: Option<(String, Note)>) -> Result<Call, String> {
     let input = match &script.input {
         None => Input::Empty,
         Some(Blob::Text(text)) => Input::Text(text.expose()),
@@ -733,6 +840,7 @@ async fn call(script: &Script) -> Result<Call, String> {
         body: script.body,
         words: script.words.iter().map(|word| word.expose()).collect(),
         input,
+        note,
     })
 }
 
@@ -890,6 +998,7 @@ mod tests {
             body: ":",
             words: Vec::new(),
             input: Input::Empty,
+            note: None,
         };
         let next = link
             .session
@@ -914,7 +1023,7 @@ mod tests {
             script("rm -- \"$1\"", &[mark]),
         ];
         let ran = here
-            .run(&scripts, &|at| done.lock().unwrap().push(at))
+            .run(&scripts, &[], &|at| done.lock().unwrap().push(at))
             .await;
         let (at, trouble) = ran.unwrap_err();
         assert_eq!((at, trouble.message.as_str()), (1, "no: why"));
@@ -922,7 +1031,7 @@ mod tests {
         assert_eq!(*done.lock().unwrap(), [0]);
         assert!(std::path::Path::new(mark).exists());
         // The next ones are not held up by it.
-        here.run(&scripts[2..], &|_| ()).await.unwrap();
+        here.run(&scripts[2..], &[], &|_| ()).await.unwrap();
         assert!(!std::path::Path::new(mark).exists());
     }
 
@@ -940,7 +1049,7 @@ mod tests {
         ];
         scripts[0].0.input = Some(Blob::File(from));
         scripts[1].0.input = Some(Blob::Text(Text::plain(" a\n\n")));
-        here.run(&scripts, &|_| ()).await.unwrap();
+        here.run(&scripts, &[], &|_| ()).await.unwrap();
         assert_eq!(std::fs::read(to).unwrap(), bytes);
     }
 
@@ -949,7 +1058,7 @@ mod tests {
         let here = here();
         let mut told = script("die \"cannot use '$1'\"", &[]);
         told.0.words = vec![Text::secret(Secret::new("hunter2"))];
-        let (_, trouble) = here.run(&[told], &|_| ()).await.unwrap_err();
+        let (_, trouble) = here.run(&[told], &[], &|_| ()).await.unwrap_err();
         assert_eq!(trouble.message, "cannot use '[secret]'");
     }
 
@@ -977,9 +1086,9 @@ mod tests {
         let here = here();
         let mut slow = script("sleep 30", &[]);
         slow.1 = Duration::from_millis(300);
-        let (_, trouble) = here.run(&[slow], &|_| ()).await.unwrap_err();
+        let (_, trouble) = here.run(&[slow], &[], &|_| ()).await.unwrap_err();
         assert!(trouble.unknown, "{trouble:?}");
         // The next run gets a session of its own.
-        here.run(&[script(":", &[])], &|_| ()).await.unwrap();
+        here.run(&[script(":", &[])], &[], &|_| ()).await.unwrap();
     }
 }

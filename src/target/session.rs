@@ -19,6 +19,8 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::say;
+use crate::fault;
+use crate::plan::journal::Note;
 use crate::quote;
 use crate::secret::Secret;
 
@@ -74,6 +76,8 @@ pub(super) enum Call {
         words: Vec<Secret>,
         /// Its stdin.
         input: Input,
+        /// What is written down around it, and in which file of the machine.
+        note: Option<(String, Note)>,
     },
     /// The lock of a project, with words that say who has it.
     Lock {
@@ -769,7 +773,7 @@ impl<'a> Frame<'a> {
         call: Call,
         pen: &mpsc::UnboundedSender<Sent>,
     ) -> Result<(), String> {
-        let (body, words, input) = match call {
+        let (body, words, input, note) = match call {
             Call::Lock { project, holder } => {
                 self.script(&format!("_l {id}"));
                 self.word(&project);
@@ -777,7 +781,12 @@ impl<'a> Frame<'a> {
                 self.script("\n");
                 return Ok(());
             }
-            Call::Script { body, words, input } => (body, words, input),
+            Call::Script {
+                body,
+                words,
+                input,
+                note,
+            } => (body, words, input, note),
         };
         let text = match &input {
             Input::Text(text) => Some(text),
@@ -789,6 +798,13 @@ impl<'a> Frame<'a> {
             .any(|word| word.expose().contains('\0'))
         {
             return Err("a value holds a NUL character, which a shell cannot be given".to_owned());
+        }
+        if let Some((path, note)) = note {
+            self.script("_j");
+            for word in [&path, &note.begins, &note.done, &note.failed] {
+                self.word(word);
+            }
+            self.script("\n");
         }
         match &input {
             Input::Empty => self.script(&format!("_s {group} {id}")),
@@ -908,6 +924,13 @@ fn setup() -> String {
             text.push('\n');
         }
     }
+    if let Some((script, point)) = fault::remote() {
+        text.push_str(&format!(
+            "_k=0\n_hit() {{\n[ \"$_g\" != 0 ] || return 0\n[ \"$1\" != before ] || _k=$((_k + 1))\n\
+             [ \"$_k $1\" != '{script} {}' ] || kill -9 $$\n}}\n",
+            point.word()
+        ));
+    }
     text
 }
 
@@ -934,6 +957,7 @@ mod tests {
             body: ":",
             words: Vec::new(),
             input: Input::Empty,
+            note: None,
         };
         let asked = (0..calls)
             .map(|_| (call(), Duration::from_secs(5)))
@@ -1183,6 +1207,7 @@ mod tests {
                 body,
                 words: words(),
                 input,
+                note: None,
             };
             let (before, bytes) = stream(nonce, call);
             for shell in shells {
