@@ -76,6 +76,7 @@ impl Effect {
     pub fn begin() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let effect = Effect(COUNT.fetch_add(1, Ordering::Relaxed) + 1);
+        tracing::debug!(effect = effect.0, "an effect begins");
         effect.at(Point::Before);
         effect
     }

@@ -122,13 +122,19 @@ impl Journal {
     /// everything planned may end: a disk that is full is a reason not to begin.
     ///
     /// # Errors
-    /// [`Kind::Failed`] where it cannot be written: nothing may be begun then.
+    /// [`Kind::Failed`] where it cannot be written, [`Kind::Stale`] where a later version of the program wrote the one before: nothing
+    /// may be begun then.
     pub fn begin<'a>(
         folder: &Path,
         heading: &Heading,
         planned: impl Iterator<Item = (&'a Id, Option<&'a Arc<str>>)>,
     ) -> Result<Self, Failure> {
         let path = folder.join(JOURNAL);
+        if let Err(failure) = read_journal(folder)
+            && failure.kind == Kind::Stale
+        {
+            return Err(failure);
+        }
         let text = heading.with_plan(planned);
         let begun = (|| {
             private_folder(folder)?;

@@ -49,7 +49,8 @@ pub fn path(name: &str) -> String {
     format!("/var/lib/provision/{name}.run")
 }
 
-/// Begins the journal of a run on a machine: its words are the path and the heading with what is planned. A session that is made anew
+/// Begins the journal of a run on a machine: its words are the path, the heading with what is planned, and the last format that is
+/// known; one of a later format is said, and ends it with 78. A session that is made anew
 /// goes on with the one that is there.
 pub const OPEN: &str = r#"
 path=$1 nl='
@@ -59,6 +60,13 @@ if [ -L "$path" ] || { [ -e "$path" ] && [ ! -f "$path" ]; }; then die "\`$path\
 if [ -e "$path" ]; then
     IFS= read -r old < "$path" || :
     [ "$old" != "$heading" ] || exit 0
+    # A later version of the program wrote it: not rewritten.
+    format=${old#'{"journal":'}
+    [ "$format" = "$old" ] || format=${format%%[!0-9]*}
+    case $format in
+    '' | *[!0-9]* | 0* | ?????*) ;;
+    *) [ "$format" -le "$3" ] || { printf '%s\n' "$format"; exit 78; } ;;
+    esac
 fi
 [ -d "${path%/*}" ] || mkdir -m 0700 -- "${path%/*}" || die "cannot make \`${path%/*}\`"
 put_text "$2" "$path" root root 0600

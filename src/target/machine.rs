@@ -517,15 +517,32 @@ impl Remote {
         link: &Link,
         journal: &mut Journal,
     ) -> Result<(), (usize, Trouble)> {
-        let words = vec![Secret::new(&journal.path), Secret::new(&journal.text)];
+        let words = vec![
+            Secret::new(&journal.path),
+            Secret::new(&journal.text),
+            Secret::new(journal::FORMAT.to_string()),
+        ];
         let told = self.tell_one(link, journal::OPEN, words, QUESTION).await;
-        told.map_err(|trouble| {
-            let message = format!(
-                "nothing is begun, since no journal can be kept in `{}`: {}",
-                journal.path, trouble.message
-            );
-            (0, Trouble { message, ..trouble })
-        })?;
+        told.map_err(|trouble| (0, trouble))
+            .and_then(|said| match said.status {
+                0 => Ok(()),
+                78 => {
+                    let format = say::clean(&String::from_utf8_lossy(&said.out), 20);
+                    let message = format!(
+                        "nothing is begun: a later version of the program keeps its journal in `{}`, which is of format {format}",
+                        journal.path
+                    );
+                    Err((0, Trouble::failed(message).kind(Kind::Stale)))
+                }
+                _ => {
+                    let message = format!(
+                        "nothing is begun, since no journal can be kept in `{}`: {}",
+                        journal.path,
+                        last_line(&said.err)
+                    );
+                    Err((0, Trouble::failed(message)))
+                }
+            })?;
         journal.open = true;
         Ok(())
     }
@@ -546,7 +563,13 @@ impl Remote {
             Secret::new(&journal.heading),
             Secret::new(over),
         ];
-        self.tell_one(&link, journal::CLOSE, words, QUESTION).await
+        let said = self
+            .tell_one(&link, journal::CLOSE, words, QUESTION)
+            .await?;
+        match said.status {
+            0 => Ok(()),
+            _ => Err(Trouble::failed(last_line(&said.err))),
+        }
     }
 
     /// Tells one script, which nothing depends on.
@@ -556,7 +579,7 @@ impl Remote {
         body: &'static str,
         words: Vec<Secret>,
         deadline: Duration,
-    ) -> Result<(), Trouble> {
+    ) -> Result<session::Said, Trouble> {
         let call = Call::Script {
             body,
             words,
@@ -564,8 +587,7 @@ impl Remote {
             note: None,
         };
         match link.session.tell(vec![(call, deadline)]).next().await {
-            Some(Ok(said)) if said.status == 0 => Ok(()),
-            Some(Ok(said)) => Err(Trouble::failed(last_line(&said.err))),
+            Some(Ok(said)) => Ok(said),
             Some(Err(broken)) => Err(trouble(&broken, deadline)),
             None => Err(Trouble::unknown("nothing came back")),
         }
