@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("toml", &["environment/"]),
     ("annotate_snippets", &["show/"]),
     ("indicatif", &["show/", "commands/"]),
+    ("rustix", &["main.rs", "target/local.rs"]),
     ("sha_crypt", &["secret.rs"]),
     ("sha1", &["secret.rs", "target/login.rs"]),
     ("pbkdf2", &["secret.rs", "target/login.rs"]),
@@ -213,5 +214,26 @@ fn nobody_but_the_output_prints() {
                 assert!(!line.contains(word), "{name}:{}: {word}", at + 1);
             }
         }
+    }
+}
+
+/// Programs that the user's terminal is lent to: Ctrl-C is for them.
+const LENT: &[&str] = &["target/engine/exec.rs", "commands/forward.rs"];
+
+#[test]
+fn what_we_start_is_in_a_group_of_its_own() {
+    for (name, text) in sources() {
+        let started = text.matches(".spawn()").count()
+            + text.matches(".output()").count()
+            + text.matches(".status()").count();
+        let grouped = text.matches(".process_group(0)").count();
+        let starts = text.contains("process::Command") || text.contains("process::{");
+        if !starts || LENT.contains(&name.as_str()) {
+            continue;
+        }
+        assert!(
+            started <= grouped,
+            "{name}: {started} programs are started, {grouped} in a group of their own: Ctrl-C on a terminal reaches the others"
+        );
     }
 }
