@@ -267,7 +267,7 @@ async fn write(
         async move {
             let ran = look
                 .target
-                .run(machine, &[(script, PATIENCE)], &|_| ())
+                .run(machine, &[(script, PATIENCE)], None, &|_| ())
                 .await;
             ran.map_err(|(_, trouble)| (Arc::clone(machine), trouble))
         }
