@@ -1,9 +1,11 @@
 //! The doorstep: arguments in, exit code out.
 
+use rustix::fs::Mode;
 use rustix::process::{self, DumpableBehavior, Resource, Rlimit};
 
 fn main() -> std::process::ExitCode {
     keep_memory_to_ourselves();
+    take_what_we_may();
     provision::cli::main()
 }
 
@@ -18,4 +20,16 @@ fn keep_memory_to_ourselves() {
         maximum,
     };
     let _ = process::setrlimit(Resource::Core, none);
+}
+
+/// As many open files as we may have, since each machine takes some; and a umask that does not shut us out of what we make.
+fn take_what_we_may() {
+    let Rlimit { maximum, .. } = process::getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let _ = process::setrlimit(Resource::Nofile, most);
+    let old = process::umask(Mode::RWXG | Mode::RWXO);
+    process::umask(old - Mode::RWXU);
 }

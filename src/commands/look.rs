@@ -170,6 +170,8 @@ pub async fn look(
     let hosts = hosts::named(&environment, &wishes.hosts)?;
     narrow(&mut resources, &hosts);
     let began = Instant::now();
+    let machines = resources.iter().filter_map(|one| one.place.machine());
+    Target::room_for(machines.collect::<HashSet<_>>().len())?;
     let target = Target::connect(&environment, &context.reach).await?;
     if let Some(doing) = &wishes.doing {
         let machines = resources.iter().filter_map(|one| one.place.machine());

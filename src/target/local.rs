@@ -51,3 +51,8 @@ pub(super) fn shell(sudo: &Sudo) -> Result<Streams, Failure> {
 pub(super) fn uid() -> u32 {
     rustix::process::getuid().as_raw()
 }
+
+/// How many files we may have open; `None`: as many as we like.
+pub(super) fn files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}

@@ -47,6 +47,10 @@ pub use ssh::{HostKey, fingerprint};
 /// Lines of a server's log shown where it cannot be restarted.
 const RESTART_LOG: usize = 15;
 
+/// Open files that a machine takes, and that we take ourselves.
+const FILES: u64 = 8;
+const OWN_FILES: u64 = 40;
+
 /// What an environment is applied to: a Docker engine, or machines.
 pub struct Target {
     engine: Option<engine::Engine>,
@@ -196,6 +200,26 @@ impl Target {
             logins: databases::Logins::default(),
             hashes: compose::Hashes::default(),
         })
+    }
+
+    /// Whether so many machines can be spoken to.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] where this process may not have enough open files.
+    pub fn room_for(machines: usize) -> Result<(), Failure> {
+        let wanted = OWN_FILES + machines as u64 * FILES;
+        match local::files().filter(|may| *may < wanted) {
+            None => Ok(()),
+            Some(may) => Err(Failure::new(
+                Kind::Failed,
+                format!(
+                    "{machines} machines take {wanted} open files, and only {may} are allowed here"
+                ),
+            )
+            .hint(format!(
+                "say `ulimit -n {wanted}` before, or take fewer with `--host`"
+            ))),
+        }
     }
 
     /// Why there is no Docker engine on this machine; none where one is there, to be connected to.
