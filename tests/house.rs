@@ -223,10 +223,11 @@ const LENT: &[&str] = &["target/engine/exec.rs", "commands/forward.rs"];
 #[test]
 fn what_we_start_is_in_a_group_of_its_own() {
     for (name, text) in sources() {
-        let started = text.matches(".spawn()").count()
-            + text.matches(".output()").count()
-            + text.matches(".status()").count();
-        let grouped = text.matches(".process_group(0)").count();
+        let count = |word: &str| text.matches(word).count();
+        // A recipe may have several beginnings, and something over a connection is started as well.
+        let ends = count(".spawn()") + count(".output()") + count(".status()");
+        let started = ends.min(count("Command::new("));
+        let grouped = count(".process_group(0)");
         let starts = text.contains("process::Command") || text.contains("process::{");
         if !starts || LENT.contains(&name.as_str()) {
             continue;
