@@ -9,7 +9,7 @@ pub mod env;
 pub mod explain;
 pub mod forward;
 pub mod init;
-mod interrupt;
+pub mod interrupt;
 mod journal;
 mod look;
 mod memory;
@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use crate::error::{Failure, Kind};
 use crate::target::Reach;
+use interrupt::Interrupt;
 pub use look::Wishes;
 use output::Output;
 
@@ -43,6 +44,8 @@ pub struct Context {
     pub reach: Reach,
     /// The one voice.
     pub output: Output,
+    /// Who ends it early.
+    pub interrupt: Interrupt,
 }
 
 /// How a command ends: an exit code, or what went wrong.
@@ -61,7 +64,14 @@ pub fn finish(context: &Context, command: impl Future<Output = End>) -> ExitCode
         .build();
     let end = match runtime {
         Ok(runtime) => {
-            let end = runtime.block_on(command);
+            let end = runtime.block_on(async {
+                context.interrupt.listen()?;
+                tokio::select! {
+                    biased;
+                    end = command => end,
+                    failure = context.interrupt.at_once() => Err(failure),
+                }
+            });
             // A thread that still reads stdin or a file must not keep the process.
             runtime.shutdown_background();
             end

@@ -94,7 +94,7 @@ async fn ask(context: &Context, name: &str) -> Result<Known, Failure> {
     }
     // The way to a machine may need a secret.
     let driver = known.environment.driver;
-    known.environment = look::ready(context, name)?;
+    known.environment = look::ready(context, name).await?;
     known.environment.driver = driver;
     let besides = Besides::of(&known.environment, &[], false);
     let sheet = observe::journals(

@@ -22,7 +22,8 @@ const MAKE: &str = r#"
 folder=${1%/*} name=./${1##*/}
 stand_in "${folder:-/}"
 [ -L "$name" ] || [ ! -e "$name" ] || die "\`$1\` is no link: look again"
-draft=$(mktemp -u ./.provision-XXXXXXXXXX)
+sweep
+draft=$(mktemp -u "./.provision-$$-XXXXXXXXXX")
 ln -s -- "$2" "$draft" || die "cannot write in \`${folder:-/}\`"
 mv -f -T -- "$draft" "$name" || { rm -f -- "$draft"; die "cannot put \`$1\` in place"; }
 "#;

@@ -52,6 +52,8 @@ struct Site {
     server: Server,
     lab: ServerLab,
     generation: usize,
+    /// What the generation declares besides.
+    more: String,
 }
 
 /// One server for all rows, one after another: each leaves it as its declaration says.
@@ -71,6 +73,7 @@ impl Site {
             server,
             lab,
             generation: 0,
+            more: String::new(),
         };
         site.next();
         site.lab.apply();
@@ -83,11 +86,14 @@ impl Site {
     /// Declares something else.
     fn next(&mut self) {
         self.generation += 1;
-        self.lab.say(&self.declared(self.generation, ""));
+        self.more.clear();
+        self.say();
     }
 
-    fn declared(&self, number: usize, more: &str) -> String {
-        format!(
+    fn say(&self) {
+        let number = self.generation;
+        let more = &self.more;
+        self.lab.say(&format!(
             r#"{host}
 [directory."/srv/site"]
 on = "s1"
@@ -125,7 +131,7 @@ owner = "app"
 {more}"#,
             host = self.server.host("s1"),
             mode = if number % 2 == 0 { "0755" } else { "0750" },
-        )
+        ));
     }
 
     fn apply_with(&self, fault: &str) -> Result<Ran, String> {
@@ -205,12 +211,12 @@ on = "s1"
 content = "GENERATION\n"
 validate = ["/usr/local/bin/waits", "{}"]
 "#;
-        let more = more.replace("GENERATION", &self.generation.to_string());
+        self.more = more.replace("GENERATION", &self.generation.to_string());
         self.server.sh(
             "printf '%s\\n' '#!/bin/sh' ': > /run/here' 'while [ -e /run/wait ]; do sleep 0.2; done' 'exit 0' > /usr/local/bin/waits
              chmod 755 /usr/local/bin/waits; : > /run/wait; rm -f /run/here",
         );
-        self.lab.say(&self.declared(self.generation, &more));
+        self.say();
     }
 
     /// Starts an apply and waits until it is in the middle of the script that waits.
@@ -555,9 +561,7 @@ fn reboot(trial: &mut Trial) {
     });
     trial.case("the lock is gone with the machine", || {
         // Its address may be another one now.
-        site.next();
-        site.lab.apply();
-        site.next();
+        site.say();
         site.recover()
     });
 }
