@@ -55,6 +55,8 @@ pub struct Report {
     pub unknown: Vec<(Id, Trouble)>,
     /// Not begun, since something before it failed or the run was interrupted.
     pub not_done: Vec<Id>,
+    /// Done, but nobody could look whether it is as wanted now; these are among what is done, too.
+    pub unchecked: Vec<(Id, Trouble)>,
     /// Done, but still differs when asked again: id and the fields.
     pub unsettled: Vec<(Id, String)>,
     /// Applied, but a probe says it does not work.
@@ -72,6 +74,7 @@ impl Report {
             .failed
             .iter()
             .chain(&self.unknown)
+            .chain(&self.unchecked)
             .map(|(_, trouble)| trouble.kind)
             .collect();
         if self.interrupted {
@@ -225,7 +228,7 @@ fn entailed(after: &Plan, known: &HashSet<Id>) -> Vec<Id> {
         .collect()
 }
 
-/// Moves what still differs from *done* to *unsettled*.
+/// Moves what still differs from *done* to *unsettled*. What cannot be seen stays done, and unchecked.
 fn settle(after: &Plan, report: &mut Report) {
     let left: HashMap<&Id, &Change> = after
         .changes
@@ -234,8 +237,18 @@ fn settle(after: &Plan, report: &mut Report) {
         .collect();
     let (unsettled, done) = std::mem::take(&mut report.done)
         .into_iter()
-        .partition(|id| left.contains_key(id));
+        .partition(|id| {
+            left.get(id)
+                .is_some_and(|change| change.action != Action::Unknown)
+        });
     report.done = done;
+    let unseen = report.done.iter().filter_map(|id| left.get(id));
+    report.unchecked = unseen
+        .map(|change| {
+            let why = Trouble::failed(&change.reason).kind(Kind::Unreachable);
+            (change.id.clone(), why)
+        })
+        .collect();
     for id in unsettled {
         let Some(change) = left.get(&id) else {
             continue;

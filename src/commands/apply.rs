@@ -82,11 +82,14 @@ pub async fn run(context: &Context, options: &Options) -> End {
     let kept = memory::end(&look, &before, &report).await;
     journal::end(&look, journal, &report).await;
     tell(context, &look, &report, began);
-    kept?;
+    if let Err(failure) = &kept {
+        context.output.fail(failure);
+    }
     context.output.forgive();
     // A machine that nobody could ask is not as wanted either.
     let unseen = look.plan.unseen.iter().map(|unseen| unseen.failure.kind);
-    Ok(code(report.kinds().into_iter().chain(unseen)))
+    let kept = kept.err().map(|failure| failure.kind);
+    Ok(code(report.kinds().into_iter().chain(unseen).chain(kept)))
 }
 
 async fn opened(

@@ -124,7 +124,7 @@ impl Trouble {
     }
 
     /// The same, of another kind.
-    fn kind(mut self, kind: Kind) -> Self {
+    pub fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
     }

@@ -554,10 +554,9 @@ fn reboot(trial: &mut Trial) {
     site.server.restart();
     let first = ended(first, LONG).unwrap();
     trial.case("the one that lost it says so", || {
-        that(first.code == 4, || format!("{first:?}"))?;
-        that(first.stderr.contains("may or may not"), || {
-            format!("{first:?}")
-        })
+        let said = || format!("{}: {}", first.code, first.stderr);
+        that(first.code == 4, said)?;
+        that(first.stderr.contains("may or may not"), said)
     });
     trial.case("the lock is gone with the machine", || {
         // Its address may be another one now.
