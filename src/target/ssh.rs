@@ -25,10 +25,11 @@ use crate::command::Ssh;
 use crate::error::{Failure, Kind};
 use crate::secret;
 
-/// So many times a connection is tried that the other side drops because too many come at once.
-const TRIES: u32 = 7;
-/// A connection that is not there by now never will be.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// A connection that is not there by now never will be. Also one that the other side drops because too many come at once is tried
+/// again for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest pause between two tries.
+const PAUSE: u64 = 4_000;
 
 /// How a machine is reached, and what its messages need.
 #[derive(Clone, Debug)]
@@ -102,17 +103,17 @@ impl Connection {
         ];
         all.append(&mut options);
         let until = Instant::now() + PATIENCE;
-        for tried in 1.. {
+        for tried in 0u32.. {
             let _old = fs::remove_file(&log);
             let Err(said) = start(&all, &log, until).await else {
                 break;
             };
-            if tried >= TRIES || !is_dropped(&said) || Instant::now() > until {
+            // Past MaxStartups the other side drops some at random: come back at another time than the others.
+            let most = PAUSE.min(200 << tried.min(8));
+            let pause = Duration::from_millis(most / 4 + jitter(most));
+            if !is_dropped(&said) || Instant::now() + pause > until {
                 return Err(way.refused(&said));
             }
-            // Past MaxStartups the other side drops some at random: come back at another time than the others.
-            let most = 100u64 << tried;
-            let pause = Duration::from_millis(most / 4 + jitter(most));
             tracing::debug!(
                 host = way.name,
                 ms = pause.as_millis(),
@@ -145,7 +146,7 @@ impl Connection {
             .spawn();
         let lost = |said: &str| {
             self.way
-                .refused(&format!("{said}\n{}", read_log(&self.log)))
+                .refused(&format!("{said}\n{}", read_text(&self.log)))
         };
         let opened = tokio::time::timeout(Duration::from_secs(15), opened).await;
         let mut child = match opened {
@@ -206,7 +207,7 @@ impl Connection {
 
     /// What a session that never said hello means.
     pub fn unspoken(&self, end: &End) -> Failure {
-        self.way.unspoken(end, &read_log(&self.log))
+        self.way.unspoken(end, &read_text(&self.log))
     }
 
     /// Makes the next one a new one.
@@ -412,6 +413,12 @@ impl Way {
         let (name, address) = (&self.name, &self.ssh.address);
         let trust = format!("provision trust {} {name}", self.environment);
         let ssh = format!("try `ssh {}` by hand", self.whom());
+        if has("REVOKED HOST KEY") {
+            return (
+                "its host key is revoked".to_owned(),
+                "somebody else may have that key: give the machine another, and look at `@revoked` in the files of known hosts".to_owned(),
+            );
+        }
         if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
             return match self.ssh.host_key {
                 Some(_) => (
@@ -448,6 +455,9 @@ impl Way {
                 None => "the keys of `~/.ssh` and of the agent".to_owned(),
             };
             let hint = match &self.ssh.identity {
+                Some(identity) if is_locked(&expanded(identity)) => format!(
+                    "it has a passphrase, and nobody is asked for it: give it to the agent, `ssh-add {identity}`"
+                ),
                 Some(identity) => format!("try `ssh -i {identity} {}` by hand", self.whom()),
                 None => format!("name the key in `[host.{name}]`: `identity`, or {ssh}"),
             };
@@ -753,8 +763,8 @@ async fn start(options: &[String], log: &Path, until: Instant) -> Result<(), Str
     let mut child = started.map_err(|error| format!("`ssh` cannot be started: {error}"))?;
     match tokio::time::timeout_at(until, child.wait()).await {
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(_) => Err(read_log(log)),
-        Err(_) => Err(format!("{}\nConnection timed out", read_log(log))),
+        Ok(_) => Err(read_text(log)),
+        Err(_) => Err(format!("{}\nConnection timed out", read_text(log))),
     }
 }
 
@@ -781,7 +791,7 @@ fn jitter(most: u64) -> u64 {
     }
 }
 
-fn read_log(path: &Path) -> String {
+fn read_text(path: &Path) -> String {
     let mut text = Vec::new();
     if let Ok(file) = fs::File::open(path) {
         let _cut = io::Read::read_to_end(&mut io::Read::take(file, 64 << 10), &mut text);
@@ -819,6 +829,14 @@ fn expanded(path: &str) -> PathBuf {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(path),
     }
+}
+
+/// Whether a private key has a passphrase.
+fn is_locked(path: &Path) -> bool {
+    // How a key begins that OpenSSH has written without one: its cipher is `none`.
+    const OPEN: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
+    let text = read_text(path);
+    text.contains("ENCRYPTED") || (text.contains("BEGIN OPENSSH PRIVATE KEY") && !text.contains(OPEN))
 }
 
 /// The folder of the control sockets: nobody else's, and its path short, since ssh adds to it.
