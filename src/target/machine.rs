@@ -55,6 +55,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// How long a question may take.
 const QUESTION: Duration = Duration::from_secs(90);
 
+/// So long one that could not be reached is not looked at again.
+const DEAD: Duration = Duration::from_secs(60);
+
 /// How long a new connection may take to confirm what may have locked us out.
 const GUARD: Duration = Duration::from_secs(20);
 
@@ -118,7 +121,8 @@ pub(super) struct Remote {
     state: Mutex<State>,
     /// The turn that everything asked of it right now shares.
     turn: Mutex<Weak<OwnedSemaphorePermit>>,
-    unreached: std::sync::Mutex<Option<Failure>>,
+    /// Why it could not be reached, and when that was seen.
+    unreached: std::sync::Mutex<Option<(Failure, Instant)>>,
     /// The lock that every session of ours has to have from now on.
     locked: Mutex<Option<Lock>>,
 }
@@ -174,10 +178,25 @@ impl Remote {
 
     /// Why it could not be reached, if it could not.
     pub fn unreached(&self) -> Option<Failure> {
-        self.unreached
+        let unreached = self.unreached.lock();
+        let unreached = unreached.unwrap_or_else(PoisonError::into_inner);
+        unreached.as_ref().map(|(failure, _)| failure.clone())
+    }
+
+    /// Why it could not be reached a moment ago: who looks again does not wait for it again.
+    fn just_unreached(&self) -> Option<Failure> {
+        let unreached = self.unreached.lock();
+        let unreached = unreached.unwrap_or_else(PoisonError::into_inner);
+        let (failure, when) = unreached.as_ref()?;
+        (when.elapsed() < DEAD).then(|| failure.clone())
+    }
+
+    /// Keeps why it cannot be reached, or that it can.
+    fn keep_unreached(&self, why: Option<&Failure>) {
+        *self
+            .unreached
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .unwrap_or_else(PoisonError::into_inner) = why.map(|why| (why.clone(), Instant::now()));
     }
 
     /// Waits for its turn among the machines; whatever is asked of it at the same time shares the turn.
@@ -208,10 +227,7 @@ impl Remote {
             let taken = self.take_lock(link, lock).await;
             made = taken.map(|()| link.clone());
         }
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = made.as_ref().err().cloned();
+        self.keep_unreached(made.as_ref().err());
         *state = match &made {
             Ok(link) => State::Live(link.clone()),
             Err(failure) => State::Failed(failure.clone(), Instant::now()),
@@ -305,10 +321,7 @@ impl Remote {
                 Failure::new(Kind::Unreachable, message).hint(hint)
             }
         };
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        self.keep_unreached(Some(&failure));
         failure
     }
 
@@ -347,7 +360,11 @@ impl Remote {
             calls.collect()
         };
         let place = Place::Machine(Arc::clone(&self.machine.name));
-        let heard = match self.ask(calls).await {
+        let asked_now = match self.just_unreached() {
+            Some(failure) => Err(failure),
+            None => self.ask(calls).await,
+        };
+        let heard = match asked_now {
             Ok(heard) => heard,
             Err(failure) => {
                 for (name, ..) in &asked {
@@ -410,10 +427,7 @@ impl Remote {
             self.machine.name
         );
         let failure = Failure::new(Kind::Unreachable, message);
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        self.keep_unreached(Some(&failure));
         Err(failure)
     }
 

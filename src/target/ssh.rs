@@ -105,13 +105,16 @@ impl Connection {
         let until = Instant::now() + PATIENCE;
         for tried in 0u32.. {
             let _old = fs::remove_file(&log);
-            let Err(said) = start(&all, &log, until).await else {
+            let Err(said) = start(&all, &log, until, way).await else {
                 break;
             };
             // Past MaxStartups the other side drops some at random: come back at another time than the others.
             let most = PAUSE.min(200 << tried.min(8));
             let pause = Duration::from_millis(most / 4 + jitter(most));
             if !is_dropped(&said) || Instant::now() + pause > until {
+                for path in [&log, &lock] {
+                    let _gone = fs::remove_file(path);
+                }
                 return Err(way.refused(&said));
             }
             tracing::debug!(
@@ -473,6 +476,16 @@ impl Way {
         if has("`ssh` cannot be started") {
             return (last(said), "install the OpenSSH client".to_owned());
         }
+        if let Some(jump) = &self.ssh.jump
+            && has("UNKNOWN port 65535")
+        {
+            let why = said.lines().find(|line| line.contains("ssh: "));
+            let why = why.map_or_else(|| last(said), |line| say::clean(line, 200));
+            return (
+                format!("there is no way through `{jump}`: {why}"),
+                format!("look at `jump` of `[host.{name}]`, or {ssh}"),
+            );
+        }
         if has("Could not resolve hostname") {
             return (
                 format!("nobody knows the name `{address}`"),
@@ -701,7 +714,7 @@ pub(super) async fn host_key(way: &Way) -> Result<HostKey, Failure> {
     };
     options.append(&mut bare.options(draft.path())?);
     options.push("true".to_owned());
-    let said = start(&options, &log, Instant::now() + PATIENCE).await;
+    let said = start(&options, &log, Instant::now() + PATIENCE, way).await;
     let text = fs::read_to_string(&shown).unwrap_or_default();
     let line = text.lines().next().and_then(|line| {
         let (entry, key) = line.split_once(' ')?;
@@ -751,14 +764,19 @@ async fn keys_of(entry: &str, file: &Path) -> Vec<String> {
 }
 
 /// Starts the master of a connection; or what `ssh` said.
-async fn start(options: &[String], log: &Path, until: Instant) -> Result<(), String> {
+async fn start(options: &[String], log: &Path, until: Instant, way: &Way) -> Result<(), String> {
+    // What the `ssh` to a jump host says comes on stderr. So does the banner of the machine, which could say anything.
+    let aside = match way.ssh.jump {
+        Some(_) => fs::File::options().append(true).create(true).open(log).ok(),
+        None => None,
+    };
     let started = Command::new("ssh")
         .args(options)
         .process_group(0)
         .kill_on_drop(true)
         .stdin(Pipes::null())
         .stdout(Pipes::null())
-        .stderr(Pipes::null())
+        .stderr(aside.map_or_else(Pipes::null, Pipes::from))
         .spawn();
     let mut child = started.map_err(|error| format!("`ssh` cannot be started: {error}"))?;
     match tokio::time::timeout_at(until, child.wait()).await {
@@ -778,8 +796,18 @@ fn is_dropped(said: &str) -> bool {
     ]
     .iter()
     .any(|text| said.contains(text))
-        && !said.contains("Permission denied")
-        && !said.contains("verification failed")
+        && ![
+            "Permission denied",
+            "verification failed",
+            // A jump host that is not there closes the connection too, and stays away.
+            "Connection refused",
+            "timed out",
+            "Could not resolve",
+            "No route to host",
+            "Network is unreachable",
+        ]
+        .iter()
+        .any(|text| said.contains(text))
 }
 
 /// A number below another, by chance.
@@ -836,7 +864,8 @@ fn is_locked(path: &Path) -> bool {
     // How a key begins that OpenSSH has written without one: its cipher is `none`.
     const OPEN: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
     let text = read_text(path);
-    text.contains("ENCRYPTED") || (text.contains("BEGIN OPENSSH PRIVATE KEY") && !text.contains(OPEN))
+    text.contains("ENCRYPTED")
+        || (text.contains("BEGIN OPENSSH PRIVATE KEY") && !text.contains(OPEN))
 }
 
 /// The folder of the control sockets: nobody else's, and its path short, since ssh adds to it.

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::server::{Server, key};
+use crate::lab::server::{Server, key};
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,11 @@ impl Proxy {
 
     /// Sends those who come from now on to another address.
     pub fn aim(&self, address: &str) {
-        *self.shared.to.lock().unwrap_or_else(PoisonError::into_inner) = address.to_owned();
+        *self
+            .shared
+            .to
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = address.to_owned();
     }
 
     /// In front of a server's sshd.
@@ -268,7 +272,9 @@ impl Lane {
             edges.push(self.came);
         }
         // Slowness is made of small pieces, each with its time.
-        let piece = rules.pace.map_or(usize::MAX, |pace| (pace / 20).max(1) as usize);
+        let piece = rules
+            .pace
+            .map_or(usize::MAX, |pace| (pace / 20).max(1) as usize);
         for part in bytes.chunks(piece.min(bytes.len().max(1))) {
             let now = Instant::now();
             if let Some(pace) = rules.pace {
@@ -311,7 +317,11 @@ async fn write(
 async fn carry(ours: TcpStream, shared: Arc<Shared>) {
     let mut ends = shared.ends.subscribe();
     ends.mark_unchanged();
-    let to = shared.to.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let to = shared
+        .to
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let Ok(theirs) = TcpStream::connect(&to).await else {
         return;
     };
