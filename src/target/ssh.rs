@@ -28,6 +28,8 @@ use crate::secret;
 /// A connection that is not there by now never will be. Also one that the other side drops because too many come at once is tried
 /// again for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What `ssh` says where the way to the machine, a jump host's, is closed.
+const NO_WAY: &str = "UNKNOWN port 65535";
 /// The longest pause between two tries.
 const PAUSE: u64 = 4_000;
 
@@ -65,7 +67,7 @@ impl Connection {
             let message = format!("no folder for the connections: {error}");
             Failure::new(Kind::Failed, message)
         })?;
-        let mut options = way.options(&folder)?;
+        let options = way.options(&folder)?;
         let name = secret::sha256(options.join("\0"));
         let name = match way.fresh {
             false => name.get(..20).unwrap_or_default().to_owned(),
@@ -101,13 +103,16 @@ impl Connection {
             log.display().to_string(),
             format!("-oControlPersist={persist}"),
         ];
-        all.append(&mut options);
+        all.extend(options.iter().cloned());
         let until = Instant::now() + PATIENCE;
         for tried in 0u32.. {
             let _old = fs::remove_file(&log);
-            let Err(said) = start(&all, &log, until, way).await else {
+            let Err(mut said) = start(&all, &log, until).await else {
                 break;
             };
+            if way.ssh.jump.is_some() && said.contains(NO_WAY) {
+                said.push_str(&on_the_way(&options, until).await);
+            }
             // Past MaxStartups the other side drops some at random: come back at another time than the others.
             let most = PAUSE.min(200 << tried.min(8));
             let pause = Duration::from_millis(most / 4 + jitter(most));
@@ -477,9 +482,9 @@ impl Way {
             return (last(said), "install the OpenSSH client".to_owned());
         }
         if let Some(jump) = &self.ssh.jump
-            && has("UNKNOWN port 65535")
+            && has(NO_WAY)
         {
-            let why = said.lines().find(|line| line.contains("ssh: "));
+            let why = said.lines().find(|line| line.starts_with("ssh: "));
             let why = why.map_or_else(|| last(said), |line| say::clean(line, 200));
             return (
                 format!("there is no way through `{jump}`: {why}"),
@@ -714,7 +719,7 @@ pub(super) async fn host_key(way: &Way) -> Result<HostKey, Failure> {
     };
     options.append(&mut bare.options(draft.path())?);
     options.push("true".to_owned());
-    let said = start(&options, &log, Instant::now() + PATIENCE, way).await;
+    let said = start(&options, &log, Instant::now() + PATIENCE).await;
     let text = fs::read_to_string(&shown).unwrap_or_default();
     let line = text.lines().next().and_then(|line| {
         let (entry, key) = line.split_once(' ')?;
@@ -763,20 +768,34 @@ async fn keys_of(entry: &str, file: &Path) -> Vec<String> {
         .collect()
 }
 
+/// What the `ssh` to a jump host says: that of a master says nothing to anybody.
+async fn on_the_way(options: &[String], until: Instant) -> String {
+    let asked = Command::new("ssh")
+        .args(["-oControlMaster=no", "-oControlPath=none", "-N"])
+        .args(options)
+        .process_group(0)
+        .kill_on_drop(true)
+        .stdin(Pipes::null())
+        .stdout(Pipes::null())
+        .stderr(Pipes::piped())
+        .output();
+    // Where it finds the way now, it stays until it is sent away.
+    let until = until.min(Instant::now() + Duration::from_secs(15));
+    match tokio::time::timeout_at(until, asked).await {
+        Ok(Ok(said)) => format!("\n{}", String::from_utf8_lossy(&said.stderr)),
+        _ => String::new(),
+    }
+}
+
 /// Starts the master of a connection; or what `ssh` said.
-async fn start(options: &[String], log: &Path, until: Instant, way: &Way) -> Result<(), String> {
-    // What the `ssh` to a jump host says comes on stderr. So does the banner of the machine, which could say anything.
-    let aside = match way.ssh.jump {
-        Some(_) => fs::File::options().append(true).create(true).open(log).ok(),
-        None => None,
-    };
+async fn start(options: &[String], log: &Path, until: Instant) -> Result<(), String> {
     let started = Command::new("ssh")
         .args(options)
         .process_group(0)
         .kill_on_drop(true)
         .stdin(Pipes::null())
         .stdout(Pipes::null())
-        .stderr(aside.map_or_else(Pipes::null, Pipes::from))
+        .stderr(Pipes::null())
         .spawn();
     let mut child = started.map_err(|error| format!("`ssh` cannot be started: {error}"))?;
     match tokio::time::timeout_at(until, child.wait()).await {

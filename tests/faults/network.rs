@@ -163,7 +163,7 @@ fn cut(trial: &mut Trial) {
     let (length, edges) = (proxy.bytes(Side::Up), proxy.edges());
     let mut at: Vec<u64> = edges.iter().flat_map(|edge| [edge - 1, *edge]).collect();
     at.dedup();
-    let mut at = trial.sample(&at, 2);
+    let mut at = trial.sample(&at, 1);
     let some = trial.size(2, 200);
     at.extend(trial.random.several(1..length, some));
     let mut cuts = 0;
@@ -229,9 +229,9 @@ struct Held {
 }
 
 impl Held {
-    fn begin(own: &Own) -> Result<Self, String> {
+    fn begin(own: &Own, server: &Server) -> Result<Self, String> {
         use std::os::unix::process::CommandExt as _;
-        wire().sh("rm -rf /srv/held /srv/open /srv/in-b");
+        server.sh("rm -rf /srv/held /srv/open /srv/in-b");
         let mut child = own
             .command(&["apply", "servers", "--yes", "--no-persist"])
             .stdout(Stdio::piped())
@@ -253,7 +253,7 @@ impl Held {
             reader: Some(reader),
         };
         soon("the step runs", || {
-            wire().try_sh("test -e /srv/in-b").code == 0
+            server.try_sh("test -e /srv/in-b").code == 0
         })?;
         Ok(held)
     }
@@ -308,8 +308,8 @@ impl Drop for Held {
 }
 
 /// The step goes on, and every later one.
-fn let_go() {
-    wire().sh("touch /srv/open");
+fn let_go(server: &Server) {
+    server.sh("touch /srv/open");
 }
 
 /// Loses the connection in the middle of a step in some way: the step is unknown, what was sent behind it is not called undone, what
@@ -317,13 +317,13 @@ fn let_go() {
 /// how long it took to notice.
 fn lose(proxy: &Proxy, heard: bool, how: impl FnOnce()) -> Result<Duration, String> {
     let own = Own::new(&format!("{}{HELD}", proxy.host(wire(), "s1")));
-    let held = Held::begin(&own)?;
+    let held = Held::begin(&own, wire())?;
     let since = Instant::now();
     how();
     let lost = "file.s1:/srv/held/b: failed: ";
     soon("the loss is noticed", || held.when(lost).is_some())?;
     let noticed = held.when(lost).unwrap() - since;
-    let_go();
+    let_go(wire());
     let ran = held.end()?;
     proxy.end(End::Reset);
     quiet(&own)?;
@@ -368,51 +368,61 @@ fn lost(trial: &mut Trial) {
     if !trial.engine() {
         return;
     }
-    trial.case("reset", || {
-        let proxy = Proxy::before(wire());
-        lose(&proxy, true, || proxy.end(End::Reset)).map(|_| ())
-    });
-    trial.case("sshd killed", || {
-        let proxy = Proxy::before(wire());
-        lose(&proxy, true, || {
-            wire().sh("pkill -KILL -u deploy -x sshd");
-        })
-        .map(|_| ())
-    });
-    trial.case("sshd restarted", || {
-        // It leaves the connections that are there alone.
-        let proxy = Proxy::before(wire());
-        let own = Own::new(&format!("{}{HELD}", proxy.host(wire(), "s1")));
-        let held = Held::begin(&own)?;
-        wire().sh("systemctl restart ssh");
-        let_go();
-        let ran = held.end()?;
-        that(ran.code == 0, || format!("ends with {ran:#?}"))?;
-        own.converges()
-    });
-    trial.case("rebooted", || {
-        // A server of its own: its address may be another one afterwards.
-        let proxy = Proxy::before(wire());
-        let own = Own::new(&format!("{}{HELD}", proxy.host(wire(), "s1")));
-        let held = Held::begin(&own)?;
-        docker(&["restart", "-t", "1", &wire().container]);
-        let format = "{{.NetworkSettings.IPAddress}}";
-        let address = docker(&["inspect", "-f", format, &wire().container]);
-        proxy.aim(&format!("{address}:22"));
-        let_go();
-        soon("it is up again", || {
-            let said = wire().try_sh("systemctl is-system-running").stdout;
-            matches!(said.trim(), "running" | "degraded")
-        })?;
-        let ran = held.end()?;
-        that(ran.code == 4, || format!("ends with {ran:#?}"))?;
-        that(
-            told(&ran, "unknown").contains(&"file.s1:/srv/held/b"),
-            || format!("the step is not unknown: {ran:#?}"),
-        )?;
-        own.converges()
-    });
+    let ways = ["reset", "sshd killed", "sshd restarted", "rebooted"];
+    for way in trial.sample(&ways, 2) {
+        trial.case(way, || match way {
+            "reset" => {
+                let proxy = Proxy::before(wire());
+                lose(&proxy, true, || proxy.end(End::Reset)).map(|_| ())
+            }
+            "sshd killed" => {
+                let proxy = Proxy::before(wire());
+                let kill = || {
+                    wire().sh("pkill -KILL -u deploy -x sshd");
+                };
+                lose(&proxy, true, kill).map(|_| ())
+            }
+            "sshd restarted" => restarted(),
+            _ => rebooted(),
+        });
+    }
     wire().sh("rm -rf /srv/held /srv/open /srv/in-b");
+}
+
+/// It leaves the connections that are there alone.
+fn restarted() -> Result<(), String> {
+    let proxy = Proxy::before(wire());
+    let own = Own::new(&format!("{}{HELD}", proxy.host(wire(), "s1")));
+    let held = Held::begin(&own, wire())?;
+    wire().sh("systemctl restart ssh");
+    let_go(wire());
+    let ran = held.end()?;
+    that(ran.code == 0, || format!("ends with {ran:#?}"))?;
+    own.converges()
+}
+
+/// A server of its own: its address may be another one afterwards.
+fn rebooted() -> Result<(), String> {
+    let server = Server::up("reboots", Image::Bare);
+    let proxy = Proxy::before(&server);
+    let own = Own::new(&format!("{}{HELD}", proxy.host(&server, "s1")));
+    let held = Held::begin(&own, &server)?;
+    docker(&["restart", "-t", "1", &server.container]);
+    let format = "{{.NetworkSettings.IPAddress}}";
+    let address = docker(&["inspect", "-f", format, &server.container]);
+    proxy.aim(&format!("{address}:22"));
+    let_go(&server);
+    soon("it is up again", || {
+        let said = server.try_sh("systemctl is-system-running").stdout;
+        matches!(said.trim(), "running" | "degraded")
+    })?;
+    let ran = held.end()?;
+    that(ran.code == 4, || format!("ends with {ran:#?}"))?;
+    that(
+        told(&ran, "unknown").contains(&"file.s1:/srv/held/b"),
+        || format!("the step is not unknown: {ran:#?}"),
+    )?;
+    own.converges()
 }
 
 fn slow(trial: &mut Trial) {
@@ -732,12 +742,13 @@ fn sudo(trial: &mut Trial) {
     }
     let server = wire();
     let own = Own::new(&format!("{}{NOTE}", host(&[])));
-    for (name, defaults, code, words) in [
+    let defaults = [
         ("requiretty", "requiretty", 4, "requiretty"),
         ("use_pty", "use_pty", 0, ""),
         ("a poor secure_path", "secure_path=/usr/bin:/bin", 0, ""),
         ("logs its input", "log_input, log_output", 0, ""),
-    ] {
+    ];
+    for (name, defaults, code, words) in trial.sample(&defaults, 2) {
         trial.case(name, || {
             server.sh(&format!(
                 "rm -f /srv/note; echo 'Defaults:deploy {defaults}' > /etc/sudoers.d/zz-wire; chmod 440 /etc/sudoers.d/zz-wire; visudo -cq"

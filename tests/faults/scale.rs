@@ -212,9 +212,10 @@ fn half(trial: &mut Trial) {
         return;
     }
     let farm = farm(trial);
-    let own = Own::new(&format!("{}{}", hosts(farm, 1..=farm.count), file("half")));
+    let count = trial.size(16, farm.count);
+    let own = Own::new(&format!("{}{}", hosts(farm, 1..=count), file("half")));
     trial.case(
-        format!("{} hosts, killed when half are done", farm.count),
+        format!("{} hosts, killed when half are done", count),
         || {
             use std::os::unix::process::CommandExt as _;
             let mut child = own
@@ -225,7 +226,7 @@ fn half(trial: &mut Trial) {
                 .spawn()
                 .map_err(|error| error.to_string())?;
             let begun = Instant::now();
-            while farm.having("half") * 2 < farm.count {
+            while farm.having("half") * 2 < count {
                 let over = child.try_wait().map_err(|error| error.to_string())?;
                 if over.is_some() || begun.elapsed() > Duration::from_secs(900) {
                     kill_group("KILL", child.id());
@@ -248,8 +249,8 @@ fn half(trial: &mut Trial) {
             let before = farm.server.sh(stat);
             let plan = own.run(&["plan", "servers", "--json", "--no-persist"], 600)?;
             let left = plan.changes().len();
-            that(left == farm.count - done, || {
-                format!("{done} are done, and {left} of {} are planned", farm.count)
+            that(left == count - done, || {
+                format!("{done} are done, and {left} of {} are planned", count)
             })?;
             let again = own.apply(900)?;
             that(again.code == 0, || format!("ends with {again:#?}"))?;
@@ -257,7 +258,7 @@ fn half(trial: &mut Trial) {
             let touched = before.lines().filter(|line| !after.contains(*line)).count();
             that(touched == 0, || format!("{touched} were touched again"))?;
             let having = farm.having("half");
-            that(having == farm.count, || format!("only {having} are done"))?;
+            that(having == count, || format!("only {having} are done"))?;
             let plan = own.run(
                 &["plan", "servers", "--detailed-exitcode", "--no-persist"],
                 600,
@@ -309,9 +310,10 @@ fn noisy(trial: &mut Trial) {
         return;
     }
     let farm = farm(trial);
+    let count = trial.size(16, farm.count);
     let text = "[file.\"/srv/noisy\"]\non = \"all\"\ncontent = \"x\"\nvalidate = [\"sh\", \"-c\", \"for n in 1 2 3 4 5 6 7 8; do printf 'noise of %s, ' \\\"$FARM\\\"; printf 'line %s of %s\\\\n' \\\"$n\\\" \\\"$FARM\\\"; done >&2; exit 1\", \"sh\", \"{}\"]\n";
-    let own = Own::new(&format!("{}{text}", hosts(farm, 1..=farm.count)));
-    trial.case(format!("{} hosts", farm.count), || {
+    let own = Own::new(&format!("{}{text}", hosts(farm, 1..=count)));
+    trial.case(format!("{} hosts", count), || {
         let ran = own.apply(900)?;
         that(ran.code == 1, || format!("ends with {ran:#?}"))?;
         let mut lines = 0;
@@ -333,7 +335,7 @@ fn noisy(trial: &mut Trial) {
             }
             lines += 1;
         }
-        that(lines >= 8 * farm.count, || {
+        that(lines >= 8 * count, || {
             format!("only {lines} lines of noise came")
         })
     });
