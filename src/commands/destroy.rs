@@ -10,7 +10,7 @@ use crate::error::{Failure, Kind};
 use crate::files::Lock;
 use crate::plan::destruction::{holds_data, judge_destruction};
 use crate::plan::memory::Outcome;
-use crate::plan::{self, Found, Judging, Plan};
+use crate::plan::{self, Action, Found, Judging, Plan};
 use crate::resource::Id;
 use crate::show;
 
@@ -50,11 +50,14 @@ pub async fn run(context: &Context, options: &Options) -> End {
     for (machine, failure) in look.target.unreached() {
         plan.lose(&machine, failure);
     }
-    check_named(options, &look, &plan)?;
+    check_named(options, &look)?;
     let released = keep(&mut look, &mut plan);
     look.plan = plan;
     context.output.data(&text(context, &look));
     if !show::plan::acts(&look.plan) {
+        if look.plan.is_empty() {
+            forget(&look, &released, &Report::default()).await?;
+        }
         return Ok(code(show::plan::verdicts(&look.plan)));
     }
     if !options.yes {
@@ -81,19 +84,18 @@ pub async fn run(context: &Context, options: &Options) -> End {
 }
 
 /// Each id of `--destroy-data` names one thing that holds data, exactly: nothing is guessed here.
-fn check_named(options: &Options, look: &Look, plan: &Plan) -> Result<(), Failure> {
+fn check_named(options: &Options, look: &Look) -> Result<(), Failure> {
+    let judging = Judging {
+        destroy_data: Vec::new(),
+        ..look.judging.clone()
+    };
+    let unnamed = judge_destruction(&look.resources, &look.answers, &judging);
     let mut data: Vec<&str> = look
         .resources
         .iter()
         .filter(|resource| holds_data(&resource.thing))
         .map(|resource| resource.id.as_str())
-        .chain(plan.orphans.iter().map(Id::as_str))
-        .chain(
-            plan.changes
-                .iter()
-                .map(|change| change.id.as_str())
-                .filter(|id| id.starts_with("volume.")),
-        )
+        .chain(unnamed.orphans.iter().map(Id::as_str))
         .collect();
     data.sort_unstable();
     data.dedup();
@@ -135,7 +137,10 @@ fn keep(look: &mut Look, plan: &mut Plan) -> Vec<Id> {
         .collect();
     let stays = [
         (&plan.needed, "stays, since what is kept needs it"),
-        (&plan.released, "stays as it is, since it was there before"),
+        (
+            &plan.released,
+            "stays as it is, since it was there before or nothing undoes it",
+        ),
     ];
     for (ids, why) in stays {
         if !ids.is_empty() {
@@ -183,10 +188,14 @@ async fn see(look: &Look, report: &mut Report) -> Result<(), Failure> {
         return Ok(());
     }
     let answers = look.target.look(&look.sheet).await?;
+    let goes = |id: &Id| {
+        let mut changes = look.plan.changes.iter();
+        changes.any(|change| change.id == *id && change.action == Action::Remove)
+    };
     for resource in look
         .resources
         .iter()
-        .filter(|resource| report.done.contains(&resource.id))
+        .filter(|resource| report.done.contains(&resource.id) && goes(&resource.id))
     {
         // A server whose container is gone is down, and what was in it with it.
         if let Found::There(_) = plan::find(&resource.thing, &resource.place, &answers) {
