@@ -11,7 +11,7 @@ use crate::files::Lock;
 use crate::plan::destruction::{holds_data, judge_destruction};
 use crate::plan::memory::Outcome;
 use crate::plan::{self, Action, Found, Judging, Plan};
-use crate::resource::Id;
+use crate::resource::{Id, Thing};
 use crate::show;
 
 /// What `destroy` is asked for.
@@ -197,8 +197,14 @@ async fn see(look: &Look, report: &mut Report) -> Result<(), Failure> {
         .iter()
         .filter(|resource| report.done.contains(&resource.id) && goes(&resource.id))
     {
+        // A setting always has a value: what is gone is ours.
+        let is_setting = matches!(
+            resource.thing,
+            Thing::PostgresSetting(_) | Thing::MariadbSetting(_)
+        );
         // A server whose container is gone is down, and what was in it with it.
-        if let Found::There(_) = plan::find(&resource.thing, &resource.place, &answers) {
+        let found = plan::find(&resource.thing, &resource.place, &answers);
+        if matches!(found, Found::There(_)) && !is_setting {
             report
                 .unsettled
                 .push((resource.id.clone(), "existence".to_owned()));

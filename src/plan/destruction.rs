@@ -78,8 +78,12 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
             (true, Removal::Forget) => None,
             (true, Removal::Steps(steps) | Removal::HoldsData(steps)) => {
                 let (id, place) = (resource.id.clone(), resource.place.clone());
-                plan.changes
-                    .push(Change::of(id, place, Action::Remove, String::new(), steps));
+                let entry = resource.ledger_entry();
+                let entry = entry.filter(|_| in_ledger(resource, answers));
+                plan.changes.push(Change {
+                    ledger: entry.map(|(entry, _)| (entry, String::new())),
+                    ..Change::of(id, place, Action::Remove, String::new(), steps)
+                });
                 None
             }
         };
