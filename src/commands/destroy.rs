@@ -220,14 +220,13 @@ async fn forget(look: &Look, released: &[Id], report: &Report) -> Result<(), Fai
     let mut outcome = Outcome::default();
     let released = look.plan.gone.iter().chain(released);
     outcome.gone = report.done.iter().chain(released).cloned().collect();
-    // What lay inside a container or volume that went is nobody's business any more either.
-    if report.done.iter().any(|id| id.kind() == "volume") {
-        let inside = look
-            .resources
-            .iter()
-            .filter(|one| one.place != Place::Engine);
-        let inside = inside.filter(|one| one.place.machine().is_none());
-        outcome.gone.extend(inside.map(|one| one.id.clone()));
-    }
+    // What lay inside a container or volume that went is nobody's business any more either, and what lies in a server of a machine
+    // its ledger knows better.
+    let volumes = report.done.iter().any(|id| id.kind() == "volume");
+    let inside = look.resources.iter().filter(|one| match &one.place {
+        Place::Sql(..) => volumes || one.place.machine().is_some(),
+        _ => false,
+    });
+    outcome.gone.extend(inside.map(|one| one.id.clone()));
     memory::keep(look, &look.judging.memories, &outcome).await
 }

@@ -139,9 +139,9 @@ impl Spot {
     fn role(&self) -> Vec<String> {
         vec![
             self.psql("postgres", "SELECT rolname, rolsuper, rolcanlogin, rolcreatedb, rolcreaterole, rolconnlimit, rolpassword FROM pg_authid WHERE rolname IN ('app', 'reader') ORDER BY 1"),
-            self.psql("postgres", "SELECT datname, datdba::regrole, pg_encoding_to_char(encoding), (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(datacl) a) FROM pg_database WHERE datname = 'facts'"),
-            self.psql("facts", "SELECT nspname, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(nspacl) a) FROM pg_namespace WHERE nspname = 'public'"),
-            self.psql("facts", "SELECT defaclrole::regrole, defaclobjtype, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(defaclacl) a) FROM pg_default_acl ORDER BY 1"),
+            self.psql("postgres", "SELECT datname, datdba::regrole, pg_encoding_to_char(encoding), (SELECT array_agg(a::text ORDER BY a::text COLLATE \"C\") FROM unnest(datacl) a) FROM pg_database WHERE datname = 'facts'"),
+            self.psql("facts", "SELECT nspname, (SELECT array_agg(a::text ORDER BY a::text COLLATE \"C\") FROM unnest(nspacl) a) FROM pg_namespace WHERE nspname = 'public'"),
+            self.psql("facts", "SELECT defaclrole::regrole, defaclobjtype, (SELECT array_agg(a::text ORDER BY a::text COLLATE \"C\") FROM unnest(defaclacl) a) FROM pg_default_acl ORDER BY 1"),
             self.psql("facts", "SELECT extname FROM pg_extension ORDER BY 1"),
             self.mariadb("SELECT default_character_set_name FROM information_schema.schemata WHERE schema_name = 'call_log'; SHOW GRANTS FOR caller@'%'"),
         ]
@@ -312,7 +312,7 @@ fn bare_debian_becomes_healthy_by_the_projects_own_environment_and_is_bare_again
     if ca.exists() {
         server.put(ca, &ca.display().to_string());
     }
-    let paths = "find /etc /srv /usr/local /var/lib /var/log -xdev -printf '%p %y %m %u %g\\n' | grep -v -e postgresql -e /var/lib/mysql/ -e /var/log/ | sort";
+    let paths = "find /etc /srv /usr/local /var/lib /var/log -xdev -printf '%p %y %m %u %g\\n' | grep -v -e postgresql -e /var/lib/mysql/ -e /var/log/ -e /var/lib/nginx/ | sort";
     let before = server.sh(paths);
     let plain = server.sh("getent passwd; getent group");
 
