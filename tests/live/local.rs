@@ -251,8 +251,8 @@ fn the_same_role_comes_out_the_same_with_systemd_without_and_in_containers() {
             "mariadb_grant.ivr:caller@% update call_log.*",
             "mariadb_user.ivr:caller@% update password",
             "postgres_database.analytics:facts update owner",
-            "postgres_extension.analytics:facts/citext create version",
-            "postgres_grant.analytics:facts/reader update future",
+            "postgres_extension.analytics:facts/citext create ",
+            "postgres_grant.analytics:facts/reader update future tables public by app",
             "postgres_role.analytics:app update createdb",
             "postgres_role.analytics:reader update password,connection_limit",
         ]
