@@ -105,7 +105,7 @@ if [ -n "$ours" ]; then
     else
         back="$as $(quoted 'cd -P -- "$1" && rm -f ./authorized_keys') sh $(quoted "${here%/}/.ssh")"
     fi
-    printf '%s\n' "$back" | guard access "the keys of $user"
+    printf '%s\n' "$back" | guard access
 fi
 exec setpriv --reuid "$uid" --regid "$gid" --init-groups --inh-caps=-all /bin/sh -c '
 set -efu

@@ -112,7 +112,6 @@ back() {
 said=$(ask "SELECT current_setting('data_directory')") || die "\`$cluster\` does not let us in: $(flat "$said")"
 # Whatever becomes of this script, the old rules come back; by signal, since nobody may get in.
 guard_free postgres_hba "$etc/pg_hba.conf"
-_free=postgres_hba
 cp -a -T -- "$etc/pg_hba.conf" "$_g.old"
 {
     put_back "$etc/pg_hba.conf" "$_g.old"

@@ -60,6 +60,8 @@ pub(super) struct Client<'a> {
     pub last: Option<String>,
     /// How long it may take.
     pub deadline: Duration,
+    /// It only looks, so it may be started again where its connection has died.
+    pub again: bool,
 }
 
 /// What a client said.
@@ -255,6 +257,7 @@ impl Client<'_> {
             env,
             input: self.input,
             deadline: self.deadline,
+            again: self.again,
         }
     }
 
@@ -284,6 +287,7 @@ impl Client<'_> {
             env,
             input,
             deadline: self.deadline,
+            again: self.again,
         }
     }
 }
@@ -312,6 +316,7 @@ mod tests {
                 input: Secret::new("SELECT 1;\n"),
                 last: None,
                 deadline: Duration::from_secs(1),
+                again: true,
             };
             let program = client.over_network("db.example.com", 5433, &password, true);
             for word in program.argv.iter().chain(&program.env) {

@@ -33,6 +33,8 @@ pub(super) struct Program<'a> {
     pub input: Secret,
     /// How long it may take.
     pub deadline: Duration,
+    /// It changes nothing, so it may be started again where its connection has died.
+    pub again: bool,
 }
 
 /// What a program or script said.
@@ -54,7 +56,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 const QUESTION: Duration = Duration::from_secs(90);
 
 /// How long a new connection may take to confirm what may have locked us out.
-const GUARD: Duration = Duration::from_secs(20);
+fn patience() -> Duration {
+    Duration::from_secs(session::grace().min(20))
+}
 
 /// Runs a program as a user, with a bare environment: user, then `NAME=value`, program and arguments. `setpriv` opens no login
 /// session, which `runuser` does (slowly, and with a line in the log).
@@ -119,6 +123,8 @@ pub(super) struct Remote {
     unreached: std::sync::Mutex<Option<Failure>>,
     /// Project and holder of the lock that every session of ours has to have from now on.
     locked: Mutex<Option<(String, String)>>,
+    /// What the machine has put back by itself, as it said when it was locked.
+    put_back: std::sync::Mutex<Vec<String>>,
 }
 
 /// What is there of a machine's session.
@@ -157,6 +163,7 @@ impl Remote {
             turn: Mutex::default(),
             unreached: std::sync::Mutex::default(),
             locked: Mutex::default(),
+            put_back: std::sync::Mutex::default(),
         }
     }
 
@@ -194,7 +201,7 @@ impl Remote {
         // A lock goes with its session; nothing is told to another one that does not have it.
         if let (Ok(link), Some((project, holder))) = (&made, &*self.locked.lock().await) {
             let taken = self.take_lock(link, project, holder).await;
-            made = taken.map(|_| link.clone());
+            made = taken.map(|()| link.clone());
         }
         *self
             .unreached
@@ -405,6 +412,20 @@ impl Remote {
         Err(failure)
     }
 
+    /// Asks for what may change something: whatever becomes of the connection, it is sent once.
+    async fn ask_once(
+        &self,
+        calls: Vec<(Call, Duration)>,
+    ) -> Result<Vec<Result<session::Said, Broken>>, Failure> {
+        let link = self.greeted().await?;
+        let mut coming = link.session.ask_all(calls);
+        let mut heard = Vec::new();
+        while let Some(said) = coming.next().await {
+            heard.push(said);
+        }
+        Ok(heard)
+    }
+
     /// Runs scripts in order, sent without waiting for each other; those after the first that fails do not run. `done` hears the
     /// index of each that is done.
     pub async fn run(
@@ -517,7 +538,7 @@ impl Remote {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         };
-        let came = tokio::time::timeout(GUARD, come).await;
+        let came = tokio::time::timeout(patience(), come).await;
         came.unwrap_or_else(|_| Err("a new connection is not answered".to_owned()))
     }
 
@@ -533,25 +554,22 @@ impl Remote {
         // First of all: a machine that cannot be reached now and can be later has to be locked then.
         *self.locked.lock().await = Some((project.to_owned(), holder.clone()));
         let link = self.greeted().await?;
-        let put_back = self.take_lock(&link, project, &holder).await?;
-        match put_back.as_slice() {
-            [] => Ok(()),
-            told => {
-                let message = format!("`{}` {}", self.machine.name, told.join("; "));
-                Err(Failure::new(Kind::Failed, message)
-                    .hint("the run that changed it did not get in again: look at what is declared")
-                    .hint("the next run goes on, and tries it again where it is still declared"))
-            }
+        self.take_lock(&link, project, &holder).await?;
+        let told = std::mem::take(&mut *self.put_back());
+        if told.is_empty() {
+            return Ok(());
         }
+        let message = format!("`{}` {}", self.machine.name, told.join("; "));
+        Err(Failure::new(Kind::Failed, message)
+            .hint("the run that changed it did not get in again: look at what is declared")
+            .hint("the next run goes on, and tries it again where it is still declared"))
     }
 
-    /// What the machine has put back by itself since it was locked last, a sentence each.
-    async fn take_lock(
-        &self,
-        link: &Link,
-        project: &str,
-        holder: &str,
-    ) -> Result<Vec<String>, Failure> {
+    fn put_back(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.put_back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take_lock(&self, link: &Link, project: &str, holder: &str) -> Result<(), Failure> {
         let greeted = link.session.greeted().await;
         greeted.map_err(|end| self.unspoken(link, &end))?;
         let call = Call::Lock {
@@ -567,7 +585,10 @@ impl Remote {
             None => return Err(cannot(Kind::Unreachable, "nothing came back")),
         };
         match said.status {
-            0 => Ok(put_back(&said.out)),
+            0 => {
+                self.put_back().extend(put_back(&said.out));
+                Ok(())
+            }
             75 => {
                 let holder = say::clean(&String::from_utf8_lossy(&said.out), 300);
                 let holder = match holder.as_str() {
@@ -615,7 +636,11 @@ impl Remote {
             };
             vec![(call, program.deadline)]
         };
-        let heard = self.ask(calls).await.map_err(unreachable)?;
+        let heard = match program.again {
+            true => self.ask(calls).await,
+            false => self.ask_once(calls()).await,
+        };
+        let heard = heard.map_err(unreachable)?;
         let first = heard.into_iter().next();
         if let Some(Ok(said)) = &first {
             let ms = began.elapsed().as_millis();
@@ -646,7 +671,7 @@ async fn guarded(link: &Link, body: &'static str, name: &'static str) -> Option<
         words: vec![Secret::new(name)],
         input: Input::Empty,
     };
-    let said = link.session.tell(vec![(call, GUARD)]).next().await;
+    let said = link.session.tell(vec![(call, patience())]).next().await;
     said.and_then(Result::ok)
 }
 
@@ -904,6 +929,7 @@ mod tests {
             env: vec!["PGAPPNAME=x y".to_owned()],
             input: Secret::new("line\n\n"),
             deadline: Duration::from_secs(5),
+            again: true,
         };
         let questions = [ECHO, BROKEN];
         let (answers, said) = tokio::join!(here.look(&questions, &items), here.program(program));

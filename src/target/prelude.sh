@@ -128,6 +128,7 @@ guard_free() {
     [ ! -e "$_g.armed" ] || die "an earlier change of \`$2\` still waits for its confirmation; the machine puts the old state back within a minute"
     rm -rf -- "$_g".*
     printf '%s\n' "$2" > "$_g.what"
+    _free=$1
 }
 
 # guard NAME WHAT: before a change that may lock us out. Its stdin is a script that puts the old state back; the machine runs it by
@@ -242,7 +243,6 @@ put_back() {
 way_in() {
     [ -n "$1" ] || return 0
     guard_free access "$2"
-    _free=access
     [ ! -e "$2" ] && [ ! -L "$2" ] || cp -a -T -- "$2" "$_g.old"
     [ "$1" != later ] || printf '%s\n' "$2" > "$_g.later"
     {
@@ -254,7 +254,6 @@ way_in() {
 # way_in_unit UNIT FILES: before a unit by which we get in is changed or loads its files, a line each.
 way_in_unit() {
     guard_free access "$1"
-    _free=access
     _own=/etc/systemd/system/$1
     [ ! -e "$_own" ] && [ ! -L "$_own" ] || cp -a -T -- "$_own" "$_g.old"
     {

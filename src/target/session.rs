@@ -914,7 +914,7 @@ fn setup() -> String {
 }
 
 /// After how many seconds a machine takes back what nobody has confirmed: 60, or fewer where the environment says so.
-fn grace() -> u64 {
+pub(super) fn grace() -> u64 {
     let said = std::env::var("PROVISION_GUARD_SECONDS");
     let said = said.ok().and_then(|said| said.parse().ok());
     said.filter(|seconds| (3..60).contains(seconds))
