@@ -123,8 +123,6 @@ pub(super) struct Remote {
     unreached: std::sync::Mutex<Option<Failure>>,
     /// Project and holder of the lock that every session of ours has to have from now on.
     locked: Mutex<Option<(String, String)>>,
-    /// What the machine has put back by itself, as it said when it was locked.
-    put_back: std::sync::Mutex<Vec<String>>,
 }
 
 /// What is there of a machine's session.
@@ -163,7 +161,6 @@ impl Remote {
             turn: Mutex::default(),
             unreached: std::sync::Mutex::default(),
             locked: Mutex::default(),
-            put_back: std::sync::Mutex::default(),
         }
     }
 
@@ -555,7 +552,7 @@ impl Remote {
         *self.locked.lock().await = Some((project.to_owned(), holder.clone()));
         let link = self.greeted().await?;
         self.take_lock(&link, project, &holder).await?;
-        let told = std::mem::take(&mut *self.put_back());
+        let told = self.put_back(&link).await?;
         if told.is_empty() {
             return Ok(());
         }
@@ -565,8 +562,20 @@ impl Remote {
             .hint("the next run goes on, and tries it again where it is still declared"))
     }
 
-    fn put_back(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.put_back.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the machine has put back by itself since somebody asked last, a sentence each. It says so once.
+    async fn put_back(&self, link: &Link) -> Result<Vec<String>, Failure> {
+        let call = Call::Script {
+            body: "guard_tell",
+            words: Vec::new(),
+            input: Input::Empty,
+        };
+        match link.session.ask(call, QUESTION).next().await {
+            Some(Ok(said)) => Ok(put_back(&said.out)),
+            _ => Err(Failure::new(
+                Kind::Unreachable,
+                format!("`{}` was lost when it was locked", self.machine.name),
+            )),
+        }
     }
 
     async fn take_lock(&self, link: &Link, project: &str, holder: &str) -> Result<(), Failure> {
@@ -585,10 +594,7 @@ impl Remote {
             None => return Err(cannot(Kind::Unreachable, "nothing came back")),
         };
         match said.status {
-            0 => {
-                self.put_back().extend(put_back(&said.out));
-                Ok(())
-            }
+            0 => Ok(()),
             75 => {
                 let holder = say::clean(&String::from_utf8_lossy(&said.out), 300);
                 let holder = match holder.as_str() {

@@ -123,7 +123,6 @@ _l() {
         if flock -n 9; then
             printf '%s\n' "$3" > "$_f"
             _held=$2
-            (guard_tell)
         else
             _r=75 _h=''
             IFS= read -r _h < "$_f"
