@@ -144,7 +144,7 @@ fn cut(trial: &mut Trial) {
     let short = Some(GRACE);
     let all = [SSHD, MUTE, BROKEN, SUDO, PAM, KEYS, STOPPED, LOADED];
 
-    for change in trial.sample(&all, 4) {
+    for change in trial.sample(&all, 2) {
         trial.case(format!("{}, not confirmed", change.name), || {
             lab.say(change.before);
             lab.apply(None).ends(0);
@@ -167,7 +167,7 @@ fn cut(trial: &mut Trial) {
         graces.push(None);
     }
     for grace in graces {
-        for (name, killer) in KILLERS {
+        for (name, killer) in trial.sample(&KILLERS, 1) {
             trial.case(format!("{name}, {} s", grace.unwrap_or(60)), || {
                 lab.say(MUTE.before);
                 lab.apply(None).ends(0);
@@ -193,7 +193,7 @@ fn cut(trial: &mut Trial) {
     }
     trial.note(format!(
         "{} of {} changes",
-        trial.size(4, all.len()),
+        trial.size(2, all.len()),
         all.len()
     ));
 }
