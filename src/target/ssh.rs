@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio as Pipes;
@@ -225,6 +226,7 @@ impl Drop for Connection {
             .args(["-F", "none", "-S"])
             .arg(&self.socket)
             .args(["-O", "exit", "machine"])
+            .process_group(0)
             .stdin(Pipes::null())
             .stdout(Pipes::null())
             .stderr(Pipes::null())
@@ -725,6 +727,7 @@ async fn keys_of(entry: &str, file: &Path) -> Vec<String> {
     let found = Command::new("ssh-keygen")
         .args(["-F", entry, "-f"])
         .arg(file)
+        .process_group(0)
         .stdin(Pipes::null())
         .stderr(Pipes::null())
         .output()
@@ -823,7 +826,7 @@ fn expanded(path: &str) -> PathBuf {
 
 /// The folder of the control sockets: nobody else's, and its path short, since ssh adds to it.
 fn folder() -> io::Result<PathBuf> {
-    let uid = local::uid().ok_or_else(|| io::Error::other("it cannot be told who we are"))?;
+    let uid = local::uid();
     let of_session = std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
         .filter(|folder| folder.is_absolute() && folder.as_os_str().len() < 50 && folder.is_dir())
