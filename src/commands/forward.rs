@@ -176,19 +176,11 @@ async fn hold(
     }
     let ready = ready(context, &target, &open);
     tokio::select! {
-<<<<<<< HEAD
         ready = async {
             ready.await?;
             identify(&target, &open).await
         } => ready?,
-        _ = interrupt.first() => return Ok(Kind::Interrupted.code()),
-||||||| a58a7ac
-        ready = ready => ready?,
-        _ = interrupt.first() => return Ok(Kind::Interrupted.code()),
-=======
-        ready = ready => ready?,
         _ = signals.next() => return Ok(Kind::Interrupted.code()),
->>>>>>> main
     }
     let (forwards, open): (Vec<Forward>, Vec<_>) = open.into_iter().unzip();
     let tell = |heard: Heard| {

@@ -55,9 +55,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// How long a question may take.
 const QUESTION: Duration = Duration::from_secs(90);
 
-/// How long a new connection may take to confirm what may have locked us out.
+/// How long a new session may take.
+const GUARD: Duration = Duration::from_secs(20);
+
+/// How long one may take to confirm what may have locked us out.
 fn patience() -> Duration {
-    Duration::from_secs(session::grace().min(20))
+    GUARD.min(Duration::from_secs(session::grace()))
 }
 
 /// Runs a program as a user, with a bare environment: user, then `NAME=value`, program and arguments. `setpriv` opens no login
@@ -480,7 +483,13 @@ impl Remote {
                         Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
                         None => Ok(()),
                     },
-                    Some(Ok(said)) => Err((at, failed(script, &said))),
+                    Some(Ok(said)) => {
+                        if let Some(name) = script.guard {
+                            // Half a change is none. Where nothing was begun there is nothing to take back.
+                            self.revert(link, name).await;
+                        }
+                        Err((at, failed(script, &said)))
+                    }
                     // None before it failed, so it was told to stop.
                     Some(Err(Broken::Skipped)) => Err((at, Trouble::halted())),
                     Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
@@ -490,37 +499,6 @@ impl Remote {
                     done(at);
                 }
             }
-<<<<<<< HEAD
-            ended = match came {
-                Some(Ok(said)) if said.status == 0 => match script.guard {
-                    Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
-                    None => Ok(()),
-                },
-                Some(Ok(said)) => {
-                    if let Some(name) = script.guard {
-                        // Half a change is none. Where nothing was begun there is nothing to take back.
-                        self.revert(link, name).await;
-                    }
-                    Err((at, failed(script, &said)))
-                }
-                Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
-                None => Err((at, Trouble::unknown("nothing came back"))),
-            };
-            if ended.is_ok() {
-                done(at);
-||||||| a58a7ac
-            ended = match came {
-                Some(Ok(said)) if said.status == 0 => match script.guard {
-                    Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
-                    None => Ok(()),
-                },
-                Some(Ok(said)) => Err((at, failed(script, &said))),
-                Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
-                None => Err((at, Trouble::unknown("nothing came back"))),
-            };
-            if ended.is_ok() {
-                done(at);
-=======
             ended
         };
         let Some(stop) = stop else { return ran.await };
@@ -537,7 +515,6 @@ impl Remote {
                 Some(Ok(said)) => Err(last_line(&said.err)),
                 Some(Err(broken)) => Err(sentence(&broken)),
                 None => Err("nothing came back".to_owned()),
->>>>>>> main
             }
         };
         let name = &self.machine.name;

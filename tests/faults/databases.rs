@@ -347,13 +347,14 @@ real=$0.real
 case "$PGOPTIONS $*" in
     *default_transaction_read_only* | *'TRANSACTION READ ONLY'* | *transaction_read_only*) exec "$real" "$@" ;;
 esac
-mkdir -p -m 777 /run/lab
 echo run >> /run/lab/runs
-kill=0
-[ ! -e /run/lab/kill ] || { kill=$(cat /run/lab/kill); mv /run/lab/kill /run/lab/killed; }
-awk -v kill="$kill" -v end="END" '
+count=0 kill=0
+[ ! -e /run/lab/count ] || read -r count < /run/lab/count
+[ ! -e /run/lab/kill ] || read -r kill < /run/lab/kill
+awk -v n="$count" -v kill="$kill" -v end="END" '
     { print }
-    /;$/ { n++; print n > "/run/lab/count"; if (n == kill) { print end; system("") } }
+    /;$/ { n++; if (n == kill) { print end; fflush(); system("mv /run/lab/kill /run/lab/killed") } }
+    END { print n > "/run/lab/count" }
 ' | "$real" "$@"
 "#;
 
@@ -385,6 +386,7 @@ impl Databases {
     /// How many statements a change has, and that nothing is left of it afterwards.
     fn statements(&self, more: &str, undo: &str) -> u64 {
         self.say(more);
+        self.server.sh("rm -f /run/lab/count /run/lab/kill");
         self.apply().ends(0);
         let count = self.server.sh("cat /run/lab/count");
         self.undo(undo);
@@ -418,7 +420,7 @@ fn killed_between(
         trial.case(format!("killed behind statement {at} of {count}"), || {
             on.say(more);
             on.server.sh(&format!(
-                "rm -f /run/lab/killed /run/lab/runs; echo {at} > /run/lab/kill"
+                "rm -f /run/lab/killed /run/lab/runs /run/lab/count; echo {at} > /run/lab/kill"
             ));
             let ran = on.apply();
             let killed = on.server.try_sh("test -e /run/lab/killed").code == 0;
@@ -472,14 +474,14 @@ fn of_somebody_else(trial: &mut Trial) {
     }
     let on = databases();
     trial.case("a database of another owner, a role with other rights", || {
-        on.server.sh("runuser -u postgres -- psql -qX -c 'CREATE ROLE more CREATEDB' -c 'CREATE ROLE else' -c 'CREATE DATABASE more OWNER else'");
-        on.server.sh("runuser -u postgres -- psql -qXd more -c 'CREATE TABLE kept AS SELECT 7 AS n' -c 'ALTER TABLE kept OWNER TO else'");
+        on.server.sh("runuser -u postgres -- psql -qX -c 'CREATE ROLE more CREATEDB' -c 'CREATE ROLE other' -c 'CREATE DATABASE more OWNER other'");
+        on.server.sh("runuser -u postgres -- psql -qXd more -c 'CREATE TABLE kept AS SELECT 7 AS n' -c 'ALTER TABLE kept OWNER TO other'");
         on.say(MORE);
         let plan = on.plan();
         that(plan.stdout.contains("owner") && plan.stdout.contains("createdb"), || plan.stdout.clone())?;
         on.converges()?;
         let kept = on.server.sh("runuser -u postgres -- psql -XAtqd more -c 'SELECT n FROM kept' -c \"SELECT tableowner FROM pg_tables WHERE tablename = 'kept'\"");
-        that(kept == "7\nelse", || format!("a table of somebody else is now: {kept}"))
+        that(kept == "7\nother", || format!("a table of somebody else is now: {kept}"))
     });
     trial.case("a role that still owns something is not dropped, and nothing is given to others", || {
         on.server.sh("runuser -u postgres -- psql -qXd data -c 'CREATE TABLE owned (n int)' -c 'ALTER TABLE owned OWNER TO more'");
@@ -503,7 +505,7 @@ fn of_somebody_else(trial: &mut Trial) {
         that(there == "1" && left == "1", || format!("{there} databases and {left} sessions are left: {ran:?}"))
     });
     on.server.sh(
-        "runuser -u postgres -- psql -qXd data -c 'DROP TABLE IF EXISTS owned'; runuser -u postgres -- psql -qX -c 'DROP DATABASE IF EXISTS more' -c 'DROP OWNED BY app' -c 'DROP ROLE IF EXISTS more' -c 'DROP ROLE IF EXISTS else' \
+        "runuser -u postgres -- psql -qXd data -c 'DROP TABLE IF EXISTS owned'; runuser -u postgres -- psql -qX -c 'DROP DATABASE IF EXISTS more' -c 'DROP OWNED BY app' -c 'DROP ROLE IF EXISTS more' -c 'DROP ROLE IF EXISTS other' \
          -c \"DELETE FROM provision.entry WHERE id LIKE '%more%'\"",
     );
     on.say("");
