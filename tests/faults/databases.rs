@@ -170,6 +170,10 @@ impl Databases {
 
     /// PostgreSQL as it was, whatever a case that failed has left.
     fn heal(&self) {
+        for (path, _) in CLIENTS {
+            self.server
+                .sh(&format!("[ ! -e {path}.real ] || mv -f {path}.real {path}"));
+        }
         self.server.sh(
             "cd /var/lib/postgresql/15/main
              if [ -e recovery.signal ] || [ -e standby.signal ] || [ -e /etc/postgresql/15/main/conf.d/lab.conf ]; then
@@ -179,6 +183,8 @@ impl Databases {
              systemctl reset-failed postgresql@15-main; systemctl start postgresql@15-main
              n=0; until runuser -u postgres -- psql -qc 'select 1' > /dev/null 2>&1 || [ $n = 300 ]; do n=$((n + 1)); sleep 0.2; done",
         );
+        self.server.try_sh(UNDO);
+        self.server.try_sh(UNDO_MARIADB);
         self.say("");
     }
 
@@ -351,6 +357,7 @@ echo run >> /run/lab/runs
 count=0 kill=0
 [ ! -e /run/lab/count ] || read -r count < /run/lab/count
 [ ! -e /run/lab/kill ] || read -r kill < /run/lab/kill
+[ ! -e /run/lab/wait ] || { mv /run/lab/wait /run/lab/now; sleep 3; }
 awk -v n="$count" -v kill="$kill" -v end="END" '
     { print }
     /;$/ { n++; if (n == kill) { print end; fflush(); system("mv /run/lab/kill /run/lab/killed") } }
@@ -447,25 +454,28 @@ fn between_statements(trial: &mut Trial) {
     let on = databases();
     killed_between(trial, &on, CLIENTS[0], MORE, UNDO, 2);
     trial.case("the way to the machine dies in the middle of SQL: it is sent once", || {
-        let (path, _) = CLIENTS[0];
         on.stand_in(CLIENTS[0], true);
-        // The first statement ends the shells that we speak by; the client itself goes on.
-        on.server.sh(&format!(
-            "sed -i 's/^awk/pkill -KILL -f \"[I]FS= read -r b\"; sleep 1; awk/' {path}; rm -f /run/lab/runs"
-        ));
+        on.server.sh("touch /run/lab/wait; chmod 666 /run/lab/wait");
         on.say(MORE);
-        let ran = on.apply();
+        // While the client waits, the shells that we speak by are killed; it goes on without them.
+        let kill = "timeout 90 sh -c 'until [ -e /run/lab/now ]; do sleep 0.05; done'; pkill -KILL -f '[I]FS= read -r b'";
+        let ran = thread::scope(|scope| {
+            scope.spawn(|| on.server.try_sh(kill));
+            on.apply()
+        });
         let runs = on.server.sh("cat /run/lab/runs | wc -l");
-        on.stand_in(CLIENTS[0], false);
         that(runs == "1", || format!("sent {runs} times"))?;
         that(ran.code != 0, || format!("{ran:?}"))?;
-        thread::sleep(Duration::from_secs(2));
+        until("the client has ended", || {
+            on.server.try_sh("pgrep -f '[p]ostgresql/15/bin/psql'").code != 0
+        });
         on.say(MORE);
         on.converges()?;
+        on.stand_in(CLIENTS[0], false);
         on.undo(UNDO);
         Ok(())
     });
-    on.say("");
+    on.heal();
 }
 
 fn of_somebody_else(trial: &mut Trial) {
@@ -534,7 +544,7 @@ const MARIADB_DAYS: [State; 4] = [
         on.server.sh("mariadb -uroot -proots -e \"ALTER USER root@localhost IDENTIFIED VIA mysql_native_password USING 'invalid' OR unix_socket\"");
         on.say("");
         that(
-            ran.code != 0 && ran.stderr.contains("does not let us in"),
+            ran.code == 4 && ran.stdout.contains("does not let us in"),
             || format!("{ran:?}"),
         )?;
         let made = on
@@ -612,7 +622,7 @@ fn another_behind_the_port(trial: &mut Trial) {
     });
     on.server.sh(
         "rm /etc/mysql/mariadb.conf.d/99-lab.cnf; systemctl stop mariadb
-         printf 'port = 3306\\n' > /etc/postgresql/15/main/conf.d/lab.conf; systemctl start postgresql@15-main",
+         printf 'port = 3306\\n' > /etc/postgresql/15/main/conf.d/zz.conf; systemctl start postgresql@15-main",
     );
     trial.case("PostgreSQL where MariaDB should be", || {
         let ran = open(&["ivr"]);
@@ -621,7 +631,7 @@ fn another_behind_the_port(trial: &mut Trial) {
             || format!("{ran:?}"),
         )
     });
-    on.server.sh("rm /etc/postgresql/15/main/conf.d/lab.conf; systemctl stop postgresql@15-main; systemctl start mariadb postgresql@15-main");
+    on.server.sh("rm /etc/postgresql/15/main/conf.d/zz.conf; systemctl stop postgresql@15-main; systemctl start mariadb postgresql@15-main");
     on.say("");
     trial.case("afterwards all is as declared", || on.converges());
 }
