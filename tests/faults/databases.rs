@@ -312,13 +312,13 @@ fn states(trial: &mut Trial) {
         return;
     }
     let on = databases();
-    for (name, state) in trial.sample(&STATES, 3) {
+    for (name, state) in trial.sample(&STATES, 2) {
         trial.case(name, || state(&on));
         on.heal();
     }
     trial.note(format!(
         "{} of {} states",
-        trial.size(3, STATES.len()),
+        trial.size(2, STATES.len()),
         STATES.len()
     ));
 }
@@ -452,7 +452,7 @@ fn between_statements(trial: &mut Trial) {
         return;
     }
     let on = databases();
-    killed_between(trial, &on, CLIENTS[0], MORE, UNDO, 2);
+    killed_between(trial, &on, CLIENTS[0], MORE, UNDO, 1);
     trial.case("the way to the machine dies in the middle of SQL: it is sent once", || {
         on.stand_in(CLIENTS[0], true);
         on.server.sh("touch /run/lab/wait; chmod 666 /run/lab/wait");
@@ -579,7 +579,7 @@ fn mariadb_days(trial: &mut Trial) {
         return;
     }
     let on = databases();
-    for (name, state) in trial.sample(&MARIADB_DAYS, 2) {
+    for (name, state) in trial.sample(&MARIADB_DAYS, 1) {
         trial.case(name, || state(&on));
         on.say("");
     }

@@ -57,7 +57,7 @@ pub fn quoting(trial: &mut Trial) {
     };
     let size = trial.size(300, 100_000);
     let seed = trial.seed;
-    let chosen = trial.numbers(0..ENCODERS.len() as u64, 5);
+    let chosen = trial.numbers(0..ENCODERS.len() as u64, 4);
     for at in chosen {
         let (name, check) = ENCODERS[at as usize];
         trial.case(name, || {
@@ -69,7 +69,7 @@ pub fn quoting(trial: &mut Trial) {
             Ok(())
         });
     }
-    let encoders = trial.size(5, ENCODERS.len());
+    let encoders = trial.size(4, ENCODERS.len());
     trial.note(format!(
         "{size} values for {encoders} of {} encoders",
         ENCODERS.len()
