@@ -343,7 +343,7 @@ impl Asking<'_> {
             input: Secret::new(psql::sheet(&nonce, server, databases, each)),
             last: Some(format!("{nonce} bye")),
             deadline: PATIENCE,
-            again: true,
+            once: false,
         };
         let heard = self.client(clients, client).await?;
         let stderr = String::from_utf8_lossy(&heard.err).into_owned();
@@ -369,7 +369,7 @@ impl Asking<'_> {
             input: Secret::new(sheet),
             last: None,
             deadline: PATIENCE,
-            again: true,
+            once: false,
         };
         let heard = self.client(clients, client).await?;
         let stderr = String::from_utf8_lossy(&heard.err).into_owned();
@@ -521,7 +521,7 @@ async fn answers(clients: &Clients<'_>, logins: &Logins, server: &Server) -> Res
         input: Secret::new(sheet),
         last: None,
         deadline: PATIENCE,
-        again: true,
+        once: false,
     };
     let heard = clients.run(client).await.map_err(NotRun::words)?;
     let (in_, listens) = match server.dialect {
@@ -583,7 +583,7 @@ esac 2> /dev/null | tail -n \"$2\"
         env: Vec::new(),
         input: Secret::new(""),
         deadline: Duration::from_secs(5),
-        again: true,
+        once: false,
     };
     match remote.program(program).await {
         Ok(said) => last_lines(&String::from_utf8_lossy(&said.out), lines),

@@ -33,8 +33,8 @@ pub(super) struct Program<'a> {
     pub input: Secret,
     /// How long it may take.
     pub deadline: Duration,
-    /// It changes nothing, so it may be started again where its connection has died.
-    pub again: bool,
+    /// Whether it changes something: then it is never started twice, not even after a cut.
+    pub once: bool,
 }
 
 /// What a program or script said.
@@ -54,6 +54,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// How long a question may take.
 const QUESTION: Duration = Duration::from_secs(90);
+
+/// So long one that could not be reached is not looked at again.
+const DEAD: Duration = Duration::from_secs(60);
 
 /// How long a new session may take.
 const GUARD: Duration = Duration::from_secs(20);
@@ -123,9 +126,20 @@ pub(super) struct Remote {
     state: Mutex<State>,
     /// The turn that everything asked of it right now shares.
     turn: Mutex<Weak<OwnedSemaphorePermit>>,
-    unreached: std::sync::Mutex<Option<Failure>>,
-    /// Project and holder of the lock that every session of ours has to have from now on.
-    locked: Mutex<Option<(String, String)>>,
+    /// Why it could not be reached, and when that was seen.
+    unreached: std::sync::Mutex<Option<(Failure, Instant)>>,
+    /// The lock that every session of ours has to have from now on.
+    locked: Mutex<Option<Lock>>,
+}
+
+/// A lock of ours on a machine.
+#[derive(Clone)]
+struct Lock {
+    project: String,
+    /// Who has it, for others.
+    holder: String,
+    /// What a session of ours knows it by that an earlier one has taken.
+    token: String,
 }
 
 /// What is there of a machine's session.
@@ -169,10 +183,25 @@ impl Remote {
 
     /// Why it could not be reached, if it could not.
     pub fn unreached(&self) -> Option<Failure> {
-        self.unreached
+        let unreached = self.unreached.lock();
+        let unreached = unreached.unwrap_or_else(PoisonError::into_inner);
+        unreached.as_ref().map(|(failure, _)| failure.clone())
+    }
+
+    /// Why it could not be reached a moment ago: who looks again does not wait for it again.
+    fn just_unreached(&self) -> Option<Failure> {
+        let unreached = self.unreached.lock();
+        let unreached = unreached.unwrap_or_else(PoisonError::into_inner);
+        let (failure, when) = unreached.as_ref()?;
+        (when.elapsed() < DEAD).then(|| failure.clone())
+    }
+
+    /// Keeps why it cannot be reached, or that it can.
+    fn keep_unreached(&self, why: Option<&Failure>) {
+        *self
+            .unreached
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .unwrap_or_else(PoisonError::into_inner) = why.map(|why| (why.clone(), Instant::now()));
     }
 
     /// Waits for its turn among the machines; whatever is asked of it at the same time shares the turn.
@@ -199,14 +228,11 @@ impl Remote {
         }
         let mut made = self.make().await;
         // A lock goes with its session; nothing is told to another one that does not have it.
-        if let (Ok(link), Some((project, holder))) = (&made, &*self.locked.lock().await) {
-            let taken = self.take_lock(link, project, holder).await;
+        if let (Ok(link), Some(lock)) = (&made, &*self.locked.lock().await) {
+            let taken = self.take_lock(link, lock).await;
             made = taken.map(|()| link.clone());
         }
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = made.as_ref().err().cloned();
+        self.keep_unreached(made.as_ref().err());
         *state = match &made {
             Ok(link) => State::Live(link.clone()),
             Err(failure) => State::Failed(failure.clone(), Instant::now()),
@@ -300,10 +326,7 @@ impl Remote {
                 Failure::new(Kind::Unreachable, message).hint(hint)
             }
         };
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        self.keep_unreached(Some(&failure));
         failure
     }
 
@@ -342,7 +365,11 @@ impl Remote {
             calls.collect()
         };
         let place = Place::Machine(Arc::clone(&self.machine.name));
-        let heard = match self.ask(calls).await {
+        let asked_now = match self.just_unreached() {
+            Some(failure) => Err(failure),
+            None => self.ask(calls).await,
+        };
+        let heard = match asked_now {
             Ok(heard) => heard,
             Err(failure) => {
                 for (name, ..) in &asked {
@@ -405,25 +432,8 @@ impl Remote {
             self.machine.name
         );
         let failure = Failure::new(Kind::Unreachable, message);
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        self.keep_unreached(Some(&failure));
         Err(failure)
-    }
-
-    /// Asks for what may change something: whatever becomes of the connection, it is sent once.
-    async fn ask_once(
-        &self,
-        calls: Vec<(Call, Duration)>,
-    ) -> Result<Vec<Result<session::Said, Broken>>, Failure> {
-        let link = self.greeted().await?;
-        let mut coming = link.session.ask_all(calls);
-        let mut heard = Vec::new();
-        while let Some(said) = coming.next().await {
-            heard.push(said);
-        }
-        Ok(heard)
     }
 
     /// Runs scripts in order, sent without waiting for each other; those after the first that fails do not run. `done` hears the
@@ -474,8 +484,13 @@ impl Remote {
             let mut ended = Ok(());
             for (at, (script, deadline)) in scripts.iter().enumerate() {
                 let came = coming.next().await;
-                if ended.is_err() {
-                    // What was sent ahead is skipped there; nobody leaves before that is known.
+                if let Err((failed, trouble)) = &mut ended {
+                    // What was sent ahead is skipped there; nobody leaves before that is known. Where it cannot be known any more
+                    // it may have been done too.
+                    let trouble: &mut Trouble = trouble;
+                    if trouble.unknown && matches!(came, Some(Err(Broken::Unknown(_))) | None) {
+                        trouble.ahead = at - *failed;
+                    }
                     continue;
                 }
                 ended = match came {
@@ -607,11 +622,15 @@ impl Remote {
     /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs.
     pub async fn lock(&self, project: &str, doing: &str) -> Result<(), Failure> {
         let _turn = self.turn().await;
-        let holder = format!("{doing}, {}", us());
+        let lock = Lock {
+            project: project.to_owned(),
+            holder: format!("{doing}, {}", us()),
+            token: say::nonce().map_err(|why| Failure::new(Kind::Failed, why))?,
+        };
         // First of all: a machine that cannot be reached now and can be later has to be locked then.
-        *self.locked.lock().await = Some((project.to_owned(), holder.clone()));
+        *self.locked.lock().await = Some(lock.clone());
         let link = self.greeted().await?;
-        self.take_lock(&link, project, &holder).await?;
+        self.take_lock(&link, &lock).await?;
         let told = self.put_back(&link).await?;
         if told.is_empty() {
             return Ok(());
@@ -638,14 +657,15 @@ impl Remote {
         }
     }
 
-    async fn take_lock(&self, link: &Link, project: &str, holder: &str) -> Result<(), Failure> {
+    async fn take_lock(&self, link: &Link, lock: &Lock) -> Result<(), Failure> {
         let greeted = link.session.greeted().await;
         greeted.map_err(|end| self.unspoken(link, &end))?;
         let call = Call::Lock {
-            project: project.to_owned(),
-            holder: holder.to_owned(),
+            project: lock.project.clone(),
+            holder: lock.holder.clone(),
+            token: lock.token.clone(),
         };
-        let name = &self.machine.name;
+        let (name, project) = (&self.machine.name, &lock.project);
         let cannot =
             |kind, why: &str| Failure::new(kind, format!("`{name}` cannot be locked: {why}"));
         let said = match link.session.ask(call, QUESTION).next().await {
@@ -665,6 +685,10 @@ impl Remote {
                 Err(Failure::new(Kind::Locked, message)
                     .hint("wait until it is done; the lock goes with the process that holds it"))
             }
+            77 => Err(cannot(
+                Kind::Unreachable,
+                "what this run began there before it lost the connection still runs",
+            )),
             _ => Err(cannot(Kind::Failed, &last_line(&said.err))),
         }
     }
@@ -702,12 +726,16 @@ impl Remote {
             };
             vec![(call, program.deadline)]
         };
-        let heard = match program.again {
-            true => self.ask(calls).await,
-            false => self.ask_once(calls()).await,
+        let first = match program.once {
+            true => {
+                let link = self.greeted().await.map_err(unreachable)?;
+                link.session.tell(calls()).next().await
+            }
+            false => {
+                let heard = self.ask(calls).await.map_err(unreachable)?;
+                heard.into_iter().next()
+            }
         };
-        let heard = heard.map_err(unreachable)?;
-        let first = heard.into_iter().next();
         if let Some(Ok(said)) = &first {
             let ms = began.elapsed().as_millis();
             let name = &self.machine.name;
@@ -744,9 +772,8 @@ async fn guarded(link: &Link, body: &'static str, name: &'static str) -> Option<
 /// A failure to reach it, as an effect's.
 fn unreachable(failure: Failure) -> Trouble {
     Trouble {
-        kind: failure.kind,
         log: failure.hints,
-        ..Trouble::failed(failure.message)
+        ..Trouble::failed(failure.message).kind(failure.kind)
     }
 }
 
@@ -995,7 +1022,7 @@ mod tests {
             env: vec!["PGAPPNAME=x y".to_owned()],
             input: Secret::new("line\n\n"),
             deadline: Duration::from_secs(5),
-            again: true,
+            once: false,
         };
         let questions = [ECHO, BROKEN];
         let (answers, said) = tokio::join!(here.look(&questions, &items), here.program(program));
@@ -1145,6 +1172,36 @@ mod tests {
         drop(one);
         tokio::time::sleep(Duration::from_millis(300)).await;
         other.lock(&project, "`apply prod`").await.unwrap();
+        let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
+    }
+
+    /// What a session of ours that is lost still runs is waited for; what it would run next never begins.
+    #[tokio::test]
+    async fn a_lost_session_does_not_lock_us_out() {
+        let here = here();
+        let project = format!("lost{}", std::process::id());
+        here.lock(&project, "`apply prod`").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (runs, first, second) = (path("runs"), path("first"), path("second"));
+        let scripts = [
+            script("touch \"$1\"; sleep 2; touch \"$2\"", &[&runs, &first]),
+            script("touch \"$1\"", &[&second]),
+        ];
+        let link = here.link().await.unwrap();
+        let mut calls = Vec::new();
+        for (script, deadline) in &scripts {
+            calls.push((call(script).await.unwrap(), *deadline));
+        }
+        let _coming = link.session.tell(calls);
+        while !std::path::Path::new(&runs).exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The old one is held open, as by a network that has fallen silent.
+        *here.state.lock().await = State::Idle;
+        here.awake().await.unwrap();
+        assert!(std::path::Path::new(&first).exists());
+        assert!(!std::path::Path::new(&second).exists());
         let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
     }
 

@@ -95,6 +95,8 @@ pub struct Trouble {
     pub log: Vec<String>,
     /// Whether it may have happened all the same.
     pub unknown: bool,
+    /// So many steps behind it had been sent ahead, and may have happened too.
+    pub ahead: usize,
 }
 
 impl Trouble {
@@ -105,6 +107,7 @@ impl Trouble {
             message: message.into(),
             log: Vec::new(),
             unknown: false,
+            ahead: 0,
         }
     }
 

@@ -19,12 +19,15 @@ mod breakages;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod options;
+#[path = "../lab/proxy.rs"]
+mod proxy;
 mod table;
 mod trial;
 
 mod databases;
 mod deaths;
 mod engine;
+mod farm;
 mod hostile;
 mod input;
 mod later;
