@@ -107,7 +107,9 @@ fn threads() -> std::io::Result<()> {
         let all: Vec<_> = (0..WORKERS + 4)
             .map(|_| {
                 let (end, ended) = std::sync::mpsc::channel::<()>();
-                let wait = move || drop(ended.recv());
+                let wait = move || {
+                    let _end = ended.recv();
+                };
                 let started = std::thread::Builder::new().spawn_scoped(scope, wait);
                 started.map(|_| end)
             })
