@@ -221,10 +221,8 @@ fn redact(mut message: String, secret: bool, group: &[(usize, &SqlStep)]) -> Str
     // Everything that was sent can be repeated where one text swallows the next.
     for (_, step) in group {
         for part in &step.text.0 {
-            if let Part::Secret(secret) = part
-                && !secret.expose().is_empty()
-            {
-                message = message.replace(secret.expose(), "[secret]");
+            if let Part::Secret(secret) = part {
+                message = secret.taken_out_of(&message);
             }
         }
     }
