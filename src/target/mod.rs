@@ -95,6 +95,8 @@ pub struct Trouble {
     pub log: Vec<String>,
     /// Whether it may have happened all the same.
     pub unknown: bool,
+    /// So many steps behind it had been sent ahead, and may have happened too.
+    pub ahead: usize,
 }
 
 impl Trouble {
@@ -105,6 +107,7 @@ impl Trouble {
             message: message.into(),
             log: Vec::new(),
             unknown: false,
+            ahead: 0,
         }
     }
 
@@ -358,13 +361,17 @@ impl Target {
             .filter(|failure| failure.kind != Kind::Unreachable)
             .collect();
         let strongest = Kind::strongest(failures.iter().map(|failure| failure.kind));
-        match failures
+        let (mut first, others): (Vec<_>, Vec<_>) = failures
             .into_iter()
-            .find(|failure| Some(failure.kind) == strongest)
-        {
-            Some(failure) => Err(failure),
-            None => Ok(()),
+            .partition(|failure| Some(failure.kind) == strongest);
+        let Some(mut failure) = (!first.is_empty()).then(|| first.remove(0)) else {
+            return Ok(());
+        };
+        // What is said once is said now.
+        for other in first.into_iter().chain(others) {
+            failure = failure.hint(other.message);
         }
+        Err(failure)
     }
 
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of
