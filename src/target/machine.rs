@@ -60,8 +60,13 @@ const QUESTION: Duration = Duration::from_secs(90);
 /// So long one that could not be reached is not looked at again.
 const DEAD: Duration = Duration::from_secs(60);
 
-/// How long a new connection may take to confirm what may have locked us out.
+/// How long a new session may take.
 const GUARD: Duration = Duration::from_secs(20);
+
+/// How long one may take to confirm what may have locked us out.
+fn patience() -> Duration {
+    GUARD.min(Duration::from_secs(session::grace()))
+}
 
 /// Runs a program as a user, with a bare environment: user, then `NAME=value`, program and arguments. `setpriv` opens no login
 /// session, which `runuser` does (slowly, and with a line in the log).
@@ -526,7 +531,13 @@ impl Remote {
                         Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
                         None => Ok(()),
                     },
-                    Some(Ok(said)) => Err((at, failed(script, &said))),
+                    Some(Ok(said)) => {
+                        if let Some(name) = script.guard {
+                            // Half a change is none. Where nothing was begun there is nothing to take back.
+                            self.revert(link, name).await;
+                        }
+                        Err((at, failed(script, &said)))
+                    }
                     // None before it failed, so it was told to stop.
                     Some(Err(Broken::Skipped)) => Err((at, Trouble::halted())),
                     Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
@@ -685,60 +696,56 @@ impl Remote {
 
     /// Lets a guarded change stay, over a connection made for that; or has it taken back, by us or by the machine itself.
     async fn confirm(&self, link: &Link, name: &'static str) -> Result<(), Trouble> {
-        let call = |body| {
-            let call = Call::Script {
-                body,
-                words: vec![Secret::new(name)],
-                input: Input::Empty,
-                note: None,
-            };
-            (call, GUARD)
-        };
-        // On this machine there is no connection that could be lost.
-        let fresh = match self.machine.via {
-            Via::Local => Ok(link.clone()),
-            Via::Ssh(_) => match tokio::time::timeout(GUARD, self.make_over(true)).await {
-                Ok(Ok(fresh)) => match fresh.session.greeted().await {
-                    Ok(()) => Ok(fresh),
-                    Err(_) => Err("a new connection gets no shell".to_owned()),
-                },
-                Ok(Err(failure)) => Err(failure.message),
-                Err(_) => Err("a new connection is not answered".to_owned()),
+        let why = match self.comes_in().await {
+            Ok(fresh) => match guarded(&fresh, "guard_confirm \"$1\"", name).await {
+                Some(said) if said.status == 0 => return Ok(()),
+                Some(said) => return Err(Trouble::failed(last_line(&said.err))),
+                None => "a new connection does not last".to_owned(),
             },
-        };
-        let why = match fresh {
-            Ok(fresh) => {
-                let said = fresh
-                    .session
-                    .tell(vec![call("guard_confirm \"$1\"")])
-                    .next()
-                    .await;
-                match said {
-                    Some(Ok(said)) if said.status == 0 => return Ok(()),
-                    Some(Ok(said)) => return Err(Trouble::failed(last_line(&said.err))),
-                    _ => "a new connection does not last".to_owned(),
-                }
-            }
             Err(why) => why,
         };
-        let back = link
-            .session
-            .tell(vec![call("guard_revert \"$1\"")])
-            .next()
-            .await;
-        Err(match back {
-            Some(Ok(said)) if said.status == 0 => Trouble::failed(format!(
+        Err(match self.revert(link, name).await {
+            Some(said) if said.status == 0 => Trouble::failed(format!(
                 "it would have locked us out ({why}), so the old state was put back"
             )),
-            Some(Ok(said)) => Trouble::unknown(format!(
+            Some(said) => Trouble::unknown(format!(
                 "it locks us out ({why}), and {}",
                 last_line(&said.err)
             )),
-            _ => Trouble::failed(format!(
+            None => Trouble::failed(format!(
                 "it locks us out ({why}); the machine puts the old state back by itself within a minute"
             ))
             .kind(Kind::Unreachable),
         })
+    }
+
+    /// A session over a connection of its own, as whoever comes next would get it. A server that reads its files again may be deaf for
+    /// a moment.
+    async fn comes_in(&self) -> Result<Link, String> {
+        let come = async {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let why = match self.make_over(true).await {
+                    Ok(fresh) => match fresh.session.greeted().await {
+                        Ok(()) => return Ok(fresh),
+                        Err(_) => "a new connection gets no shell".to_owned(),
+                    },
+                    Err(failure) => failure.message,
+                };
+                if tries == 3 {
+                    return Err(why);
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let came = tokio::time::timeout(patience(), come).await;
+        came.unwrap_or_else(|_| Err("a new connection is not answered".to_owned()))
+    }
+
+    /// Has a guarded change taken back at once, over the connection that made it.
+    async fn revert(&self, link: &Link, name: &'static str) -> Option<session::Said> {
+        guarded(link, "guard_revert \"$1\"", name).await
     }
 
     /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs.
@@ -752,7 +759,32 @@ impl Remote {
         // First of all: a machine that cannot be reached now and can be later has to be locked then.
         *self.locked.lock().await = Some(lock.clone());
         let link = self.greeted().await?;
-        self.take_lock(&link, &lock).await
+        self.take_lock(&link, &lock).await?;
+        let told = self.put_back(&link).await?;
+        if told.is_empty() {
+            return Ok(());
+        }
+        let message = format!("`{}` {}", self.machine.name, told.join("; "));
+        Err(Failure::new(Kind::Failed, message)
+            .hint("the run that changed it did not get in again: look at what is declared")
+            .hint("the next run goes on, and tries it again where it is still declared"))
+    }
+
+    /// What the machine has put back by itself since somebody asked last, a sentence each. It says so once.
+    async fn put_back(&self, link: &Link) -> Result<Vec<String>, Failure> {
+        let call = Call::Script {
+            body: "guard_tell",
+            words: Vec::new(),
+            input: Input::Empty,
+            note: None,
+        };
+        match link.session.ask(call, QUESTION).next().await {
+            Some(Ok(said)) => Ok(put_back(&said.out)),
+            _ => Err(Failure::new(
+                Kind::Unreachable,
+                format!("`{}` was lost when it was locked", self.machine.name),
+            )),
+        }
     }
 
     async fn take_lock(&self, link: &Link, lock: &Lock) -> Result<(), Failure> {
@@ -855,6 +887,18 @@ impl Remote {
             None => Err(Trouble::unknown("nothing came back")),
         }
     }
+}
+
+/// What a guard's function says; nothing, where it was not heard.
+async fn guarded(link: &Link, body: &'static str, name: &'static str) -> Option<session::Said> {
+    let call = Call::Script {
+        body,
+        words: vec![Secret::new(name)],
+        input: Input::Empty,
+        note: None,
+    };
+    let said = link.session.tell(vec![(call, patience())]).next().await;
+    said.and_then(Result::ok)
 }
 
 /// A failure to reach it, as an effect's.
@@ -996,6 +1040,19 @@ fn answer(said: &session::Said, columns: &[&str]) -> Answer {
         rows.push(row);
     }
     Answer::Rows(Rows::new(rows))
+}
+
+/// What `guard_tell` has said.
+fn put_back(said: &[u8]) -> Vec<String> {
+    let said = String::from_utf8_lossy(said);
+    let rows = said.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, '\t').map(|part| say::clean(part, 200));
+        let (how, what, when) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(format!(
+            "{how} `{what}` at {when}, since nobody confirmed the change"
+        ))
+    });
+    rows.collect()
 }
 
 fn last_line(said: &[u8]) -> String {

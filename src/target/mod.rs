@@ -363,13 +363,17 @@ impl Target {
             .filter(|failure| failure.kind != Kind::Unreachable)
             .collect();
         let strongest = Kind::strongest(failures.iter().map(|failure| failure.kind));
-        match failures
+        let (mut first, others): (Vec<_>, Vec<_>) = failures
             .into_iter()
-            .find(|failure| Some(failure.kind) == strongest)
-        {
-            Some(failure) => Err(failure),
-            None => Ok(()),
+            .partition(|failure| Some(failure.kind) == strongest);
+        let Some(mut failure) = (!first.is_empty()).then(|| first.remove(0)) else {
+            return Ok(());
+        };
+        // What is said once is said now.
+        for other in first.into_iter().chain(others) {
+            failure = failure.hint(other.message);
         }
+        Err(failure)
     }
 
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of

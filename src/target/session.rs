@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -968,7 +969,16 @@ fn setup(halts: &str) -> String {
             point.word()
         ));
     }
+    let _ = writeln!(text, "_grace={}", grace());
     text
+}
+
+/// After how many seconds a machine takes back what nobody has confirmed: 60, or fewer where the environment says so.
+pub(super) fn grace() -> u64 {
+    let said = std::env::var("PROVISION_GUARD_SECONDS");
+    let said = said.ok().and_then(|said| said.parse().ok());
+    said.filter(|seconds| (3..60).contains(seconds))
+        .unwrap_or(60)
 }
 
 #[cfg(test)]

@@ -201,6 +201,12 @@ impl Stream<'_> {
         if !closed && ours.iter().any(|words| message.contains(words)) {
             return Trouble::failed("the text leaves a quote, a comment or a parenthesis open");
         }
+        if message.contains("25006") || message.contains("in a read-only transaction") {
+            return Trouble::failed(format!(
+                "`{}` is a standby, or its `default_transaction_read_only` is on: nothing can be changed here, only on its primary",
+                self.server.service
+            ));
+        }
         let message = clean(&redact(message, secret, group), 500);
         if unknown {
             Trouble::unknown(message)

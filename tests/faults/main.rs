@@ -34,6 +34,7 @@ mod later;
 mod lockout;
 mod network;
 mod operator;
+mod quoting;
 mod scale;
 mod secrets;
 mod system;
