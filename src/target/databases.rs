@@ -434,7 +434,10 @@ impl Asking<'_> {
         if let Some(state) = passing(said) {
             return Closed::Passing(format!("`{service}` {state}"));
         }
-        if clients.may_be_stopped() && nobody_there.iter().any(|words| said.contains(words)) {
+        // A client that says nothing at all fell with the container that it ran in.
+        let fell = clients.is_young() && said.trim().is_empty();
+        let nobody = fell || nobody_there.iter().any(|words| said.contains(words));
+        if clients.may_be_stopped() && nobody {
             // One that falls over and over is always young, so nobody waits for it here.
             let is = if clients.is_young() {
                 "is starting"
