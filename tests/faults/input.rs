@@ -272,7 +272,10 @@ fn mutated(trial: &mut Trial) {
                 })?;
                 match came {
                     Ok(()) => Ok(()),
-                    Err(failure) if failure.kind == Kind::Usage => Ok(drop(said(&failure))),
+                    Err(failure) if failure.kind == Kind::Usage => {
+                        let _said = said(&failure);
+                        Ok(())
+                    }
                     Err(failure) => Err(format!("{:?}", failure.kind)),
                 }
             },
