@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
 
 use crate::command::{Do, Place, Script, Server, Sheet, SqlStep};
 use crate::error::{Failure, Kind};
 use crate::plan::{self, Action, Change, Judging, Plan, Record};
 use crate::resource::{Id, Probe, Resource, Step};
-use crate::target::{Target, Trouble};
+use crate::target::{Stop, Target, Trouble};
 
 /// How long a probe may go on failing before the thing is called unhealthy.
 const PROBE_PATIENCE: Duration = Duration::from_secs(60);
@@ -98,7 +97,7 @@ pub struct Run<'a> {
     /// Hears what happens.
     pub tell: Tell<'a>,
     /// Becomes true when the user wants it to stop: running steps end, no new one begins.
-    pub stop: watch::Receiver<bool>,
+    pub stop: Stop,
 }
 
 /// Carries out a plan, looks again, carries out what had waited, and probes what was touched.
@@ -262,6 +261,7 @@ fn refuse(after: &Plan, waiting: &HashSet<Id>, report: &mut Report) {
             message: refusal.message.clone(),
             log: refusal.hints.clone(),
             unknown: false,
+            ahead: 0,
         };
         report.failed.push((refusal.id.clone(), trouble));
     }
@@ -285,6 +285,7 @@ fn unseen(why: &str) -> Trouble {
         message: format!("it cannot be seen, so it is not touched: {why}"),
         log: Vec::new(),
         unknown: false,
+        ahead: 0,
     }
 }
 
@@ -491,10 +492,28 @@ impl Scripts {
         all
     }
 
+    /// The changes that have begun and are not over before a script.
+    fn half_way(&self, next: usize) -> impl Iterator<Item = usize> {
+        let begun: HashSet<usize> = self.owners.iter().take(next).flatten().copied().collect();
+        let over = move |at: &usize| self.ends[*at].is_none_or(|end| end < next);
+        (0..self.ends.len()).filter(move |at| begun.contains(at) && !over(at))
+    }
+
     /// The changes that are over when a script is.
     fn ended(&self, script: usize) -> impl Iterator<Item = usize> {
         let owners = self.owners.get(script).into_iter().flatten().copied();
         owners.filter(move |at| self.ends[*at] == Some(script))
+    }
+}
+
+/// Of a change of which only the first steps were done.
+fn half_way() -> Trouble {
+    Trouble {
+        kind: Kind::Interrupted,
+        message: "it was stopped between two of its steps".to_owned(),
+        log: Vec::new(),
+        unknown: true,
+        ahead: 0,
     }
 }
 
@@ -532,22 +551,35 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
     if all.scripts.is_empty() {
         return (ids(0), End::Done);
     }
-    match run.target.run(machine, &all.scripts, &heard).await {
+    let stop = Some(&run.stop);
+    match run.target.run(machine, &all.scripts, stop, &heard).await {
         Ok(()) => (ids(all.scripts.len()), End::Done),
+        Err((next, trouble)) if trouble.kind == Kind::Interrupted => {
+            let half = all
+                .half_way(next)
+                .map(|at| (changes[at].id.clone(), half_way()));
+            (ids(next), End::Failed(half.collect()))
+        }
         Err((script, trouble)) => {
-            let failed: Vec<(Id, Trouble)> = all
-                .owners
-                .get(script)
-                .into_iter()
-                .flatten()
-                .map(|at| (changes[*at].id.clone(), trouble.clone()))
-                .collect();
+            let sent = all.owners.iter().skip(script).take(1 + trouble.ahead);
+            let mut sent: Vec<usize> = sent.flatten().copied().collect();
+            // A change whose steps stand side by side is named once.
+            sent.dedup();
+            let failed = troubled(changes, sent, &trouble);
             for (id, trouble) in &failed {
                 (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
             }
             (ids(script), End::Failed(failed))
         }
     }
+}
+
+/// Changes with the trouble that the first of them met: of one that nobody knows the end of, also what was sent behind it.
+fn troubled(changes: &[&Change], sent: Vec<usize>, trouble: &Trouble) -> Vec<(Id, Trouble)> {
+    let changes = sent.into_iter().filter_map(|at| changes.get(at));
+    changes
+        .map(|change| (change.id.clone(), trouble.clone()))
+        .collect()
 }
 
 /// A change of the engine or of a file, with what its first start makes.
@@ -622,10 +654,14 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
             .collect()
     };
     if let Err((index, trouble)) = result {
-        let at = batch.owners.get(index).copied().unwrap_or(0);
-        let id = changes[at].id.clone();
-        (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
-        return (finished(index), End::Failed(vec![(id, trouble)]));
+        let sent = batch.owners.iter().skip(index).take(1 + trouble.ahead);
+        let mut sent: Vec<usize> = sent.copied().collect();
+        sent.dedup();
+        let failed = troubled(changes, sent, &trouble);
+        for (id, trouble) in &failed {
+            (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
+        }
+        return (finished(index), End::Failed(failed));
     }
     if let Some((at, step)) = batch.restart {
         let id = changes[at].id.clone();
@@ -755,12 +791,18 @@ async fn probe(run: &Run<'_>, touched: &HashSet<Id>, report: &mut Report) {
         .collect();
     while let Some((id, probe, result)) = running.next().await {
         let Err(message) = result else { continue };
+        if *run.stop.borrow() {
+            // Nobody waited until it works.
+            report.interrupted = true;
+            continue;
+        }
         let log = run.target.log_tail(probe, LOG_LINES).await;
         let trouble = Trouble {
             kind: Kind::Unhealthy,
             message,
             log,
             unknown: false,
+            ahead: 0,
         };
         report.unhealthy.push((id.clone(), trouble));
     }

@@ -51,6 +51,7 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
     let mut gathering = Gathering::default();
     for resource in resources {
         gathering.place(&resource.place);
+        gathering.inside(&resource.thing, &resource.place);
         gathering.thing(project, resource);
     }
     for machine in &besides.machines {
@@ -92,6 +93,14 @@ impl Gathering {
         if let Place::Sql(server, database) = place {
             let databases = self.servers.entry(Arc::clone(server)).or_default();
             databases.extend(database.clone());
+        }
+    }
+
+    /// What was made inside a database that nothing is declared in any more, its own ledger knows.
+    fn inside(&mut self, thing: &Thing, place: &Place) {
+        if let (Thing::PostgresDatabase(database), Place::Sql(server, None)) = (thing, place) {
+            let databases = self.servers.entry(Arc::clone(server)).or_default();
+            databases.insert(database.name.clone());
         }
     }
 

@@ -103,6 +103,7 @@ pub async fn begin(look: &Look) -> Result<Memories, Failure> {
     if look.environment.driver.is_engine() {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
+    hosts(look, &after, true)?;
     let making: HashSet<Arc<str>> = look
         .plan
         .changes
@@ -179,12 +180,13 @@ pub async fn keep(look: &Look, before: &Memories, outcome: &Outcome) -> Result<(
     if look.environment.driver.is_engine() && after.here.says_more_than(&before.here) {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
-    hosts(look, &after)?;
+    hosts(look, &after, false)?;
     write(look, &before.machines, &after).await
 }
 
-/// Keeps beside the environment which hosts hold how much: a hint for the day on which one is gone from the file.
-fn hosts(look: &Look, after: &Memories) -> Result<(), Failure> {
+/// Keeps beside the environment which hosts hold how much: a hint for the day on which one is gone from the file. `anyway`: also where
+/// that is no news, to see whether it can be written.
+fn hosts(look: &Look, after: &Memories, anyway: bool) -> Result<(), Failure> {
     if look.environment.driver != Driver::Ssh {
         return Ok(());
     }
@@ -201,7 +203,7 @@ fn hosts(look: &Look, after: &Memories) -> Result<(), Failure> {
             now.insert(name.to_owned(), (address, held));
         }
     }
-    match now == old {
+    match now == old && !anyway {
         true => Ok(()),
         false => files::write_hosts(folder, &now),
     }
@@ -265,10 +267,12 @@ async fn write(
             guard: None,
         };
         async move {
-            let ran = look
-                .target
-                .run(machine, &[(script, PATIENCE)], &|_| ())
-                .await;
+            let keep = [(script, PATIENCE)];
+            let mut ran = look.target.run(machine, &keep, None, &|_| ()).await;
+            // The same is written however often, so a lost connection is no reason to give up.
+            if matches!(&ran, Err((_, trouble)) if trouble.kind == Kind::Unreachable) {
+                ran = look.target.run(machine, &keep, None, &|_| ()).await;
+            }
             ran.map_err(|(_, trouble)| (Arc::clone(machine), trouble))
         }
     });
@@ -281,7 +285,7 @@ async fn write(
         "`{machine}` cannot keep what was applied in `/var/lib/provision/{name}.json`: {}",
         trouble.message
     );
-    let mut failure = Failure::new(Kind::Failed, message)
+    let mut failure = Failure::new(trouble.kind, message)
         .hint("without it nobody can tell later who moved, and what is no longer declared stays");
     for (machine, trouble) in failed {
         failure = failure.hint(format!("nor can `{machine}`: {}", trouble.message));

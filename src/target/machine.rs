@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::session::{self, Broken, Call, End, Input, Session, Why};
 use super::ssh::{self, Connection, Way};
-use super::{Reach, Trouble, context, local, say};
+use super::{Reach, Stop, Trouble, context, local, say};
 use crate::command::{
     Answer, Answers, Ask, Blob, Machine, Part, Place, Question, Row, Rows, Script, Sudo, Via,
 };
@@ -33,6 +33,8 @@ pub(super) struct Program<'a> {
     pub input: Secret,
     /// How long it may take.
     pub deadline: Duration,
+    /// Whether it changes something: then it is never started twice, not even after a cut.
+    pub once: bool,
 }
 
 /// What a program or script said.
@@ -53,8 +55,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// How long a question may take.
 const QUESTION: Duration = Duration::from_secs(90);
 
-/// How long a new connection may take to confirm what may have locked us out.
+/// So long one that could not be reached is not looked at again.
+const DEAD: Duration = Duration::from_secs(60);
+
+/// How long a new session may take.
 const GUARD: Duration = Duration::from_secs(20);
+
+/// How long one may take to confirm what may have locked us out.
+fn patience() -> Duration {
+    GUARD.min(Duration::from_secs(session::grace()))
+}
 
 /// Runs a program as a user, with a bare environment: user, then `NAME=value`, program and arguments. `setpriv` opens no login
 /// session, which `runuser` does (slowly, and with a line in the log).
@@ -116,9 +126,20 @@ pub(super) struct Remote {
     state: Mutex<State>,
     /// The turn that everything asked of it right now shares.
     turn: Mutex<Weak<OwnedSemaphorePermit>>,
-    unreached: std::sync::Mutex<Option<Failure>>,
-    /// Project and holder of the lock that every session of ours has to have from now on.
-    locked: Mutex<Option<(String, String)>>,
+    /// Why it could not be reached, and when that was seen.
+    unreached: std::sync::Mutex<Option<(Failure, Instant)>>,
+    /// The lock that every session of ours has to have from now on.
+    locked: Mutex<Option<Lock>>,
+}
+
+/// A lock of ours on a machine.
+#[derive(Clone)]
+struct Lock {
+    project: String,
+    /// Who has it, for others.
+    holder: String,
+    /// What a session of ours knows it by that an earlier one has taken.
+    token: String,
 }
 
 /// What is there of a machine's session.
@@ -162,10 +183,25 @@ impl Remote {
 
     /// Why it could not be reached, if it could not.
     pub fn unreached(&self) -> Option<Failure> {
-        self.unreached
+        let unreached = self.unreached.lock();
+        let unreached = unreached.unwrap_or_else(PoisonError::into_inner);
+        unreached.as_ref().map(|(failure, _)| failure.clone())
+    }
+
+    /// Why it could not be reached a moment ago: who looks again does not wait for it again.
+    fn just_unreached(&self) -> Option<Failure> {
+        let unreached = self.unreached.lock();
+        let unreached = unreached.unwrap_or_else(PoisonError::into_inner);
+        let (failure, when) = unreached.as_ref()?;
+        (when.elapsed() < DEAD).then(|| failure.clone())
+    }
+
+    /// Keeps why it cannot be reached, or that it can.
+    fn keep_unreached(&self, why: Option<&Failure>) {
+        *self
+            .unreached
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .unwrap_or_else(PoisonError::into_inner) = why.map(|why| (why.clone(), Instant::now()));
     }
 
     /// Waits for its turn among the machines; whatever is asked of it at the same time shares the turn.
@@ -192,14 +228,11 @@ impl Remote {
         }
         let mut made = self.make().await;
         // A lock goes with its session; nothing is told to another one that does not have it.
-        if let (Ok(link), Some((project, holder))) = (&made, &*self.locked.lock().await) {
-            let taken = self.take_lock(link, project, holder).await;
+        if let (Ok(link), Some(lock)) = (&made, &*self.locked.lock().await) {
+            let taken = self.take_lock(link, lock).await;
             made = taken.map(|()| link.clone());
         }
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = made.as_ref().err().cloned();
+        self.keep_unreached(made.as_ref().err());
         *state = match &made {
             Ok(link) => State::Live(link.clone()),
             Err(failure) => State::Failed(failure.clone(), Instant::now()),
@@ -293,10 +326,7 @@ impl Remote {
                 Failure::new(Kind::Unreachable, message).hint(hint)
             }
         };
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        self.keep_unreached(Some(&failure));
         failure
     }
 
@@ -335,7 +365,11 @@ impl Remote {
             calls.collect()
         };
         let place = Place::Machine(Arc::clone(&self.machine.name));
-        let heard = match self.ask(calls).await {
+        let asked_now = match self.just_unreached() {
+            Some(failure) => Err(failure),
+            None => self.ask(calls).await,
+        };
+        let heard = match asked_now {
             Ok(heard) => heard,
             Err(failure) => {
                 for (name, ..) in &asked {
@@ -398,18 +432,16 @@ impl Remote {
             self.machine.name
         );
         let failure = Failure::new(Kind::Unreachable, message);
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        self.keep_unreached(Some(&failure));
         Err(failure)
     }
 
     /// Runs scripts in order, sent without waiting for each other; those after the first that fails do not run. `done` hears the
-    /// index of each that is done.
+    /// index of each that is done. Once it is said to stop, the one that runs comes to its end and no other begins.
     pub async fn run(
         &self,
         scripts: &[(Script, Duration)],
+        stop: Option<&Stop>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
         let mut calls = Vec::new();
@@ -425,8 +457,11 @@ impl Remote {
         // What may lock us out is confirmed before anything after it is sent.
         for part in scripts.split_inclusive(|(script, _)| script.guard.is_some()) {
             let sent = calls.by_ref().take(part.len()).collect();
+            if stop.is_some_and(|stop| *stop.borrow()) {
+                return Err((from, Trouble::halted()));
+            }
             let heard = |at| done(from + at);
-            self.run_part(&link, part, sent, &heard)
+            self.run_part(&link, part, sent, stop, &heard)
                 .await
                 .map_err(|(at, trouble)| (from + at, trouble))?;
             from += part.len();
@@ -440,107 +475,197 @@ impl Remote {
         link: &Link,
         scripts: &[(Script, Duration)],
         calls: Vec<(Call, Duration)>,
+        stop: Option<&Stop>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
         let mut coming = link.session.tell(calls);
-        let mut ended = Ok(());
-        for (at, (script, deadline)) in scripts.iter().enumerate() {
-            let came = coming.next().await;
-            if ended.is_err() {
-                // What was sent ahead is skipped there; nobody leaves before that is known.
-                continue;
+        let (halt, unhalt) = (link.session.halt(&coming), link.session.unhalt(&coming));
+        let ran = async {
+            let mut ended = Ok(());
+            for (at, (script, deadline)) in scripts.iter().enumerate() {
+                let came = coming.next().await;
+                if let Err((failed, trouble)) = &mut ended {
+                    // What was sent ahead is skipped there; nobody leaves before that is known. Where it cannot be known any more
+                    // it may have been done too.
+                    let trouble: &mut Trouble = trouble;
+                    if trouble.unknown && matches!(came, Some(Err(Broken::Unknown(_))) | None) {
+                        trouble.ahead = at - *failed;
+                    }
+                    continue;
+                }
+                ended = match came {
+                    Some(Ok(said)) if said.status == 0 => match script.guard {
+                        Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
+                        None => Ok(()),
+                    },
+                    Some(Ok(said)) => {
+                        if let Some(name) = script.guard {
+                            // Half a change is none. Where nothing was begun there is nothing to take back.
+                            self.revert(link, name).await;
+                        }
+                        Err((at, failed(script, &said)))
+                    }
+                    // None before it failed, so it was told to stop.
+                    Some(Err(Broken::Skipped)) => Err((at, Trouble::halted())),
+                    Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
+                    None => Err((at, Trouble::unknown("nothing came back"))),
+                };
+                if ended.is_ok() {
+                    done(at);
+                }
             }
-            ended = match came {
-                Some(Ok(said)) if said.status == 0 => match script.guard {
-                    Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
-                    None => Ok(()),
-                },
-                Some(Ok(said)) => Err((at, failed(script, &said))),
-                Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
-                None => Err((at, Trouble::unknown("nothing came back"))),
-            };
-            if ended.is_ok() {
-                done(at);
+            ended
+        };
+        let Some(stop) = stop else { return ran.await };
+        let mut ran = std::pin::pin!(ran);
+        let other = tokio::select! {
+            ended = &mut ran => return ended,
+            other = self.aside(stop.clone()) => other,
+        };
+        // From here on nothing is broken off: a name that is made is taken away again.
+        let halted = async {
+            let other = other?;
+            match other.session.ask(halt, GUARD).next().await {
+                Some(Ok(said)) if said.status == 0 => Ok(other),
+                Some(Ok(said)) => Err(last_line(&said.err)),
+                Some(Err(broken)) => Err(sentence(&broken)),
+                None => Err("nothing came back".to_owned()),
             }
+        };
+        let name = &self.machine.name;
+        let (halted, ended) = tokio::join!(
+            async {
+                let halted = halted.await;
+                match &halted {
+                    Ok(_) => tracing::info!("`{name}` stops after what is running"),
+                    Err(why) => tracing::warn!(
+                        "`{name}` cannot be told to stop, so all that was sent there is done: {why}"
+                    ),
+                }
+                halted
+            },
+            ran
+        );
+        if let Ok(other) = halted {
+            let _left = other.session.ask(unhalt, GUARD).next().await;
         }
         ended
     }
 
+    /// Another session, once it is said to stop: the first one is busy with what was sent.
+    async fn aside(&self, mut stop: Stop) -> Result<Link, String> {
+        if stop.wait_for(|stop| *stop).await.is_err() {
+            return std::future::pending().await;
+        }
+        let link = tokio::time::timeout(GUARD, self.make()).await;
+        let link = link.map_err(|_| "a new session is not answered".to_owned())?;
+        let link = link.map_err(|failure| failure.message)?;
+        let greeted = link.session.greeted().await;
+        greeted.map_err(|_| "a new session gets no shell".to_owned())?;
+        Ok(link)
+    }
+
     /// Lets a guarded change stay, over a connection made for that; or has it taken back, by us or by the machine itself.
     async fn confirm(&self, link: &Link, name: &'static str) -> Result<(), Trouble> {
-        let call = |body| {
-            let call = Call::Script {
-                body,
-                words: vec![Secret::new(name)],
-                input: Input::Empty,
-            };
-            (call, GUARD)
-        };
-        // On this machine there is no connection that could be lost.
-        let fresh = match self.machine.via {
-            Via::Local => Ok(link.clone()),
-            Via::Ssh(_) => match tokio::time::timeout(GUARD, self.make_over(true)).await {
-                Ok(Ok(fresh)) => match fresh.session.greeted().await {
-                    Ok(()) => Ok(fresh),
-                    Err(_) => Err("a new connection gets no shell".to_owned()),
-                },
-                Ok(Err(failure)) => Err(failure.message),
-                Err(_) => Err("a new connection is not answered".to_owned()),
+        let why = match self.comes_in().await {
+            Ok(fresh) => match guarded(&fresh, "guard_confirm \"$1\"", name).await {
+                Some(said) if said.status == 0 => return Ok(()),
+                Some(said) => return Err(Trouble::failed(last_line(&said.err))),
+                None => "a new connection does not last".to_owned(),
             },
-        };
-        let why = match fresh {
-            Ok(fresh) => {
-                let said = fresh
-                    .session
-                    .tell(vec![call("guard_confirm \"$1\"")])
-                    .next()
-                    .await;
-                match said {
-                    Some(Ok(said)) if said.status == 0 => return Ok(()),
-                    Some(Ok(said)) => return Err(Trouble::failed(last_line(&said.err))),
-                    _ => "a new connection does not last".to_owned(),
-                }
-            }
             Err(why) => why,
         };
-        let back = link
-            .session
-            .tell(vec![call("guard_revert \"$1\"")])
-            .next()
-            .await;
-        Err(match back {
-            Some(Ok(said)) if said.status == 0 => Trouble::failed(format!(
+        Err(match self.revert(link, name).await {
+            Some(said) if said.status == 0 => Trouble::failed(format!(
                 "it would have locked us out ({why}), so the old state was put back"
             )),
-            Some(Ok(said)) => Trouble::unknown(format!(
+            Some(said) => Trouble::unknown(format!(
                 "it locks us out ({why}), and {}",
                 last_line(&said.err)
             )),
-            _ => Trouble::failed(format!(
+            None => Trouble::failed(format!(
                 "it locks us out ({why}); the machine puts the old state back by itself within a minute"
             ))
             .kind(Kind::Unreachable),
         })
     }
 
+    /// A session over a connection of its own, as whoever comes next would get it. A server that reads its files again may be deaf for
+    /// a moment.
+    async fn comes_in(&self) -> Result<Link, String> {
+        let come = async {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let why = match self.make_over(true).await {
+                    Ok(fresh) => match fresh.session.greeted().await {
+                        Ok(()) => return Ok(fresh),
+                        Err(_) => "a new connection gets no shell".to_owned(),
+                    },
+                    Err(failure) => failure.message,
+                };
+                if tries == 3 {
+                    return Err(why);
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let came = tokio::time::timeout(patience(), come).await;
+        came.unwrap_or_else(|_| Err("a new connection is not answered".to_owned()))
+    }
+
+    /// Has a guarded change taken back at once, over the connection that made it.
+    async fn revert(&self, link: &Link, name: &'static str) -> Option<session::Said> {
+        guarded(link, "guard_revert \"$1\"", name).await
+    }
+
     /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs.
     pub async fn lock(&self, project: &str, doing: &str) -> Result<(), Failure> {
         let _turn = self.turn().await;
-        let holder = format!("{doing}, {}", us());
+        let lock = Lock {
+            project: project.to_owned(),
+            holder: format!("{doing}, {}", us()),
+            token: say::nonce().map_err(|why| Failure::new(Kind::Failed, why))?,
+        };
         // First of all: a machine that cannot be reached now and can be later has to be locked then.
-        *self.locked.lock().await = Some((project.to_owned(), holder.clone()));
+        *self.locked.lock().await = Some(lock.clone());
         let link = self.greeted().await?;
-        self.take_lock(&link, project, &holder).await
+        self.take_lock(&link, &lock).await?;
+        let told = self.put_back(&link).await?;
+        if told.is_empty() {
+            return Ok(());
+        }
+        let message = format!("`{}` {}", self.machine.name, told.join("; "));
+        Err(Failure::new(Kind::Failed, message)
+            .hint("the run that changed it did not get in again: look at what is declared")
+            .hint("the next run goes on, and tries it again where it is still declared"))
     }
 
-    async fn take_lock(&self, link: &Link, project: &str, holder: &str) -> Result<(), Failure> {
+    /// What the machine has put back by itself since somebody asked last, a sentence each. It says so once.
+    async fn put_back(&self, link: &Link) -> Result<Vec<String>, Failure> {
+        let call = Call::Script {
+            body: "guard_tell",
+            words: Vec::new(),
+            input: Input::Empty,
+        };
+        match link.session.ask(call, QUESTION).next().await {
+            Some(Ok(said)) => Ok(put_back(&said.out)),
+            _ => Err(Failure::new(
+                Kind::Unreachable,
+                format!("`{}` was lost when it was locked", self.machine.name),
+            )),
+        }
+    }
+
+    async fn take_lock(&self, link: &Link, lock: &Lock) -> Result<(), Failure> {
         let greeted = link.session.greeted().await;
         greeted.map_err(|end| self.unspoken(link, &end))?;
         let call = Call::Lock {
-            project: project.to_owned(),
-            holder: holder.to_owned(),
+            project: lock.project.clone(),
+            holder: lock.holder.clone(),
+            token: lock.token.clone(),
         };
-        let name = &self.machine.name;
+        let (name, project) = (&self.machine.name, &lock.project);
         let cannot =
             |kind, why: &str| Failure::new(kind, format!("`{name}` cannot be locked: {why}"));
         let said = match link.session.ask(call, QUESTION).next().await {
@@ -560,6 +685,10 @@ impl Remote {
                 Err(Failure::new(Kind::Locked, message)
                     .hint("wait until it is done; the lock goes with the process that holds it"))
             }
+            77 => Err(cannot(
+                Kind::Unreachable,
+                "what this run began there before it lost the connection still runs",
+            )),
             _ => Err(cannot(Kind::Failed, &last_line(&said.err))),
         }
     }
@@ -597,8 +726,16 @@ impl Remote {
             };
             vec![(call, program.deadline)]
         };
-        let heard = self.ask(calls).await.map_err(unreachable)?;
-        let first = heard.into_iter().next();
+        let first = match program.once {
+            true => {
+                let link = self.greeted().await.map_err(unreachable)?;
+                link.session.tell(calls()).next().await
+            }
+            false => {
+                let heard = self.ask(calls).await.map_err(unreachable)?;
+                heard.into_iter().next()
+            }
+        };
         if let Some(Ok(said)) = &first {
             let ms = began.elapsed().as_millis();
             let name = &self.machine.name;
@@ -621,12 +758,22 @@ impl Remote {
     }
 }
 
+/// What a guard's function says; nothing, where it was not heard.
+async fn guarded(link: &Link, body: &'static str, name: &'static str) -> Option<session::Said> {
+    let call = Call::Script {
+        body,
+        words: vec![Secret::new(name)],
+        input: Input::Empty,
+    };
+    let said = link.session.tell(vec![(call, patience())]).next().await;
+    said.and_then(Result::ok)
+}
+
 /// A failure to reach it, as an effect's.
 fn unreachable(failure: Failure) -> Trouble {
     Trouble {
-        kind: failure.kind,
         log: failure.hints,
-        ..Trouble::failed(failure.message)
+        ..Trouble::failed(failure.message).kind(failure.kind)
     }
 }
 
@@ -762,6 +909,19 @@ fn answer(said: &session::Said, columns: &[&str]) -> Answer {
     Answer::Rows(Rows::new(rows))
 }
 
+/// What `guard_tell` has said.
+fn put_back(said: &[u8]) -> Vec<String> {
+    let said = String::from_utf8_lossy(said);
+    let rows = said.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, '\t').map(|part| say::clean(part, 200));
+        let (how, what, when) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(format!(
+            "{how} `{what}` at {when}, since nobody confirmed the change"
+        ))
+    });
+    rows.collect()
+}
+
 fn last_line(said: &[u8]) -> String {
     let mut lines = say::last_lines(&String::from_utf8_lossy(said), 1);
     lines.pop().unwrap_or_else(|| "it says nothing".to_owned())
@@ -862,6 +1022,7 @@ mod tests {
             env: vec!["PGAPPNAME=x y".to_owned()],
             input: Secret::new("line\n\n"),
             deadline: Duration::from_secs(5),
+            once: false,
         };
         let questions = [ECHO, BROKEN];
         let (answers, said) = tokio::join!(here.look(&questions, &items), here.program(program));
@@ -914,7 +1075,7 @@ mod tests {
             script("rm -- \"$1\"", &[mark]),
         ];
         let ran = here
-            .run(&scripts, &|at| done.lock().unwrap().push(at))
+            .run(&scripts, None, &|at| done.lock().unwrap().push(at))
             .await;
         let (at, trouble) = ran.unwrap_err();
         assert_eq!((at, trouble.message.as_str()), (1, "no: why"));
@@ -922,8 +1083,50 @@ mod tests {
         assert_eq!(*done.lock().unwrap(), [0]);
         assert!(std::path::Path::new(mark).exists());
         // The next ones are not held up by it.
-        here.run(&scripts[2..], &|_| ()).await.unwrap();
+        here.run(&scripts[2..], None, &|_| ()).await.unwrap();
         assert!(!std::path::Path::new(mark).exists());
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_ahead_does_not_begin_once_it_is_said_to_stop() {
+        let here = here();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (begun, mark) = (path("begun"), path("mark"));
+        // It comes to its end when the loop has been told, and not before.
+        let told = "printf x > \"$1\"; while [ ! -e \"$_hd/$_halt$_g\" ]; do sleep 0.02; done";
+        let mut scripts = [
+            script(":", &[]),
+            script(told, &[&begun]),
+            script("printf x > \"$1\"", &[&mark]),
+            script("cat > \"$1\"", &[&mark]),
+        ];
+        scripts[1].1 = Duration::from_secs(60);
+        scripts[3].0.input = Some(Blob::Text(Text::plain("x")));
+        let (say, stop) = tokio::sync::watch::channel(false);
+        let tell = async {
+            while !std::path::Path::new(&begun).exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            say.send_replace(true);
+        };
+        let done = std::sync::Mutex::new(Vec::new());
+        let heard = |at| done.lock().unwrap().push(at);
+        let (ran, ()) = tokio::join!(here.run(&scripts, Some(&stop), &heard), tell);
+        let (at, trouble) = ran.unwrap_err();
+        assert_eq!((at, trouble.kind), (2, Kind::Interrupted));
+        assert!(!std::path::Path::new(&mark).exists());
+        assert_eq!(*done.lock().unwrap(), [0, 1]);
+        // What was told is gone, and other things go on in the same session.
+        let gone = script(
+            "! ls \"$_hd\" | grep -qF \"$_halt\"; printf x > \"$1\"",
+            &[&mark],
+        );
+        here.run(&[gone], None, &|_| ()).await.unwrap();
+        assert!(std::path::Path::new(&mark).exists());
+        // Told before it begins, nothing begins.
+        let ran = here.run(&scripts, Some(&stop), &|_| ()).await;
+        assert_eq!(ran.unwrap_err().0, 0);
     }
 
     #[tokio::test]
@@ -940,7 +1143,7 @@ mod tests {
         ];
         scripts[0].0.input = Some(Blob::File(from));
         scripts[1].0.input = Some(Blob::Text(Text::plain(" a\n\n")));
-        here.run(&scripts, &|_| ()).await.unwrap();
+        here.run(&scripts, None, &|_| ()).await.unwrap();
         assert_eq!(std::fs::read(to).unwrap(), bytes);
     }
 
@@ -949,7 +1152,7 @@ mod tests {
         let here = here();
         let mut told = script("die \"cannot use '$1'\"", &[]);
         told.0.words = vec![Text::secret(Secret::new("hunter2"))];
-        let (_, trouble) = here.run(&[told], &|_| ()).await.unwrap_err();
+        let (_, trouble) = here.run(&[told], None, &|_| ()).await.unwrap_err();
         assert_eq!(trouble.message, "cannot use '[secret]'");
     }
 
@@ -972,14 +1175,44 @@ mod tests {
         let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
     }
 
+    /// What a session of ours that is lost still runs is waited for; what it would run next never begins.
+    #[tokio::test]
+    async fn a_lost_session_does_not_lock_us_out() {
+        let here = here();
+        let project = format!("lost{}", std::process::id());
+        here.lock(&project, "`apply prod`").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (runs, first, second) = (path("runs"), path("first"), path("second"));
+        let scripts = [
+            script("touch \"$1\"; sleep 2; touch \"$2\"", &[&runs, &first]),
+            script("touch \"$1\"", &[&second]),
+        ];
+        let link = here.link().await.unwrap();
+        let mut calls = Vec::new();
+        for (script, deadline) in &scripts {
+            calls.push((call(script).await.unwrap(), *deadline));
+        }
+        let _coming = link.session.tell(calls);
+        while !std::path::Path::new(&runs).exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The old one is held open, as by a network that has fallen silent.
+        *here.state.lock().await = State::Idle;
+        here.awake().await.unwrap();
+        assert!(std::path::Path::new(&first).exists());
+        assert!(!std::path::Path::new(&second).exists());
+        let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
+    }
+
     #[tokio::test]
     async fn a_step_that_takes_too_long_is_unknown() {
         let here = here();
         let mut slow = script("sleep 30", &[]);
         slow.1 = Duration::from_millis(300);
-        let (_, trouble) = here.run(&[slow], &|_| ()).await.unwrap_err();
+        let (_, trouble) = here.run(&[slow], None, &|_| ()).await.unwrap_err();
         assert!(trouble.unknown, "{trouble:?}");
         // The next run gets a session of its own.
-        here.run(&[script(":", &[])], &|_| ()).await.unwrap();
+        here.run(&[script(":", &[])], None, &|_| ()).await.unwrap();
     }
 }

@@ -47,6 +47,10 @@ pub use ssh::{HostKey, fingerprint};
 /// Lines of a server's log shown where it cannot be restarted.
 const RESTART_LOG: usize = 15;
 
+/// Open files that a machine takes, and that we take ourselves.
+const FILES: u64 = 8;
+const OWN_FILES: u64 = 40;
+
 /// What an environment is applied to: a Docker engine, or machines.
 pub struct Target {
     engine: Option<engine::Engine>,
@@ -77,6 +81,9 @@ impl Default for Reach {
     }
 }
 
+/// Becomes true when nothing more is to be begun.
+pub type Stop = tokio::sync::watch::Receiver<bool>;
+
 /// Why an effect did not happen, or cannot be told to have happened.
 #[derive(Clone, Debug)]
 pub struct Trouble {
@@ -88,6 +95,8 @@ pub struct Trouble {
     pub log: Vec<String>,
     /// Whether it may have happened all the same.
     pub unknown: bool,
+    /// So many steps behind it had been sent ahead, and may have happened too.
+    pub ahead: usize,
 }
 
 impl Trouble {
@@ -98,7 +107,13 @@ impl Trouble {
             message: message.into(),
             log: Vec::new(),
             unknown: false,
+            ahead: 0,
         }
+    }
+
+    /// It was not begun, since nothing more was to be begun.
+    fn halted() -> Self {
+        Trouble::failed("it was not begun").kind(Kind::Interrupted)
     }
 
     /// Nobody can say whether it happened.
@@ -188,6 +203,26 @@ impl Target {
             logins: databases::Logins::default(),
             hashes: compose::Hashes::default(),
         })
+    }
+
+    /// Whether so many machines can be spoken to.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] where this process may not have enough open files.
+    pub fn room_for(machines: usize) -> Result<(), Failure> {
+        let wanted = OWN_FILES + machines as u64 * FILES;
+        match local::files().filter(|may| *may < wanted) {
+            None => Ok(()),
+            Some(may) => Err(Failure::new(
+                Kind::Failed,
+                format!(
+                    "{machines} machines take {wanted} open files, and only {may} are allowed here"
+                ),
+            )
+            .hint(format!(
+                "say `ulimit -n {wanted}` before, or take fewer with `--host`"
+            ))),
+        }
     }
 
     /// Why there is no Docker engine on this machine; none where one is there, to be connected to.
@@ -326,28 +361,33 @@ impl Target {
             .filter(|failure| failure.kind != Kind::Unreachable)
             .collect();
         let strongest = Kind::strongest(failures.iter().map(|failure| failure.kind));
-        match failures
+        let (mut first, others): (Vec<_>, Vec<_>) = failures
             .into_iter()
-            .find(|failure| Some(failure.kind) == strongest)
-        {
-            Some(failure) => Err(failure),
-            None => Ok(()),
+            .partition(|failure| Some(failure.kind) == strongest);
+        let Some(mut failure) = (!first.is_empty()).then(|| first.remove(0)) else {
+            return Ok(());
+        };
+        // What is said once is said now.
+        for other in first.into_iter().chain(others) {
+            failure = failure.hint(other.message);
         }
+        Err(failure)
     }
 
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of
-    /// each that is done.
+    /// each that is done. Once it is said to stop, no other begins than the one that runs.
     ///
     /// # Errors
-    /// The index of the script that failed, and why.
+    /// The index of the script that failed, and why; [`Kind::Interrupted`] and that of the first that was not begun.
     pub async fn run(
         &self,
         machine: &str,
         scripts: &[(Script, Duration)],
+        stop: Option<&Stop>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
         let machine = self.remote(machine).map_err(|trouble| (0, trouble))?;
-        machine.run(scripts, done).await
+        machine.run(scripts, stop, done).await
     }
 
     /// Carries out one effect that is not SQL. `talk` hears a line now and then (a pull's progress).
@@ -368,7 +408,7 @@ impl Target {
                 (Do::Engine(action), _) => self.engine_action(action, deadline, talk).await,
                 (Do::Script(script), Place::Machine(machine)) => {
                     let scripts = [(script.clone(), deadline)];
-                    let ran = self.run(machine, &scripts, &|_| ()).await;
+                    let ran = self.run(machine, &scripts, None, &|_| ()).await;
                     ran.map_err(|(_, trouble)| trouble)
                 }
                 (Do::Script(_), _) => Err(Trouble::failed("there is no machine to tell")),
@@ -691,7 +731,7 @@ impl Target {
             }
             Seat::Machine { name, port } => {
                 let script = databases::restart(server.dialect, *port);
-                let ran = self.run(name, &[(script, deadline)], &|_| ()).await;
+                let ran = self.run(name, &[(script, deadline)], None, &|_| ()).await;
                 if let Err((_, trouble)) = ran {
                     let log = self.log_of(server, RESTART_LOG).await;
                     return Err(trouble.log(log));

@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,6 +82,8 @@ pub(super) enum Call {
         project: String,
         /// Who has it.
         holder: String,
+        /// Which run that is, for its own next session.
+        token: String,
     },
 }
 
@@ -157,6 +160,8 @@ pub(super) struct Session {
     queue: mpsc::UnboundedSender<Vec<Queued>>,
     groups: Arc<AtomicU64>,
     hello: watch::Receiver<Greeting>,
+    /// What the names begin with by which it is told to stop; see [`Session::halt`].
+    halts: String,
 }
 
 /// Whether a session has said hello.
@@ -168,12 +173,15 @@ enum Greeting {
 }
 
 /// Answers that are on their way, in order.
-pub(super) struct Coming(VecDeque<oneshot::Receiver<Result<Said, Broken>>>);
+pub(super) struct Coming {
+    group: u64,
+    answers: VecDeque<oneshot::Receiver<Result<Said, Broken>>>,
+}
 
 impl Coming {
     /// The next one; `None` behind the last.
     pub async fn next(&mut self) -> Option<Result<Said, Broken>> {
-        let next = self.0.pop_front()?;
+        let next = self.answers.pop_front()?;
         Some(next.await.unwrap_or_else(|_| Err(gone())))
     }
 }
@@ -192,18 +200,41 @@ impl Session {
     pub fn start(host: &str, streams: Streams, password: Option<Secret>) -> Self {
         let (queue, queued) = mpsc::unbounded_channel();
         let (said_hello, hello) = watch::channel(Greeting::Awaited);
+        // Where there are no random numbers the session says so itself.
+        let halts = format!("provision-halt-{}-", say::nonce().unwrap_or_default());
         let talk = Talk {
             host: host.to_owned(),
             queued,
             said_hello,
             trips: 0,
             password,
+            halts: halts.clone(),
         };
         tokio::spawn(talk.run(streams));
         Session {
             queue,
             groups: Arc::new(AtomicU64::new(1)),
             hello,
+            halts,
+        }
+    }
+
+    /// What has to be done in another session of the same machine so that this one begins no more of what comes: the loop has all
+    /// of it already, and looks for this name before each.
+    pub fn halt(&self, coming: &Coming) -> Call {
+        self.mark(coming, r#": > "$_hd/$1""#)
+    }
+
+    /// Takes back [`Session::halt`].
+    pub fn unhalt(&self, coming: &Coming) -> Call {
+        self.mark(coming, r#"rm -f -- "$_hd/$1""#)
+    }
+
+    fn mark(&self, coming: &Coming, body: &'static str) -> Call {
+        Call::Script {
+            body,
+            words: vec![Secret::new(format!("{}{}", self.halts, coming.group))],
+            input: Input::Empty,
         }
     }
 
@@ -223,10 +254,10 @@ impl Session {
     }
 
     fn send(&self, calls: Vec<(Call, Duration)>, group: u64) -> Coming {
-        let mut coming = VecDeque::new();
+        let mut answers = VecDeque::new();
         let queued = calls.into_iter().map(|(call, deadline)| {
             let (reply, answer) = oneshot::channel();
-            coming.push_back(answer);
+            answers.push_back(answer);
             Queued {
                 call,
                 group,
@@ -236,7 +267,7 @@ impl Session {
         });
         // Where the session has ended, the answers that never come say so.
         let _ended = self.queue.send(queued.collect());
-        Coming(coming)
+        Coming { group, answers }
     }
 
     /// Waits for its hello. What changes something is told only after it: where there is no hello nothing was changed.
@@ -284,6 +315,7 @@ struct Talk {
     /// How often something was sent while nothing was on its way.
     trips: u64,
     password: Option<Secret>,
+    halts: String,
 }
 
 impl Talk {
@@ -386,7 +418,7 @@ impl Talk {
             None => frame.raw(&loop_line(nonce)),
         }
         if by_sudo.is_none() {
-            frame.script(&setup());
+            frame.script(&setup(&self.halts));
         }
         frame.send(pen);
         let mut next_id = 0;
@@ -480,7 +512,7 @@ impl Talk {
                                 by_sudo = None;
                                 let mut frame = Frame::new(nonce);
                                 frame.raw(&loop_line(nonce));
-                                frame.script(&setup());
+                                frame.script(&setup(&self.halts));
                                 frame.send(pen);
                             }
                             (word, true) if word.starts_with("sudo ") => {
@@ -770,10 +802,15 @@ impl<'a> Frame<'a> {
         pen: &mpsc::UnboundedSender<Sent>,
     ) -> Result<(), String> {
         let (body, words, input) = match call {
-            Call::Lock { project, holder } => {
+            Call::Lock {
+                project,
+                holder,
+                token,
+            } => {
                 self.script(&format!("_l {id}"));
                 self.word(&project);
                 self.word(&holder);
+                self.word(&token);
                 self.script("\n");
                 return Ok(());
             }
@@ -877,12 +914,12 @@ async fn write(
 }
 
 /// The loop, one line. `dd` with `iflag=fullblock` takes exactly what it is told, of coreutils and of busybox; `head -c` of busybox
-/// drains the pipe.
+/// drains the pipe. What only reads does not hold the lock.
 fn loop_line(nonce: &str) -> String {
     format!(
         "_n={nonce};printf '\\n@%s hello\\n' \"$_n\" >&2;printf '\\n@%s hello\\n' \"$_n\";\
          while IFS= read -r _l;do \
-         _c=$(dd bs=\"$_l\" count=1 iflag=fullblock 2>/dev/null||dd bs=1 count=\"$_l\" 2>/dev/null);\
+         _c=$(dd bs=\"$_l\" count=1 iflag=fullblock 2>/dev/null 9>&-||dd bs=1 count=\"$_l\" 2>/dev/null 9>&-);\
          IFS= read -r _e;[ \"$_e\" = \"$_n\" ]||exit 3;eval \"$_c\";done\n"
     )
 }
@@ -897,8 +934,8 @@ fn sudo_line(nonce: &str) -> String {
 }
 
 /// What the loop calls, and what every script may call, without comments.
-fn setup() -> String {
-    let mut text = String::new();
+fn setup(halts: &str) -> String {
+    let mut text = format!("_halt={halts}\n");
     for line in include_str!("session.sh")
         .lines()
         .chain(include_str!("prelude.sh").lines())
@@ -908,7 +945,16 @@ fn setup() -> String {
             text.push('\n');
         }
     }
+    let _ = writeln!(text, "_grace={}", grace());
     text
+}
+
+/// After how many seconds a machine takes back what nobody has confirmed: 60, or fewer where the environment says so.
+pub(super) fn grace() -> u64 {
+    let said = std::env::var("PROVISION_GUARD_SECONDS");
+    let said = said.ok().and_then(|said| said.parse().ok());
+    said.filter(|seconds| (3..60).contains(seconds))
+        .unwrap_or(60)
 }
 
 #[cfg(test)]
@@ -1129,7 +1175,7 @@ mod tests {
         let (pen, mut sent) = mpsc::unbounded_channel();
         let mut frame = Frame::new(nonce);
         frame.raw(&loop_line(nonce));
-        frame.script(&setup());
+        frame.script(&setup("provision-halt-x-"));
         frame.send(&pen);
         let mut bytes = Vec::new();
         let mut drain = |bytes: &mut Vec<u8>| {

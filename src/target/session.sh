@@ -7,6 +7,19 @@ PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/
 LC_ALL=C.UTF-8
 export PATH LC_ALL
 _x=-
+# The folder of names that say which group of scripts is to stop: nobody but us can write there.
+if [ -O / ]; then
+    _hd=/run
+    [ -w /run ] || _hd=/var/lib/provision
+else
+    _hd=${XDG_RUNTIME_DIR:-$HOME}
+fi
+
+# Whether the next script of a group runs: none before it failed, and nobody has said in another session that it is to stop. No
+# process is started for that.
+_runs() {
+    [ "$_g" != "$_x" ] && { [ "$_g" = 0 ] || [ ! -e "$_hd/$_halt$_g" ]; }
+}
 
 # Says that a script begins. Nobody hears it any more: then nothing begins.
 _begin() {
@@ -25,7 +38,7 @@ _s() {
     _g=$1 _i=$2 _b=$3
     shift 3
     _r=skip
-    if [ "$_g" != "$_x" ]; then
+    if _runs; then
         _begin
         (set -eu; eval "$_b") < /dev/null
         _r=$?
@@ -38,7 +51,7 @@ _t() {
     _g=$1 _i=$2 _in=$3 _b=$4
     shift 4
     _r=skip
-    if [ "$_g" != "$_x" ]; then
+    if _runs; then
         _begin
         printf '%s' "$_in" 2> /dev/null | (set -eu; eval "$_b")
         _r=$?
@@ -53,7 +66,7 @@ _f() {
     _g=$1 _i=$2 _size=$3 _b=$4
     shift 4
     _r=skip _w='' _said=''
-    if [ "$_g" != "$_x" ]; then
+    if _runs; then
         _begin
         _r=0
         if [ "$_size" -gt 8388608 ]; then _p='/var/tmp /run /tmp'; else _p='/run /dev/shm /var/tmp /tmp'; fi
@@ -72,7 +85,7 @@ _f() {
         dd bs=65536 count=$((_size / 65536)) iflag=fullblock && {
             [ $((_size % 65536)) = 0 ] || dd bs=$((_size % 65536)) count=1 iflag=fullblock
         }
-    } 2>&1 1>&7) || {
+    } 2>&1 1>&7 9>&-) || {
         printf 'cannot keep what is sent: %s\n' "$_m" >&2
         _r=74
         _end
@@ -91,7 +104,23 @@ _f() {
     _end
 }
 
-# ID PROJECT HOLDER: takes the lock, which lives as long as this shell or a script of it does; or says who has it. Only a folder that
+# TOKEN: takes the lock where a session that the same run has lost still has it: that one ends, and with it all but the script that it
+# runs right now, which is waited for.
+_inherit() {
+    _h='' _p=''
+    { IFS= read -r _h; IFS=' ' read -r _h _p; } < "$_f"
+    [ "$_h" = "$1" ] || return 1
+    # Only where that process has the lock open: the number may be somebody else's by now.
+    [ "/proc/$_p/fd/9" -ef "$_f" ] && kill "$_p"
+    _t=0
+    until flock -n 9; do
+        [ "$_t" -lt 100 ] || { _r=77 && return 1; }
+        _t=$((_t + 1))
+        sleep 0.2 2> /dev/null || sleep 1
+    done
+}
+
+# ID PROJECT HOLDER TOKEN: takes the lock, which lives as long as this shell or a script of it does; or says who has it. Only a folder that
 # nobody else can write in: what stands there is ours.
 _l() {
     _g=0 _i=$1 _r=0
@@ -120,11 +149,12 @@ _l() {
         _r=76
     else
         exec 9<> "$_f"
-        if flock -n 9; then
-            printf '%s\n' "$3" > "$_f"
+        if flock -n 9 || _inherit "$4"; then
+            printf '%s\n%s %s\n' "$3" "$4" "$$" > "$_f"
             _held=$2
         else
-            _r=75 _h=''
+            [ "$_r" = 77 ] || _r=75
+            _h=''
             IFS= read -r _h < "$_f"
             printf '%s\n' "$_h"
             exec 9>&-

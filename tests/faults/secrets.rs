@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::lab::canary::{self, SEARCH, Seen};
 use crate::lab::server::{Image, Server, ServerLab};
 use crate::lab::{Lab, docker, run};
+use crate::operator;
 use crate::table::{How, Row, row};
 use crate::trial::{Trial, that};
 
@@ -23,7 +24,7 @@ pub const ROWS: &[Row] = &[
     row(
         "F83",
         "secret rotated between plan and apply",
-        How::Tried(rotated),
+        How::Tried(operator::rotated),
     ),
     row(
         "F86",
@@ -90,48 +91,6 @@ pub fn leaks() -> Vec<String> {
         .into_iter()
         .collect();
     found.into_iter().collect()
-}
-
-/// A saved plan was made with the secrets of its time: with another one it no longer holds, wherever that comes from.
-fn rotated(trial: &mut Trial) {
-    if !trial.engine() {
-        return;
-    }
-    let lab = Lab::new("rotated");
-    let whole = fs::read_to_string(lab.path("local.toml")).unwrap();
-    fs::create_dir_all(lab.path("secrets")).unwrap();
-    let put = |file: &str, text: &str| {
-        let path = lab.path("secrets").join(file);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-    };
-    let (before, after) = (canary::password("-before"), canary::password("-after"));
-    for (name, source) in [
-        ("plain", "\"SECRET\""),
-        ("file", "{ file = \"secrets/x\" }"),
-        ("dotenv", "{ dotenv = \"secrets/x.env\", key = \"X\" }"),
-        ("command", "{ command = [\"cat\", \"secrets/x\"] }"),
-        ("env", "{ env = \"ROTATED\" }"),
-    ] {
-        trial.case(name, || {
-            let is_now = |secret: &str| {
-                let source = source.replace("SECRET", secret);
-                lab.write("local.toml", &whole.replace("\"etl_pass\"", &source));
-                put("x", secret);
-                put("x.env", &format!("X={secret}\n"));
-            };
-            let run = |words: &[&str], secret: &str| run(lab.command(words).env("ROTATED", secret));
-            is_now(&before);
-            let plan = format!("{name}.plan");
-            run(&["plan", "local", "--out", &plan], &before).ends(0);
-            is_now(&after);
-            let ran = run(&["apply", "local", "--plan", &plan, "--yes"], &after).ends(6);
-            that(ran.stderr.contains("secret"), || ran.stderr.clone())?;
-            let label = format!("label=com.docker.compose.project={}", lab.project);
-            let made = docker(&["ps", "-aq", "--filter", &label]);
-            that(made.is_empty(), || format!("made {made}"))
-        });
-    }
 }
 
 /// Counts what was looked at, and plants a secret in each place that is looked at: each has to be found.
