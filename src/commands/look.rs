@@ -29,6 +29,8 @@ pub struct Wishes {
     pub doing: Option<String>,
     /// Ask what an audit wants to know, too.
     pub audit: bool,
+    /// Ask database servers about all that they have, whoever declared it.
+    pub all: bool,
 }
 
 /// An environment, what it means, what was found, and what would be done.
@@ -167,7 +169,7 @@ pub async fn look(
     }
     tracing::info!(ms = ms(began), "connected to {}", target.says());
     let began = Instant::now();
-    let besides = Besides::of(&environment, &hosts, wishes.audit);
+    let mut besides = Besides::of(&environment, &hosts, wishes.audit, wishes.all);
     let mut sheet = observe::whole(&environment.project, &resources, &besides);
     let mut answers = target.look(&sheet).await?;
     tracing::info!(ms = ms(began), "looked");
@@ -179,7 +181,7 @@ pub async fn look(
         (resources, endpoints) = meaning(&environment, &ports)?;
         sheet = observe::whole(&environment.project, &resources, &besides);
     }
-    let asked = (&besides, &mut sheet, &mut answers);
+    let asked = (&mut besides, &mut sheet, &mut answers);
     let judging = Judging {
         memories: memory::recall(context, &environment, &target, &resources, asked).await?,
         destroy_data: wishes.destroy_data.iter().map(|id| Id::parse(id)).collect(),

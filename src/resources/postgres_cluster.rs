@@ -54,11 +54,21 @@ for item in "$@"; do
     etc=/etc/postgresql/$version/$name
     [ -e "$etc/postgresql.conf" ] || continue
     words='^[[:space:]]*(data_directory|port|listen_addresses|include[a-z_]*)[[:space:]=]'
-    lines=$(grep -H -i -E "$words" "$etc/postgresql.conf" "$etc"/conf.d/*.conf 2> /dev/null) || :
     data=/var/lib/postgresql/$version/$name
-    rest=${lines#*data_directory*\'}
-    [ "$rest" = "$lines" ] || data=${rest%%\'*}
-    auto=$(grep -H -i -E "$words" "$data/postgresql.auto.conf" 2> /dev/null) || :
+    lines=$(LC_ALL=C grep -H -i -E "$words" "$etc/postgresql.conf" "$etc"/conf.d/*.conf 2> /dev/null) || :
+    # Line by line: a pattern over a long text takes dash long.
+    set -f
+    IFS='
+'
+    for line in $lines; do
+        case $line in *:data_directory*\'*\'*) data=${line#*:data_directory*\'} data=${data%%\'*} ;; esac
+    done
+    unset IFS
+    set +f
+    auto=
+    if [ -s "$data/postgresql.auto.conf" ]; then
+        auto=$(LC_ALL=C grep -H -i -E "$words" "$data/postgresql.auto.conf" 2> /dev/null) || :
+    fi
     pid='' port='' first='' state=down comm=''
     if [ -r "$data/postmaster.pid" ]; then
         { IFS= read -r pid; read -r _; read -r _; read -r port; read -r _; IFS= read -r first; read -r _; read -r state; } \

@@ -12,7 +12,9 @@ use super::engine::{Engine, Listed};
 use super::machine::{Program, Remote};
 use super::say::{clean, last_lines, nonce};
 use super::{mariadb, psql};
-use crate::command::{Answer, Answers, Ask, Dialect, Place, Question, Script, Server, Sheet, Text};
+use crate::command::{
+    Answer, Answers, Ask, Dialect, Inquiry, Place, Question, Script, Server, Sheet, Text,
+};
 use crate::secret::Secret;
 
 /// How long a server may take to answer a sheet.
@@ -40,12 +42,12 @@ impl Logins {
     }
 }
 
-/// A server of a sheet, its declared databases, and its clients.
+/// A server of a sheet, what is asked of it, and its clients.
 pub(super) struct Asked<'a> {
     /// The server.
     pub server: &'a Arc<Server>,
-    /// Its declared databases.
-    pub databases: &'a [String],
+    /// What is asked of it.
+    pub inquiry: &'a Inquiry,
     /// Where its clients are started, or why they cannot be.
     pub clients: Result<Clients<'a>, Closed>,
 }
@@ -55,14 +57,14 @@ pub(super) async fn look(sheet: &Sheet, logins: &Logins, servers: Vec<Asked<'_>>
     let asked = servers.into_iter().map(|asked| async move {
         let Asked {
             server,
-            databases,
+            inquiry,
             clients,
         } = asked;
         let asking = Asking {
             logins,
             sheet,
             server,
-            databases,
+            inquiry,
         };
         match clients {
             Ok(clients) => asking.run(&clients).await,
@@ -116,7 +118,7 @@ struct Asking<'a> {
     logins: &'a Logins,
     sheet: &'a Sheet,
     server: &'a Arc<Server>,
-    databases: &'a [String],
+    inquiry: &'a Inquiry,
 }
 
 impl Asking<'_> {
@@ -150,10 +152,11 @@ impl Asking<'_> {
     /// The questions for the server as a whole, or for each of its databases.
     fn questions(&self, whole: bool) -> Vec<Question> {
         let dialect = self.server.dialect;
+        let asked = |question: &Question| self.inquiry.items.contains_key(question.name);
         let fits = |question: &&Question| match question.ask {
-            Ask::PostgresServer(_) => dialect == Dialect::Postgres && whole,
-            Ask::PostgresDatabase(_) => dialect == Dialect::Postgres && !whole,
-            Ask::MariaDb(_) => dialect == Dialect::MariaDb,
+            Ask::PostgresServer(_) => dialect == Dialect::Postgres && whole && asked(question),
+            Ask::PostgresDatabase(_) => dialect == Dialect::Postgres && !whole && asked(question),
+            Ask::MariaDb(_) => dialect == Dialect::MariaDb && asked(question),
             Ask::Ledger(of) => of == dialect,
             Ask::Engine(_) | Ask::Folder | Ask::Machine { .. } => false,
         };
@@ -164,7 +167,7 @@ impl Asking<'_> {
     fn all(&self, closed: &Closed) -> Answers {
         let mut answers = Answers::default();
         self.put_all(&mut answers, None, closed.answer());
-        for database in self.databases {
+        for database in &self.inquiry.databases {
             self.put_all(&mut answers, Some(database), closed.answer());
         }
         answers
@@ -199,7 +202,7 @@ impl Asking<'_> {
         let each = self.questions(false);
         let mut answers = Answers::default();
         let mut server = Some(self.questions(true));
-        let mut rest: Vec<&str> = self.databases.iter().map(String::as_str).collect();
+        let mut rest: Vec<&str> = self.inquiry.databases.iter().map(String::as_str).collect();
         loop {
             let questions = server.as_deref().unwrap_or_default();
             let (seen, stderr) = self.psql(clients, questions, &rest, Some(&each)).await?;
@@ -227,7 +230,7 @@ impl Asking<'_> {
     /// Each database by a client of its own, all side by side.
     async fn postgres_one_by_one(&self, clients: &Clients<'_>) -> Result<Answers, Closed> {
         let mut answers = Answers::default();
-        let databases: Vec<&str> = self.databases.iter().map(String::as_str).collect();
+        let databases: Vec<&str> = self.inquiry.databases.iter().map(String::as_str).collect();
         let (seen, stderr) = self
             .psql(clients, &self.questions(true), &databases, None)
             .await?;
@@ -321,7 +324,7 @@ impl Asking<'_> {
             database,
             session: psql::LOOKING,
             force: false,
-            input: Secret::new(psql::sheet(&nonce, server, databases, each)),
+            input: Secret::new(psql::sheet(&nonce, self.inquiry, server, databases, each)),
             last: Some(format!("{nonce} bye")),
             deadline: PATIENCE,
         };
@@ -339,7 +342,7 @@ impl Asking<'_> {
 
     async fn mariadb(&self, clients: &Clients<'_>) -> Result<Answers, Closed> {
         let nonce = nonce().map_err(Closed::Unreadable)?;
-        let (sheet, lines) = mariadb::sheet(&nonce, &self.questions(true));
+        let (sheet, lines) = mariadb::sheet(&nonce, self.inquiry, &self.questions(true));
         let client = Client {
             dialect: Dialect::MariaDb,
             login: &self.logins.of(self.server),
@@ -368,7 +371,7 @@ impl Asking<'_> {
         self.open(seen.listens, clients)?;
         let missing = broken_off(&self.server.service, &stderr);
         let mut answers = Answers::default();
-        for database in self.databases {
+        for database in &self.inquiry.databases {
             match &seen.databases {
                 None => self.put_all(
                     &mut answers,
@@ -481,9 +484,10 @@ pub(super) async fn wait_until_it_answers(
 
 async fn answers(clients: &Clients<'_>, logins: &Logins, server: &Server) -> Result<(), String> {
     let nonce = nonce()?;
+    let none = Inquiry::default();
     let (session, sheet) = match server.dialect {
-        Dialect::Postgres => (psql::LOOKING, psql::sheet(&nonce, &[], &[], None)),
-        Dialect::MariaDb => (mariadb::LOOKING, mariadb::sheet(&nonce, &[]).0),
+        Dialect::Postgres => (psql::LOOKING, psql::sheet(&nonce, &none, &[], &[], None)),
+        Dialect::MariaDb => (mariadb::LOOKING, mariadb::sheet(&nonce, &none, &[]).0),
     };
     let client = Client {
         dialect: server.dialect,

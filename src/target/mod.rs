@@ -239,9 +239,9 @@ impl Target {
             .servers
             .iter()
             .filter(|(server, _)| inside(server) == containers.is_some())
-            .map(|(server, databases)| databases::Asked {
+            .map(|(server, inquiry)| databases::Asked {
                 server,
-                databases,
+                inquiry,
                 clients: match containers {
                     Some((engine, containers)) => {
                         databases::in_container(engine, &sheet.project, &server.service, containers)

@@ -4,7 +4,7 @@ use super::frames::{Frame, frames, rows};
 use super::say::clean;
 use std::time::Duration;
 
-use crate::command::{Answer, Dialect, Question, SqlStep};
+use crate::command::{Answer, Ask, Dialect, Inquiry, Question, SqlStep};
 use crate::ledger;
 use crate::quote::{identifier, literal};
 use crate::secret::Secret;
@@ -97,6 +97,7 @@ pub(super) const LOOKING: &str = "-c default_transaction_read_only=on -c search_
 /// are there.
 pub(super) fn sheet(
     nonce: &str,
+    inquiry: &Inquiry,
     server: &[Question],
     databases: &[&str],
     each: Option<&[Question]>,
@@ -117,7 +118,7 @@ pub(super) fn sheet(
     text.push_str(" \\gset\n");
     text.push_str(&format!("\\echo {nonce} listens :listens\n"));
     for question in server {
-        ask(&mut text, nonce, question);
+        ask(&mut text, nonce, inquiry, question);
     }
     for (at, database) in databases.iter().enumerate() {
         let Some(each) = each else {
@@ -133,7 +134,7 @@ pub(super) fn sheet(
         ));
         text.push_str(&format!("\\echo {nonce} connected {at}\n"));
         for question in each {
-            ask(&mut text, nonce, question);
+            ask(&mut text, nonce, inquiry, question);
         }
         text.push_str("\\endif\n\\endif\n");
     }
@@ -142,18 +143,17 @@ pub(super) fn sheet(
 }
 
 /// One question: its rows, then whether it failed and what was said about that.
-fn ask(text: &mut String, nonce: &str, question: &Question) {
-    use crate::command::Ask;
+fn ask(text: &mut String, nonce: &str, inquiry: &Inquiry, question: &Question) {
     let name = question.name;
     text.push_str(&format!("\\echo {nonce} begin {name}\n"));
-    match question.ask {
-        Ask::Ledger(_) => text.push_str(
+    match (question.ask, inquiry.query(question)) {
+        (Ask::Ledger(_), _) => text.push_str(
             "\\set is_there f\nSELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = 'provision' AND c.relname = 'entry' AND has_schema_privilege(n.oid, 'USAGE') \
              AND has_table_privilege(c.oid, 'SELECT')) AS is_there \\gset\n\\if :is_there\n\
              SELECT row_to_json(q) FROM (SELECT id AS key, digest FROM provision.entry) q;\n\\endif\n",
         ),
-        Ask::PostgresServer(query) | Ask::PostgresDatabase(query) => {
+        (_, Some(query)) => {
             text.push_str(&format!("SELECT row_to_json(q) FROM (\n{query}\n) q;\n"));
         }
         _ => {}
@@ -376,7 +376,6 @@ pub(super) fn message(stderr: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Ask;
 
     const ROLES: Question = Question {
         name: "roles",
@@ -417,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_database_name_stays_a_name() {
-        let text = sheet("N", &[ROLES], &["a\"b'c"], Some(&[]));
+        let text = sheet("N", &Inquiry::default(), &[ROLES], &["a\"b'c"], Some(&[]));
         assert!(
             text.contains("\\connect \"a\"\"b'c\"\n") && text.contains("datname = E'a\"b''c'"),
             "{text}"
