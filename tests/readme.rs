@@ -333,6 +333,21 @@ fn every_console_block_is_tried() {
 }
 
 #[test]
+fn every_fault_is_in_its_table() {
+    let table = between("faults");
+    let told: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| F")?.split(' ').next())
+        .collect();
+    let wanted: Vec<String> = (1..=104).map(|number| format!("{number:02}")).collect();
+    assert_eq!(
+        told, wanted,
+        "`UPDATE=1 cargo test --test faults` writes it"
+    );
+    assert!(table.contains(", seed "), "{table}");
+}
+
+#[test]
 fn every_command_is_in_its_table() {
     let help = run(provision().arg("--help")).ends(0).stdout;
     let (_, list) = help.split_once("Commands:\n").unwrap();

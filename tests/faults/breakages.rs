@@ -1,0 +1,180 @@
+//! A check that cannot fail is no check: `cases/breakages.toml` lists changes that break our own code on purpose, and what has to
+//! turn red. Each is made in a copy of the sources, never here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::lab::{Ran, run};
+use crate::table;
+
+const LIST: &str = "tests/cases/breakages.toml";
+
+/// A way to break our own code.
+#[derive(Debug)]
+struct Breakage {
+    name: String,
+    /// The file it is in, and the words there that are replaced.
+    file: String,
+    find: String,
+    replace: String,
+    /// Rows, or tests as the table names them.
+    red: Vec<String>,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn all() -> Result<Vec<Breakage>, String> {
+    let text = fs::read_to_string(root().join(LIST)).map_err(|error| format!("{LIST}: {error}"))?;
+    let list: toml::Table = text.parse().map_err(|error| format!("{LIST}: {error}"))?;
+    let entries = list.get("breakage").and_then(toml::Value::as_array);
+    let text = |entry: &toml::Value, key: &str| {
+        let text = entry.get(key).and_then(toml::Value::as_str);
+        text.map(str::to_owned)
+            .ok_or_else(|| format!("{LIST}: no `{key}` in {entry:?}"))
+    };
+    let read = |entry: &toml::Value| {
+        let red = entry.get("red").and_then(toml::Value::as_array);
+        let red = red.into_iter().flatten().filter_map(toml::Value::as_str);
+        Ok(Breakage {
+            name: text(entry, "name")?,
+            file: text(entry, "file")?,
+            find: text(entry, "find")?,
+            replace: text(entry, "replace")?,
+            red: red.map(str::to_owned).collect(),
+        })
+    };
+    entries.into_iter().flatten().map(read).collect()
+}
+
+/// What is wrong with the list: words that are no longer in our code, a name twice, nothing that has to turn red.
+pub fn mistakes() -> Vec<String> {
+    let all = match all() {
+        Ok(all) => all,
+        Err(mistake) => return vec![mistake],
+    };
+    let mut mistakes = Vec::new();
+    for one in &all {
+        let mut wrong = |why: String| mistakes.push(format!("{LIST}: `{}`: {why}", one.name));
+        if all.iter().filter(|other| other.name == one.name).count() > 1 {
+            wrong("is there twice".to_owned());
+        }
+        let source = fs::read_to_string(root().join(&one.file)).unwrap_or_default();
+        match source.matches(&one.find).count() {
+            1 if one.find != one.replace => {}
+            1 => wrong("changes nothing".to_owned()),
+            times => wrong(format!("`find` is {times} times in `{}`", one.file)),
+        }
+        if one.red.is_empty() {
+            wrong("has nothing that turns red".to_owned());
+        }
+        for red in &one.red {
+            if table::row_of(red).is_none() && !table::is_test(red) {
+                wrong(format!("`{red}` is neither a row nor a test"));
+            }
+        }
+    }
+    mistakes
+}
+
+/// Makes each breakage in a copy of the sources and tries what has to turn red; whether all did.
+pub fn try_all(names: &[String]) -> bool {
+    let all = all().unwrap_or_default();
+    if let Some(name) = names
+        .iter()
+        .find(|name| !all.iter().any(|one| one.name == **name))
+    {
+        println!("there is no breakage `{name}`");
+        return false;
+    }
+    let folder = tempfile::Builder::new()
+        .prefix("provision-breakages-")
+        .tempdir()
+        .unwrap();
+    let copied = folder.path().join("source");
+    sources(root(), &copied);
+    // One folder for all of them, beside our own: only what a breakage touches is built anew.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("breakages");
+    let (mut red, mut green) = (0, Vec::new());
+    println!("| breakage | wanted red | came |\n|---|---|---|");
+    for one in all
+        .iter()
+        .filter(|one| names.is_empty() || names.contains(&one.name))
+    {
+        let path = copied.join(&one.file);
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, whole.replace(&one.find, &one.replace)).unwrap();
+        for wanted in &one.red {
+            let came = tried(&copied, &target, wanted);
+            println!(
+                "| {} | {wanted} | {} |",
+                one.name,
+                came.as_ref().map_or_else(|why| why.as_str(), |()| "red")
+            );
+            match came {
+                Ok(()) => red += 1,
+                Err(why) => green.push(format!("{}, {wanted}: {why}", one.name)),
+            }
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    println!("{red} turned red, {} did not", green.len());
+    green.is_empty()
+}
+
+/// Whether a row or a test is red in a copy of the sources; why not, if it is not.
+fn tried(copied: &Path, target: &Path, wanted: &str) -> Result<(), String> {
+    let cargo = |words: &[&str]| -> Ran {
+        run(
+            Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+                .current_dir(copied)
+                .env("CARGO_TARGET_DIR", target)
+                .env_remove("UPDATE")
+                .args(["test", "--locked", "-q"])
+                .args(words),
+        )
+    };
+    let (words, says): (Vec<&str>, String) = match wanted.rsplit_once("::") {
+        None => (
+            vec!["--test", "faults", "--", "--broken", wanted],
+            format!("{wanted} RED"),
+        ),
+        Some((module, name)) if module.starts_with("src/") => {
+            (vec!["--lib", "--", name], "test result: FAILED".to_owned())
+        }
+        Some(_) => (
+            vec!["--test", "tests", "--", "--exact", wanted],
+            "test result: FAILED".to_owned(),
+        ),
+    };
+    let mut build = words[..words.iter().position(|word| *word == "--").unwrap()].to_vec();
+    build.push("--no-run");
+    let built = cargo(&build);
+    if built.code != 0 {
+        return Err(format!("does not build: {}", built.stderr));
+    }
+    let ran = cargo(&words);
+    match ran.code != 0 && ran.stdout.contains(&says) {
+        true => Ok(()),
+        false => Err(format!("GREEN ({})", ran.code)),
+    }
+}
+
+/// Copies the sources without what is built of them.
+fn sources(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path: PathBuf = entry.unwrap().path();
+        let name = path.file_name().unwrap();
+        if name == "target" || name == ".git" || name == ".provision" {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, &to.join(name));
+        } else {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The fault table: what must never go wrong, tried. `cargo test --test faults` tries a sample of every row and prints the table
+//! `fault | what | tried | survived`.
+//!
+//! Words after `--`: ids of rows (`F24 F25`) try only those; `--all` tries every case at full size; `--seed N` repeats a sample;
+//! `--list` shows the rows; `--breakages [NAME...]` breaks our own code on purpose and wants the rows to turn red. What
+//! `cargo test` gives to every binary (a word to choose by, `--nocapture`) is understood. With `UPDATE=1` a run of all rows writes
+//! the table of the README.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    dead_code,
+    reason = "a row fails by panicking, prints what came of it, and shares the tests' lab"
+)]
+
+mod breakages;
+#[path = "../lab/mod.rs"]
+mod lab;
+mod options;
+mod table;
+mod trial;
+
+mod databases;
+mod deaths;
+mod engine;
+mod hostile;
+mod input;
+mod later;
+mod lockout;
+mod network;
+mod operator;
+mod scale;
+mod secrets;
+mod system;
+
+use std::process::ExitCode;
+
+use options::Options;
+
+fn main() -> ExitCode {
+    let options = match Options::read(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(mistake) => {
+            eprintln!("{mistake}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut wrong = table::mistakes();
+    if !options.broken {
+        wrong.extend(breakages::mistakes());
+    }
+    if !wrong.is_empty() {
+        println!("the table is wrong:\n{}", wrong.join("\n"));
+        return ExitCode::FAILURE;
+    }
+    let good = if options.list {
+        table::list();
+        true
+    } else if options.breakages {
+        breakages::try_all(&options.words)
+    } else {
+        table::run(&options)
+    };
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
