@@ -553,10 +553,8 @@ esac 2> /dev/null | tail -n \"$2\"
     let count = lines.to_string();
     let program = Program {
         user: "root",
-        argv: ["sh", "-c", TAIL, "sh", what, &count]
-            .map(str::to_owned)
-            .to_vec(),
-        env: Vec::new(),
+        programs: "sh",
+        args: ["-c", TAIL, "sh", what, &count].map(str::to_owned).to_vec(),
         input: Secret::new(""),
         deadline: Duration::from_secs(5),
     };

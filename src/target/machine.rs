@@ -25,10 +25,10 @@ use crate::secret::Secret;
 pub(super) struct Program<'a> {
     /// The user of the machine it runs as.
     pub user: &'a str,
-    /// Program and arguments. Never a secret: anybody on the machine can read them.
-    pub argv: Vec<String>,
-    /// Its environment, `NAME=value`, besides a bare one. Never a secret either.
-    pub env: Vec<String>,
+    /// The program: the first of these that is there. Its environment is bare.
+    pub programs: &'static str,
+    /// Its arguments. Never a secret: anybody on the machine can read them.
+    pub args: Vec<String>,
     /// What it reads.
     pub input: Secret,
     /// How long it may take.
@@ -56,21 +56,32 @@ const QUESTION: Duration = Duration::from_secs(90);
 /// How long a new connection may take to confirm what may have locked us out.
 const GUARD: Duration = Duration::from_secs(20);
 
-/// Runs a program as a user, with a bare environment: user, then `NAME=value`, program and arguments. `setpriv` opens no login
-/// session, which `runuser` does (slowly, and with a line in the log).
-const PROGRAM: &str = r#"user=$1
-shift
-set -- env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@"
+/// Runs a program as a user, with a bare environment: user, programs, arguments. `setpriv` opens no login session, which `runuser`
+/// does (slowly, and with a line in the log). What the shell can find out by itself starts no program.
+const PROGRAM: &str = r#"user=$1 programs=$2 program=
+shift 2
+for one in $programs; do
+    if command -v "$one" > /dev/null; then
+        program=$one
+        break
+    fi
+done
+[ -n "$program" ] || { echo "there is no ${programs##*[ /]}" >&2; exit 127; }
+set -- "$program" "$@"
 if [ "$user" = root ] && [ -O / ]; then
-    exec "$@"
+    exec env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@"
 elif [ ! -O / ] && [ "$user" = "$(id -un)" ]; then
-    exec "$@"
+    exec env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@"
 fi
-group=$(id -g "$user") || exit 77
+group=
+while IFS=: read -r name _ _ number _; do
+    [ "$name" != "$user" ] || { group=$number && break; }
+done < /etc/passwd
+[ -n "$group" ] || group=$(id -g "$user") || exit 77
 if command -v setpriv > /dev/null; then
-    exec setpriv --reuid="$user" --regid="$group" --init-groups -- "$@"
+    exec setpriv --reuid="$user" --regid="$group" --init-groups --reset-env -- "$@"
 fi
-exec runuser -u "$user" -- "$@""#;
+exec runuser -u "$user" -- env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@""#;
 
 /// What all machines of an environment share.
 #[derive(Clone, Debug)]
@@ -586,9 +597,9 @@ impl Remote {
         let began = Instant::now();
         let _turn = self.turn().await;
         let calls = || {
-            let words = std::iter::once(program.user)
-                .chain(program.env.iter().map(String::as_str))
-                .chain(program.argv.iter().map(String::as_str))
+            let words = [program.user, program.programs]
+                .into_iter()
+                .chain(program.args.iter().map(String::as_str))
                 .map(Secret::new);
             let call = Call::Script {
                 body: PROGRAM,
@@ -856,10 +867,10 @@ mod tests {
         let items = HashMap::from([("echo", items), ("broken", vec!["thing".to_owned()])]);
         let program = Program {
             user: "root",
-            argv: ["sh", "-c", "cat; env; echo e >&2; exit 3"]
+            programs: "/no/such/program env",
+            args: ["NAME=x y", "sh", "-c", "cat; env; echo e >&2; exit 3"]
                 .map(str::to_owned)
                 .to_vec(),
-            env: vec!["PGAPPNAME=x y".to_owned()],
             input: Secret::new("line\n\n"),
             deadline: Duration::from_secs(5),
         };
@@ -881,7 +892,7 @@ mod tests {
         let said = said.unwrap();
         assert_eq!(said.status, 3);
         assert!(said.out.starts_with(b"line\n\n"));
-        assert!(String::from_utf8_lossy(&said.out).contains("PGAPPNAME=x y\n"));
+        assert!(String::from_utf8_lossy(&said.out).contains("NAME=x y\n"));
         assert_eq!(said.err, b"e\n");
         let State::Live(link) = &*here.state.lock().await else {
             panic!("no session");

@@ -9,24 +9,24 @@ use crate::ledger;
 use crate::quote::identifier;
 use crate::secret::Secret;
 
+/// The client.
+pub(super) const PROGRAM: &str = "mariadb";
+
 /// The client and its arguments. `force`: go on after an error.
 pub(super) fn argv(login: &str, force: bool, init: &str) -> Vec<String> {
-    let mut argv = vec!["mariadb".to_owned(), "--protocol=socket".to_owned()];
-    argv.extend(options(login, force, init));
+    let mut argv = vec![PROGRAM.to_owned()];
+    argv.extend(over_socket(login, force, init));
     argv
 }
 
-/// The client on a machine, over the server's own socket.
-pub(super) fn on_machine(login: &str, force: bool, init: &str) -> Vec<String> {
-    const THERE: &str = "command -v mariadb > /dev/null || { echo 'there is no mariadb' >&2; exit 127; }; exec mariadb \"$@\"";
-    let mut argv = ["sh", "-c", THERE, "mariadb", "--protocol=socket"]
-        .map(str::to_owned)
-        .to_vec();
-    argv.extend(options(login, force, init));
-    argv
+/// Its arguments where it comes in over the server's own socket.
+pub(super) fn over_socket(login: &str, force: bool, init: &str) -> Vec<String> {
+    let mut args = vec!["--protocol=socket".to_owned()];
+    args.extend(options(login, force, init));
+    args
 }
 
-/// The client on a machine, over the network. The first line is one of an option file and holds the password; the shell hands it
+/// Arguments of `setsid` that start it on a machine, over the network. The first line is one of an option file and holds the password; the shell hands it
 /// on through a pipe, and what follows is what the client reads. `read` and `printf` are the shell's own, so no argument holds it.
 pub(super) fn over_network(
     login: &str,
@@ -38,7 +38,7 @@ pub(super) fn over_network(
 ) -> Vec<String> {
     const SPLIT: &str = "command -v mariadb > /dev/null || { echo 'there is no mariadb' >&2; exit 127; }; IFS= read -r p; \
         { printf '[client]\\n%s\\n' \"$p\" | mariadb --defaults-extra-file=/dev/fd/4 \"$@\" 4<&0 0<&3; } 3<&0";
-    let mut argv = ["setsid", "--wait", "sh", "-c", SPLIT, "mariadb"]
+    let mut argv = ["--wait", "sh", "-c", SPLIT, PROGRAM]
         .map(str::to_owned)
         .to_vec();
     argv.extend([

@@ -23,48 +23,49 @@ pub(super) fn argv(login: &str) -> Vec<String> {
 /// The exit statuses that say that there is no client, or no user that it runs as, and so no server yet.
 pub(super) const NOT_THERE: [i32; 2] = [127, 77];
 
-// The user and the program come with the package: without them there is no server.
-const ON_MACHINE: &str = "p=/usr/lib/postgresql/15/bin/psql; [ -x \"$p\" ] || p=$(command -v psql) || { echo 'there is no psql' >&2; exit 127; }; exec \"$p\" \"$@\"";
+/// The clients on a machine. The user and the program come with the package: without them there is no server.
+pub(super) const PROGRAMS: &str = "/usr/lib/postgresql/15/bin/psql psql";
 
-/// The client on a machine, over the socket that has the port's number.
-pub(super) fn over_socket(login: &str, port: u16) -> Vec<String> {
+/// Arguments of the client on a machine, over the socket that has the port's number.
+pub(super) fn over_socket(login: &str, port: u16, options: &str) -> Vec<String> {
     let port = port.to_string();
-    [
-        "sh",
-        "-c",
-        ON_MACHINE,
-        "psql",
-        "-XAtq",
-        "-w",
-        "-h",
-        "/var/run/postgresql",
-        "-p",
-        &port,
-        "-U",
-        login,
-        "-d",
-        "postgres",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    let mut args = ["-XAtq", "-w", "-h", "/var/run/postgresql"]
+        .map(str::to_owned)
+        .to_vec();
+    args.extend(connection(login, &port, None, options));
+    args
 }
 
-/// The client on a machine, over the network. Its first line is the password: without a terminal, which it does not get, that is
-/// where it asks for it.
+/// Arguments of `setsid` that start the client on a machine, over the network. Its first line is the password: without a terminal,
+/// which it does not get, that is where it asks for it.
 pub(super) fn over_network(
     login: &str,
     database: Option<&str>,
     host: &str,
     port: u16,
+    options: &str,
 ) -> Vec<String> {
+    const THERE: &str = "p=/usr/lib/postgresql/15/bin/psql; [ -x \"$p\" ] || p=$(command -v psql) || { echo 'there is no psql' >&2; exit 127; }; exec \"$p\" \"$@\"";
     let port = port.to_string();
-    let database = database.unwrap_or("postgres");
-    [
-        "setsid", "--wait", "sh", "-c", ON_MACHINE, "psql", "-XAtq", "-W", "-h", host, "-p", &port,
-        "-U", login, "-d", database,
+    let mut args = [
+        "--wait", "sh", "-c", THERE, "psql", "-XAtq", "-W", "-h", host,
     ]
     .map(str::to_owned)
-    .to_vec()
+    .to_vec();
+    args.extend(connection(login, &port, database, options));
+    args
+}
+
+/// What leads a client nowhere else: all that could stand in its environment, which is bare. One that goes to another database
+/// keeps it.
+fn connection(login: &str, port: &str, database: Option<&str>, options: &str) -> [String; 6] {
+    let quoted = |value: &str| format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
+    let info = format!(
+        "dbname={} client_encoding=UTF8 application_name=provision connect_timeout=10 options={}",
+        quoted(database.unwrap_or("postgres")),
+        quoted(options)
+    );
+    ["-p", port, "-U", login, "-d", &info].map(str::to_owned)
 }
 
 /// What a client over the network reads.
