@@ -163,15 +163,23 @@ pub async fn look(
     narrow(&mut resources, &hosts);
     let began = Instant::now();
     let target = Target::connect(&environment, &context.reach).await?;
-    if let Some(doing) = &wishes.doing {
-        let machines = resources.iter().filter_map(|one| one.place.machine());
-        target.lock_machines(machines.cloned(), doing).await?;
-    }
     tracing::info!(ms = ms(began), "connected to {}", target.says());
     let began = Instant::now();
     let mut besides = Besides::of(&environment, &hosts, wishes.audit, wishes.all);
     let mut sheet = observe::whole(&environment.project, &resources, &besides);
-    let mut answers = target.look(&sheet).await?;
+    let lock = async {
+        let Some(doing) = &wishes.doing else {
+            return Ok(true);
+        };
+        let machines = resources.iter().filter_map(|one| one.place.machine());
+        target.lock_machines(machines.cloned(), doing).await
+    };
+    // In one trip: what is asked stands behind the lock.
+    let (at_once, answers) = tokio::join!(lock, target.look(&sheet));
+    let mut answers = match at_once? {
+        true => answers?,
+        false => target.look(&sheet).await?,
+    };
     tracing::info!(ms = ms(began), "looked");
     let began = Instant::now();
     let (ports, mut notes) = corrected(&environment, &resources, &answers);

@@ -65,8 +65,12 @@ for item in "$@"; do
     done
     unset IFS
     set +f
-    auto=
-    if [ -s "$data/postgresql.auto.conf" ]; then
+    # Most have nothing but comments in the second file.
+    auto= said=
+    while IFS= read -r line || [ -n "$line" ]; do
+        case $line in '#'* | '') ;; *) said=yes && break ;; esac
+    done 2> /dev/null < "$data/postgresql.auto.conf" || :
+    if [ -n "$said" ]; then
         auto=$(LC_ALL=C grep -H -i -E "$words" "$data/postgresql.auto.conf" 2> /dev/null) || :
     fi
     pid='' port='' first='' state=down comm=''

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use super::session::{self, Broken, Call, End, Input, Session, Why};
+use super::session::{self, Broken, Call, Coming, End, Input, Session, Why};
 use super::ssh::{self, Connection, Way};
 use super::{Reach, Trouble, context, local, say};
 use crate::command::{
@@ -128,8 +128,30 @@ pub(super) struct Remote {
     /// The turn that everything asked of it right now shares.
     turn: Mutex<Weak<OwnedSemaphorePermit>>,
     unreached: std::sync::Mutex<Option<Failure>>,
-    /// Project and holder of the lock that every session of ours has to have from now on.
-    locked: Mutex<Option<(String, String)>>,
+    /// The lock that every session of ours has to have from now on.
+    locked: Mutex<Option<Lock>>,
+    /// The answer about it that a new session owes.
+    locking: Mutex<Option<Coming>>,
+}
+
+/// A lock.
+#[derive(Clone)]
+struct Lock {
+    /// Whose.
+    project: String,
+    /// Who has it, in words.
+    holder: String,
+    /// Whether it was had. From then on nothing at all is said to a session that does not have it.
+    had: bool,
+}
+
+impl Lock {
+    fn call(&self) -> Call {
+        Call::Lock {
+            project: self.project.clone(),
+            holder: self.holder.clone(),
+        }
+    }
 }
 
 /// What is there of a machine's session.
@@ -168,6 +190,7 @@ impl Remote {
             turn: Mutex::default(),
             unreached: std::sync::Mutex::default(),
             locked: Mutex::default(),
+            locking: Mutex::default(),
         }
     }
 
@@ -202,10 +225,17 @@ impl Remote {
             _ => {}
         }
         let mut made = self.make().await;
-        // A lock goes with its session; nothing is told to another one that does not have it.
-        if let (Ok(link), Some((project, holder))) = (&made, &*self.locked.lock().await) {
-            let taken = self.take_lock(link, project, holder).await;
-            made = taken.map(|()| link.clone());
+        // A lock goes with its session, so the first thing that another one hears is to take it.
+        let lock = self.locked.lock().await.clone();
+        if let (Ok(link), Some(lock)) = (&made, lock) {
+            let coming = link.session.ask(lock.call(), QUESTION);
+            match lock.had {
+                true => {
+                    let taken = self.take_lock(link, &lock, coming).await;
+                    made = taken.map(|()| link.clone());
+                }
+                false => *self.locking.lock().await = Some(coming),
+            }
         }
         *self
             .unreached
@@ -534,27 +564,45 @@ impl Remote {
         })
     }
 
-    /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs.
+    /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs. What is asked meanwhile
+    /// of a session that has to be made for it is asked behind it, in the same trip.
     pub async fn lock(&self, project: &str, doing: &str) -> Result<(), Failure> {
-        let _turn = self.turn().await;
-        let holder = format!("{doing}, {}", us());
+        let mut lock = Lock {
+            project: project.to_owned(),
+            holder: format!("{doing}, {}", us()),
+            had: false,
+        };
         // First of all: a machine that cannot be reached now and can be later has to be locked then.
-        *self.locked.lock().await = Some((project.to_owned(), holder.clone()));
+        *self.locked.lock().await = Some(lock.clone());
+        let _turn = self.turn().await;
         let link = self.greeted().await?;
-        self.take_lock(&link, project, &holder).await
+        let owed = self.locking.lock().await.take();
+        let coming = owed.unwrap_or_else(|| link.session.ask(lock.call(), QUESTION));
+        self.take_lock(&link, &lock, coming).await?;
+        lock.had = true;
+        *self.locked.lock().await = Some(lock);
+        Ok(())
     }
 
-    async fn take_lock(&self, link: &Link, project: &str, holder: &str) -> Result<(), Failure> {
+    /// Gives a lock back, which goes with the session.
+    pub async fn unlock(&self) {
+        *self.locked.lock().await = None;
+        *self.locking.lock().await = None;
+        *self.state.lock().await = State::Idle;
+    }
+
+    async fn take_lock(
+        &self,
+        link: &Link,
+        Lock { project, .. }: &Lock,
+        mut coming: Coming,
+    ) -> Result<(), Failure> {
         let greeted = link.session.greeted().await;
         greeted.map_err(|end| self.unspoken(link, &end))?;
-        let call = Call::Lock {
-            project: project.to_owned(),
-            holder: holder.to_owned(),
-        };
         let name = &self.machine.name;
         let cannot =
             |kind, why: &str| Failure::new(kind, format!("`{name}` cannot be locked: {why}"));
-        let said = match link.session.ask(call, QUESTION).next().await {
+        let said = match coming.next().await {
             Some(Ok(said)) => said,
             Some(Err(broken)) => return Err(cannot(Kind::Unreachable, &sentence(&broken))),
             None => return Err(cannot(Kind::Unreachable, "nothing came back")),

@@ -385,10 +385,9 @@ impl Talk {
             Some(_) => frame.raw(&sudo_line(nonce)),
             None => frame.raw(&loop_line(nonce)),
         }
-        if by_sudo.is_none() {
-            frame.script(&setup());
-        }
         frame.send(pen);
+        // What the loop calls goes down in one frame with what is called first.
+        let mut first = true;
         let mut next_id = 0;
         let mut asking = true;
         let mut deaf = false;
@@ -406,12 +405,11 @@ impl Talk {
             let ready = greeted || by_sudo.is_none();
             tokio::select! {
                 calls = self.queued.recv(), if asking && ready => {
-                    let Some(first) = calls else {
+                    let Some(mut all) = calls else {
                         asking = false;
                         continue;
                     };
                     // Callers that ask side by side get into one frame.
-                    let mut all = first;
                     for _ in 0..3 {
                         tokio::task::yield_now().await;
                         while let Ok(more) = self.queued.try_recv() {
@@ -423,6 +421,9 @@ impl Talk {
                         moved = Instant::now();
                     }
                     let mut frame = Frame::new(nonce);
+                    if std::mem::take(&mut first) {
+                        frame.script(&setup());
+                    }
                     for queued in all {
                         next_id += 1;
                         let group = queued.group;
@@ -480,7 +481,6 @@ impl Talk {
                                 by_sudo = None;
                                 let mut frame = Frame::new(nonce);
                                 frame.raw(&loop_line(nonce));
-                                frame.script(&setup());
                                 frame.send(pen);
                             }
                             (word, true) if word.starts_with("sudo ") => {

@@ -1,4 +1,4 @@
-# What a session's loop calls; sent once, after its hello. POSIX sh; tried with dash, bash and busybox. `_n` is the nonce.
+# What a session's loop calls; sent once, with what is called first. POSIX sh; tried with dash, bash and busybox. `_n` is the nonce.
 set +e +u
 cd /
 umask 077

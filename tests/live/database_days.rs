@@ -142,8 +142,40 @@ fn databases_of_a_server_are_put_back() {
     lab.apply();
     lab.nothing_to_do();
 
+    gone(&server, &lab);
     renamed(&server, &lab);
     managed(&server);
+}
+
+/// Kinds that the file has no more of are not asked about at first, and go all the same.
+fn gone(server: &Server, lab: &ServerLab) {
+    const LEFT: &str = "[postgres.analytics]\non = \"s1\"\n[mariadb.ivr]\non = \"s1\"\n\
+        [postgres.analytics.role.app]\npassword = \"first\"\n[postgres.analytics.database.data]\nowner = \"app\"\n";
+    lab.say(&format!("{}{LEFT}", server.host("s1")));
+    let plan = lab.plan();
+    let goes = |id: &str| {
+        let change = (id.to_owned(), "remove".to_owned());
+        assert!(plan.contains(&change), "{id}: {plan:?}");
+    };
+    goes("postgres_role.analytics:reader");
+    goes("postgres_setting.analytics:shared_buffers");
+    goes("mariadb_grant.ivr:caller@%");
+    goes("mariadb_user.ivr:caller@%");
+    goes("mariadb_setting.ivr:max_connections");
+    lab.apply();
+    lab.nothing_to_do();
+    assert_eq!(
+        psql(
+            server,
+            "SELECT count(*) FROM pg_roles WHERE rolname = 'reader'"
+        ),
+        "0"
+    );
+    let users = "mariadb -NBe \"SELECT count(*) FROM mysql.user WHERE user = 'caller'\"";
+    assert_eq!(server.sh(users), "0");
+    lab.say(&format!("{}{DECLARED}", server.host("s1")));
+    lab.apply();
+    lab.nothing_to_do();
 }
 
 /// Another name, the same password, rights and tables.
