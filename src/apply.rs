@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::watch;
 
 use crate::command::{Do, Place, Script, Server, Sheet, SqlStep};
 use crate::error::{Failure, Kind};
 use crate::plan::{self, Action, Change, Judging, Plan, Record};
 use crate::resource::{Id, Probe, Resource, Step};
-use crate::target::{Target, Trouble};
+use crate::target::{Stop, Target, Trouble};
 
 /// How long a probe may go on failing before the thing is called unhealthy.
 const PROBE_PATIENCE: Duration = Duration::from_secs(60);
@@ -98,7 +97,7 @@ pub struct Run<'a> {
     /// Hears what happens.
     pub tell: Tell<'a>,
     /// Becomes true when the user wants it to stop: running steps end, no new one begins.
-    pub stop: watch::Receiver<bool>,
+    pub stop: Stop,
 }
 
 /// Carries out a plan, looks again, carries out what had waited, and probes what was touched.
@@ -491,10 +490,27 @@ impl Scripts {
         all
     }
 
+    /// The changes that have begun and are not over before a script.
+    fn half_way(&self, next: usize) -> impl Iterator<Item = usize> {
+        let begun: HashSet<usize> = self.owners.iter().take(next).flatten().copied().collect();
+        let over = move |at: &usize| self.ends[*at].is_none_or(|end| end < next);
+        (0..self.ends.len()).filter(move |at| begun.contains(at) && !over(at))
+    }
+
     /// The changes that are over when a script is.
     fn ended(&self, script: usize) -> impl Iterator<Item = usize> {
         let owners = self.owners.get(script).into_iter().flatten().copied();
         owners.filter(move |at| self.ends[*at] == Some(script))
+    }
+}
+
+/// Of a change of which only the first steps were done.
+fn half_way() -> Trouble {
+    Trouble {
+        kind: Kind::Interrupted,
+        message: "it was stopped between two of its steps".to_owned(),
+        log: Vec::new(),
+        unknown: true,
     }
 }
 
@@ -532,8 +548,15 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
     if all.scripts.is_empty() {
         return (ids(0), End::Done);
     }
-    match run.target.run(machine, &all.scripts, &heard).await {
+    let stop = Some(&run.stop);
+    match run.target.run(machine, &all.scripts, stop, &heard).await {
         Ok(()) => (ids(all.scripts.len()), End::Done),
+        Err((next, trouble)) if trouble.kind == Kind::Interrupted => {
+            let half = all
+                .half_way(next)
+                .map(|at| (changes[at].id.clone(), half_way()));
+            (ids(next), End::Failed(half.collect()))
+        }
         Err((script, trouble)) => {
             let failed: Vec<(Id, Trouble)> = all
                 .owners
@@ -755,6 +778,11 @@ async fn probe(run: &Run<'_>, touched: &HashSet<Id>, report: &mut Report) {
         .collect();
     while let Some((id, probe, result)) = running.next().await {
         let Err(message) = result else { continue };
+        if *run.stop.borrow() {
+            // Nobody waited until it works.
+            report.interrupted = true;
+            continue;
+        }
         let log = run.target.log_tail(probe, LOG_LINES).await;
         let trouble = Trouble {
             kind: Kind::Unhealthy,

@@ -11,6 +11,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::commands::interrupt::Interrupt;
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
     self, Context, Wishes, adopt, apply, audit, destroy, doctor, env, explain, forward, init, plan,
@@ -383,6 +384,7 @@ pub fn main() -> ExitCode {
                     persist: !cli.global.no_persist,
                 },
                 output: Output::new(colour(cli.global.color)),
+                interrupt: Interrupt::default(),
             };
             commands::finish(&context, run(&context, cli.command))
         }

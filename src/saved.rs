@@ -13,7 +13,7 @@ use crate::resource::Resource;
 use crate::secret::{Secret, sha256};
 
 /// The version of the form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Rounds of the slow digest over all secrets together: that is what a guess costs.
 const ITERATIONS: u32 = 100_000;
@@ -36,6 +36,8 @@ pub struct Saved {
     pub hosts: Vec<String>,
     /// What it may destroy.
     pub destroy_data: Vec<String>,
+    /// The machines by name, each with how it is reached: the same name may be another machine tomorrow.
+    machines: BTreeMap<String, String>,
     changes: Vec<SavedChange>,
     /// By resource: a digest of what the files say, and what was found.
     relied: BTreeMap<String, Relied>,
@@ -112,6 +114,7 @@ pub fn save(basis: &Basis<'_>, plan: &Plan, salt: &str, created: &str) -> String
         only: basis.only.to_vec(),
         hosts: basis.hosts.to_vec(),
         destroy_data: basis.destroy_data.to_vec(),
+        machines: machines(basis.tree),
         changes: changes(plan),
         relied: relied(basis),
         secrets: SavedSecrets {
@@ -180,6 +183,13 @@ impl Saved {
                 "it was made for {}, and this is {}",
                 self.target, basis.target
             ));
+        }
+        let hosts = machines(basis.tree);
+        for name in self.machines.keys().chain(hosts.keys()) {
+            let moves = format!("`{name}` is reached otherwise");
+            if self.machines.get(name) != hosts.get(name) && !moved.contains(&moves) {
+                moved.push(moves);
+            }
         }
         let now = relied(basis);
         for (id, before) in &self.relied {
@@ -299,6 +309,23 @@ fn changes(plan: &Plan) -> Vec<SavedChange> {
                 .collect(),
             steps: change.steps.iter().map(|step| step.says.clone()).collect(),
         })
+        .collect()
+}
+
+/// How each machine is reached, in words.
+fn machines(tree: &Node) -> BTreeMap<String, String> {
+    let way = |host: &Node| {
+        let keys = ["address", "port", "user", "host_key", "jump"];
+        let said = keys.iter().filter_map(|key| match &host.get(key)?.value {
+            Value::Text(text) => Some(format!("{key} {text}")),
+            Value::Int(number) => Some(format!("{key} {number}")),
+            _ => None,
+        });
+        said.collect::<Vec<_>>().join(", ")
+    };
+    let hosts = tree.named("host");
+    hosts
+        .map(|(name, entry)| (name.to_owned(), way(&entry.node)))
         .collect()
 }
 
@@ -504,12 +531,12 @@ mod tests {
                 "byte {at}"
             );
         }
-        let newer = text.replace("\"format_version\": 1", "\"format_version\": 2");
+        let newer = text.replace("\"format_version\": 2", "\"format_version\": 3");
         assert!(
             Saved::read(&newer)
                 .unwrap_err()
                 .message
-                .contains("format 2")
+                .contains("format 3")
         );
         assert!(Saved::read(&text[..text.len() / 2]).is_err());
     }

@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("toml", &["environment/"]),
     ("annotate_snippets", &["show/"]),
     ("indicatif", &["show/", "commands/"]),
+    ("rustix", &["main.rs", "target/local.rs"]),
     ("sha_crypt", &["secret.rs"]),
     ("sha1", &["secret.rs", "target/login.rs"]),
     ("pbkdf2", &["secret.rs", "target/login.rs"]),
@@ -213,5 +214,27 @@ fn nobody_but_the_output_prints() {
                 assert!(!line.contains(word), "{name}:{}: {word}", at + 1);
             }
         }
+    }
+}
+
+/// Programs that the user's terminal is lent to: Ctrl-C is for them.
+const LENT: &[&str] = &["target/engine/exec.rs", "commands/forward.rs"];
+
+#[test]
+fn what_we_start_is_in_a_group_of_its_own() {
+    for (name, text) in sources() {
+        let count = |word: &str| text.matches(word).count();
+        // A recipe may have several beginnings, and something over a connection is started as well.
+        let ends = count(".spawn()") + count(".output()") + count(".status()");
+        let started = ends.min(count("Command::new("));
+        let grouped = count(".process_group(0)");
+        let starts = text.contains("process::Command") || text.contains("process::{");
+        if !starts || LENT.contains(&name.as_str()) {
+            continue;
+        }
+        assert!(
+            started <= grouped,
+            "{name}: {started} programs are started, {grouped} in a group of their own: Ctrl-C on a terminal reaches the others"
+        );
     }
 }

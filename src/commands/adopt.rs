@@ -35,7 +35,7 @@ pub struct Options {
 /// # Errors
 /// Whatever keeps it from beginning, or from remembering.
 pub async fn run(context: &Context, options: &Options) -> End {
-    let environment = look::ready(context, &options.environment)?;
+    let environment = look::ready(context, &options.environment).await?;
     let doing = format!("`adopt {}`", environment.name);
     let _lock = Lock::take(&environment.project, &doing)?;
     let wishes = Wishes {
@@ -62,8 +62,9 @@ pub async fn run(context: &Context, options: &Options) -> End {
     let refused = (!ids.is_empty() && !adoption.foreign.is_empty()).then_some(Kind::Failed);
     if !adoption.takes.is_empty() {
         if !options.yes {
-            apply::consent(context, "Take this over?")?;
+            apply::consent(context, "Take this over?").await?;
         }
+        context.interrupt.changing(&look.environment.name);
         take(&look, &adoption).await?;
         let taken = show::count(adoption.takes.len(), "resource");
         context.output.data(&format!("Done: {taken} taken over.\n"));

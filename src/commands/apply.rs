@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::apply::{self, Event, Report, Run};
-use crate::commands::interrupt::Interrupt;
 use crate::commands::look::{self, Look, Wishes};
 use crate::commands::progress::Progress;
 use crate::commands::{Context, End, code, memory, plan as planning};
@@ -38,7 +37,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         .as_deref()
         .map(|path| Saved::read(&files::read_plan(path)?))
         .transpose()?;
-    let environment = opened(context, options, saved.as_ref())?;
+    let environment = opened(context, options, saved.as_ref()).await?;
     let doing = format!("`apply {}`", environment.name);
     let wishes = Wishes {
         doing: Some(doing.clone()),
@@ -59,6 +58,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         return Ok(code(show::plan::verdicts(&look.plan)));
     }
     if !show::plan::acts(&look.plan) {
+        context.interrupt.changing(&look.environment.name);
         memory::refresh(&look).await?;
         endpoints(context, &look);
         // What waits or cannot be seen is not as wanted, so this is no success.
@@ -69,8 +69,9 @@ pub async fn run(context: &Context, options: &Options) -> End {
     }
     if !options.yes && saved.is_none() {
         let question = format!("Apply {}?", these(look.plan.changes.len()));
-        consent(context, &question)?;
+        consent(context, &question).await?;
     }
+    context.interrupt.changing(&look.environment.name);
     let before = memory::begin(&look).await?;
     let began = Instant::now();
     let report = carry_out(context, &look, &look.plan).await?;
@@ -83,12 +84,12 @@ pub async fn run(context: &Context, options: &Options) -> End {
     Ok(code(report.kinds().into_iter().chain(unseen)))
 }
 
-fn opened(
+async fn opened(
     context: &Context,
     options: &Options,
     saved: Option<&Saved>,
 ) -> Result<Environment, Failure> {
-    let environment = look::ready(context, &options.environment)?;
+    let environment = look::ready(context, &options.environment).await?;
     if let Some(saved) = saved {
         saved.is_of(&environment.name, &environment.project)?;
     }
@@ -115,7 +116,7 @@ fn these(changes: usize) -> String {
 }
 
 /// Asks whether to go on; silence is no consent.
-pub fn consent(context: &Context, question: &str) -> Result<(), Failure> {
+pub async fn consent(context: &Context, question: &str) -> Result<(), Failure> {
     if !context.output.can_ask() {
         return Err(Failure::new(
             Kind::Usage,
@@ -126,6 +127,7 @@ pub fn consent(context: &Context, question: &str) -> Result<(), Failure> {
     let answer = context
         .output
         .ask(&format!("{question} [y/N] "))
+        .await
         .unwrap_or_default();
     match answer.to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
@@ -133,9 +135,8 @@ pub fn consent(context: &Context, question: &str) -> Result<(), Failure> {
     }
 }
 
-/// Carries a plan out, with progress, until it ends or is stopped twice.
+/// Carries a plan out, with progress, until it ends or is told to stop.
 pub async fn carry_out(context: &Context, look: &Look, plan: &Plan) -> Result<Report, Failure> {
-    let mut interrupt = Interrupt::new()?;
     let progress = Progress::new(&context.output);
     let run = Run {
         resources: &look.resources,
@@ -143,15 +144,18 @@ pub async fn carry_out(context: &Context, look: &Look, plan: &Plan) -> Result<Re
         judging: &look.judging,
         target: &look.target,
         tell: &|event: Event| progress.hear(&event),
-        stop: interrupt.watch(),
+        stop: context.interrupt.stop(),
+    };
+    let mut stop = context.interrupt.stop();
+    let stopping = async {
+        if stop.wait_for(|stop| *stop).await.is_ok() {
+            progress.say("Stopping after what is running; once more stops at once.");
+        }
+        std::future::pending().await
     };
     tokio::select! {
         report = apply::carry_out(&run, plan) => report,
-        () = interrupt.second(&context.output) => Err(Failure::new(
-            Kind::Interrupted,
-            "stopped at once: what was running may or may not have happened",
-        )
-        .hint(format!("`provision plan {}` says what is left", look.environment.name))),
+        () = stopping => Ok(Report::default()),
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Options {
 /// # Errors
 /// Whatever keeps it from looking.
 pub async fn run(context: &Context, options: &Options) -> End {
-    let environment = look::ready(context, &options.environment)?;
+    let environment = look::ready(context, &options.environment).await?;
     let exceptions = audit::exceptions(&environment).map_err(|problems| {
         let message = format!("`{}` cannot be used", environment.file);
         Failure::problems(message, problems)

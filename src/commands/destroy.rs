@@ -61,8 +61,10 @@ pub async fn run(context: &Context, options: &Options) -> End {
         apply::consent(
             context,
             &format!("Destroy this of `{}`?", look.environment.name),
-        )?;
+        )
+        .await?;
     }
+    context.interrupt.changing(&look.environment.name);
     let began = Instant::now();
     let mut report = carry_out(context, &mut look).await?;
     see(&look, &mut report).await?;

@@ -21,7 +21,7 @@ pub struct Options {
 /// # Errors
 /// Where a value cannot be had or written down.
 pub async fn run(context: &Context, options: &Options) -> End {
-    let environment = look::ready(context, &options.environment)?;
+    let environment = look::ready(context, &options.environment).await?;
     let moves = forward::all(&environment, &Ports::new())
         .iter()
         .any(|forward| forward.auto_correct);

@@ -22,7 +22,7 @@ pub struct Options {
 /// # Errors
 /// [`Kind::Usage`] where there is no such resource.
 pub async fn run(context: &Context, options: &Options) -> End {
-    let environment = look::ready(context, &options.environment)?;
+    let environment = look::ready(context, &options.environment).await?;
     let look = look::look(context, environment, &Wishes::default()).await?;
     let known: Vec<&str> = look
         .resources

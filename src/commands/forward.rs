@@ -7,7 +7,7 @@ use tokio::process::{Child, Command};
 use crate::checks;
 use crate::command::Dialect;
 use crate::command::Route;
-use crate::commands::interrupt::Interrupt;
+use crate::commands::interrupt::Signals;
 use crate::commands::look::{self, Wishes, meaning};
 use crate::commands::{Context, End};
 use crate::declaration::{Driver, Environment};
@@ -88,7 +88,7 @@ async fn already(
     let moves = forwards.iter().any(|forward| forward.auto_correct);
     let ports = match moves && environment.driver.is_engine() {
         true => {
-            let environment = crate::environment::resolve(environment)?;
+            let environment = look::resolved(environment).await?;
             look::look(context, environment, &Wishes::default())
                 .await?
                 .ports
@@ -108,9 +108,9 @@ async fn already(
     match options.exec.is_empty() {
         true => Ok(0),
         false => {
-            let mut interrupt = Interrupt::new()?;
+            let mut signals = context.interrupt.take();
             let child = start(&options.exec, &open)?;
-            wait(&mut interrupt, child).await
+            wait(&mut signals, child).await
         }
     }
 }
@@ -139,7 +139,7 @@ async fn hold(
         };
         wanted.push((forward, lead));
     }
-    let mut interrupt = Interrupt::new()?;
+    let mut signals = context.interrupt.take();
     let target = Target::connect_as_user(environment, &context.reach).await?;
     let mut names = Vec::new();
     let mut open = Vec::new();
@@ -163,7 +163,7 @@ async fn hold(
     let ready = ready(context, &target, &open);
     tokio::select! {
         ready = ready => ready?,
-        _ = interrupt.first() => return Ok(Kind::Interrupted.code()),
+        _ = signals.next() => return Ok(Kind::Interrupted.code()),
     }
     let (forwards, open): (Vec<Forward>, Vec<_>) = open.into_iter().unzip();
     let tell = |heard: Heard| {
@@ -188,14 +188,14 @@ async fn hold(
         context.output.say("Open until Ctrl-C.\n");
         tokio::select! {
             () = handing => {}
-            _ = interrupt.first() => {}
+            _ = signals.next() => {}
         }
         return Ok(Kind::Interrupted.code());
     }
     let child = start(&options.exec, &names)?;
     tokio::select! {
         () = handing => Ok(Kind::Failed.code()),
-        end = wait(&mut interrupt, child) => end,
+        end = wait(&mut signals, child) => end,
     }
 }
 
@@ -269,7 +269,7 @@ fn start(argv: &[String], open: &[(String, String, u16)]) -> Result<Child, Failu
 
 /// Waits for the command; Ctrl-C on a terminal reaches it without us, and is for it to heed; what ends us is
 /// handed on.
-async fn wait(interrupt: &mut Interrupt, mut child: Child) -> End {
+async fn wait(signals: &mut Signals, mut child: Child) -> End {
     loop {
         tokio::select! {
             ended = child.wait() => {
@@ -280,9 +280,9 @@ async fn wait(interrupt: &mut Interrupt, mut child: Child) -> End {
                 let code = status.code().or(signal).unwrap_or(1);
                 return Ok(u8::try_from(code).unwrap_or(1));
             }
-            on_terminal = interrupt.first() => {
+            on_terminal = signals.next() => {
                 if let Some(id) = child.id().filter(|_| !on_terminal) {
-                    let _ = Command::new("kill").arg(id.to_string()).status().await;
+                    let _ = Command::new("kill").arg(id.to_string()).process_group(0).status().await;
                 }
             }
         }

@@ -45,7 +45,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
         );
         return Err(Failure::new(Kind::Usage, message));
     }
-    let first = answers(context, options)?;
+    let first = answers(context, options).await?;
     files::write_new(&path, &render(&first))?;
     if let Err(failure) = environment::load(&context.dir, &options.environment) {
         // A file that does not stand the check is not left behind.
@@ -60,7 +60,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
     Ok(0)
 }
 
-fn answers(context: &Context, options: &Options) -> Result<First, Failure> {
+async fn answers(context: &Context, options: &Options) -> Result<First, Failure> {
     let asking = Asking {
         context,
         ask: !options.yes,
@@ -78,36 +78,44 @@ fn answers(context: &Context, options: &Options) -> Result<First, Failure> {
             .map(PathBuf::from)
             .find(|p| p.join("manage.py").is_file())
     });
-    let project = asking.named(
-        "What is the project called?",
-        options.project.as_deref(),
-        &project_guess(),
-    )?;
+    let project = asking
+        .named(
+            "What is the project called?",
+            options.project.as_deref(),
+            &project_guess(),
+        )
+        .await?;
     // With nothing said and nobody asked, a database is what most people want first.
     let nothing = options.postgres.is_none() && options.mariadb.is_none();
-    let postgres = asking.service(
-        "PostgreSQL 15 server, by name (`-` for none)",
-        options.postgres.as_deref(),
-        if nothing { "db" } else { "-" },
-    )?;
-    let mariadb = asking.service(
-        "MariaDB 10.11 server, by name (`-` for none)",
-        options.mariadb.as_deref(),
-        "-",
-    )?;
+    let postgres = asking
+        .service(
+            "PostgreSQL 15 server, by name (`-` for none)",
+            options.postgres.as_deref(),
+            if nothing { "db" } else { "-" },
+        )
+        .await?;
+    let mariadb = asking
+        .service(
+            "MariaDB 10.11 server, by name (`-` for none)",
+            options.mariadb.as_deref(),
+            "-",
+        )
+        .await?;
     let shown = guess.map_or("-".to_owned(), |path| path.display().to_string());
     let said = options
         .django
         .as_ref()
         .map(|path| path.display().to_string());
-    let folder = asking.text(
-        "Folder that holds `manage.py` (`-` for none)",
-        said.as_deref(),
-        &shown,
-    )?;
+    let folder = asking
+        .text(
+            "Folder that holds `manage.py` (`-` for none)",
+            said.as_deref(),
+            &shown,
+        )
+        .await?;
     let django = match folder.as_str() {
         "-" => None,
-        folder => Some(django(context, &asking, options, Path::new(folder))?),
+        folder => Some(django(context, &asking, options, Path::new(folder)).await?),
     };
     Ok(First {
         environment: options.environment.clone(),
@@ -118,7 +126,7 @@ fn answers(context: &Context, options: &Options) -> Result<First, Failure> {
     })
 }
 
-fn django(
+async fn django(
     context: &Context,
     asking: &Asking<'_>,
     options: &Options,
@@ -134,11 +142,13 @@ fn django(
     let guess = fs::read_to_string(&manage)
         .ok()
         .and_then(|text| settings_in(&text));
-    let settings = asking.text(
-        "Settings module",
-        options.settings.as_deref(),
-        &guess.unwrap_or_else(|| "config.settings".to_owned()),
-    )?;
+    let settings = asking
+        .text(
+            "Settings module",
+            options.settings.as_deref(),
+            &guess.unwrap_or_else(|| "config.settings".to_owned()),
+        )
+        .await?;
     Ok((relative(&context.dir, folder), settings))
 }
 
@@ -218,33 +228,48 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    fn text(&self, question: &str, said: Option<&str>, default: &str) -> Result<String, Failure> {
+    async fn text(
+        &self,
+        question: &str,
+        said: Option<&str>,
+        default: &str,
+    ) -> Result<String, Failure> {
         if let Some(said) = said {
             return Ok(said.to_owned());
         }
         if !self.ask {
             return Ok(default.to_owned());
         }
-        match self.context.output.ask(&format!("{question} [{default}] ")) {
+        match self
+            .context
+            .output
+            .ask(&format!("{question} [{default}] "))
+            .await
+        {
             None => Err(Failure::new(Kind::Failed, "no answer, nothing was written")),
             Some(answer) if answer.is_empty() => Ok(default.to_owned()),
             Some(answer) => Ok(answer),
         }
     }
 
-    fn named(&self, question: &str, said: Option<&str>, default: &str) -> Result<String, Failure> {
-        let answer = self.text(question, said, default)?;
+    async fn named(
+        &self,
+        question: &str,
+        said: Option<&str>,
+        default: &str,
+    ) -> Result<String, Failure> {
+        let answer = self.text(question, said, default).await?;
         name(&answer)?;
         Ok(answer)
     }
 
-    fn service(
+    async fn service(
         &self,
         question: &str,
         said: Option<&str>,
         default: &str,
     ) -> Result<Option<String>, Failure> {
-        match self.text(question, said, default)?.as_str() {
+        match self.text(question, said, default).await?.as_str() {
             "-" => Ok(None),
             answer => {
                 name(answer)?;

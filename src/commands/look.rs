@@ -89,12 +89,22 @@ pub fn supported(context: &Context, name: &str) -> Result<Environment, Failure> 
 }
 
 /// The same with its secrets.
-pub fn ready(context: &Context, name: &str) -> Result<Environment, Failure> {
+pub async fn ready(context: &Context, name: &str) -> Result<Environment, Failure> {
     let environment = supported(context, name)?;
     let began = Instant::now();
-    let environment = environment::resolve(environment)?;
+    let environment = resolved(environment).await?;
     tracing::info!(ms = ms(began), "secrets are had");
     Ok(environment)
+}
+
+/// Gets the secrets of an environment, in a thread of its own: a program that is asked for one may take its time, and who waits for
+/// it may be interrupted.
+pub async fn resolved(environment: Environment) -> Result<Environment, Failure> {
+    let had = tokio::task::spawn_blocking(|| environment::resolve(environment)).await;
+    had.unwrap_or_else(|error| {
+        let message = format!("the secrets cannot be had: {error}");
+        Err(Failure::new(Kind::Secret, message))
+    })
 }
 
 fn offer(context: &Context) -> String {
@@ -162,6 +172,8 @@ pub async fn look(
     let hosts = hosts::named(&environment, &wishes.hosts)?;
     narrow(&mut resources, &hosts);
     let began = Instant::now();
+    let machines = resources.iter().filter_map(|one| one.place.machine());
+    Target::room_for(machines.collect::<HashSet<_>>().len())?;
     let target = Target::connect(&environment, &context.reach).await?;
     tracing::info!(ms = ms(began), "connected to {}", target.says());
     let began = Instant::now();

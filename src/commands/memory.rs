@@ -109,6 +109,7 @@ pub async fn begin(look: &Look) -> Result<Memories, Failure> {
     if look.environment.driver.is_engine() {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
+    hosts(look, &after, true)?;
     let making: HashSet<Arc<str>> = look
         .plan
         .changes
@@ -185,12 +186,13 @@ pub async fn keep(look: &Look, before: &Memories, outcome: &Outcome) -> Result<(
     if look.environment.driver.is_engine() && after.here.says_more_than(&before.here) {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
-    hosts(look, &after)?;
+    hosts(look, &after, false)?;
     write(look, &before.machines, &after).await
 }
 
-/// Keeps beside the environment which hosts hold how much: a hint for the day on which one is gone from the file.
-fn hosts(look: &Look, after: &Memories) -> Result<(), Failure> {
+/// Keeps beside the environment which hosts hold how much: a hint for the day on which one is gone from the file. `anyway`: also where
+/// that is no news, to see whether it can be written.
+fn hosts(look: &Look, after: &Memories, anyway: bool) -> Result<(), Failure> {
     if look.environment.driver != Driver::Ssh {
         return Ok(());
     }
@@ -207,7 +209,7 @@ fn hosts(look: &Look, after: &Memories) -> Result<(), Failure> {
             now.insert(name.to_owned(), (address, held));
         }
     }
-    match now == old {
+    match now == old && !anyway {
         true => Ok(()),
         false => files::write_hosts(folder, &now),
     }
@@ -273,7 +275,7 @@ async fn write(
         async move {
             let ran = look
                 .target
-                .run(machine, &[(script, PATIENCE)], &|_| ())
+                .run(machine, &[(script, PATIENCE)], None, &|_| ())
                 .await;
             ran.map_err(|(_, trouble)| (Arc::clone(machine), trouble))
         }

@@ -9,7 +9,7 @@ pub mod env;
 pub mod explain;
 pub mod forward;
 pub mod init;
-mod interrupt;
+pub mod interrupt;
 mod look;
 mod memory;
 pub mod output;
@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use crate::error::{Failure, Kind};
 use crate::target::Reach;
+use interrupt::Interrupt;
 pub use look::Wishes;
 use output::Output;
 
@@ -41,6 +42,8 @@ pub struct Context {
     pub reach: Reach,
     /// The one voice.
     pub output: Output,
+    /// Who ends it early.
+    pub interrupt: Interrupt,
 }
 
 /// How a command ends: an exit code, or what went wrong.
@@ -59,7 +62,14 @@ pub fn finish(context: &Context, command: impl Future<Output = End>) -> ExitCode
         .build();
     let end = match runtime {
         Ok(runtime) => {
-            let end = runtime.block_on(command);
+            let end = runtime.block_on(async {
+                context.interrupt.listen()?;
+                tokio::select! {
+                    biased;
+                    end = command => end,
+                    failure = context.interrupt.at_once() => Err(failure),
+                }
+            });
             // A thread that still reads stdin or a file must not keep the process.
             runtime.shutdown_background();
             end

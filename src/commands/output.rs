@@ -126,14 +126,28 @@ impl Output {
         io::stdin().is_terminal()
     }
 
-    /// Asks, and gives the line that was answered; none at the end of input.
-    pub fn ask(&self, question: &str) -> Option<String> {
-        self.say(question);
-        let mut line = String::new();
-        match io::stdin().lock().read_line(&mut line) {
-            Ok(0) | Err(_) => None,
-            Ok(_) => Some(line.trim().to_owned()),
+    /// Asks, and gives the line that was answered; none at the end of input. Who is interrupted meanwhile is on a line of its own.
+    pub async fn ask(&self, question: &str) -> Option<String> {
+        struct Asked<'a>(Option<&'a Output>);
+        impl Drop for Asked<'_> {
+            fn drop(&mut self) {
+                if let Some(output) = self.0 {
+                    output.say("\n");
+                }
+            }
         }
+        self.say(question);
+        let mut asked = Asked(Some(self));
+        let read = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            match io::stdin().lock().read_line(&mut line) {
+                Ok(0) | Err(_) => None,
+                Ok(_) => Some(line.trim().to_owned()),
+            }
+        });
+        let answer = read.await.ok().flatten();
+        asked.0 = None;
+        answer
     }
 
     /// Whether a live display can be drawn.

@@ -29,7 +29,7 @@ pub struct Options {
 /// # Errors
 /// Whatever keeps it from looking.
 pub async fn run(context: &Context, options: &Options) -> End {
-    let environment = look::ready(context, &options.environment)?;
+    let environment = look::ready(context, &options.environment).await?;
     let look = look::look(context, environment, &options.wishes).await?;
     show(context, options, &look);
     save(context, options, &look)?;

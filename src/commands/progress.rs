@@ -88,6 +88,11 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// Says something that stays, on a line of its own.
+    pub fn say(&self, text: &str) {
+        self.line(text);
+    }
+
     fn line(&self, text: &str) {
         match &self.live {
             // Above the spinners; a terminal that went away is no reason to stop.

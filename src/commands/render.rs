@@ -28,7 +28,7 @@ pub struct Options {
 /// # Errors
 /// Where something cannot be written.
 pub async fn run(context: &Context, options: &Options) -> End {
-    let mut environment = look::ready(context, &options.environment)?;
+    let mut environment = look::ready(context, &options.environment).await?;
     if let Some(out) = &options.out {
         // Paths are part of what is rendered: the files have to know where they will lie.
         environment.folder = absolute(out)?;

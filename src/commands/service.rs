@@ -69,10 +69,12 @@ pub async fn logs(
             gone.notify_one();
         }
     };
+    let mut signals = context.interrupt.take();
     tokio::select! {
         end = target.logs(&row.name, follow, tail, &mut on_line) => end.map_err(failed)?,
         // Nobody reads any more, so there is nothing to follow.
         () = gone.notified() => {}
+        _ = signals.next() => return Ok(Kind::Interrupted.code()),
     }
     Ok(0)
 }
@@ -83,7 +85,7 @@ pub async fn logs(
 /// Where it cannot be run.
 pub async fn exec(context: &Context, environment: &str, service: &str, argv: &[String]) -> End {
     let (_, target, row) = running(context, environment, service).await?;
-    pass_through(&target, &row, argv).await
+    pass_through(context, &target, &row, argv).await
 }
 
 /// A shell of a service: the client of a database as its superuser, `sh` elsewhere.
@@ -92,13 +94,24 @@ pub async fn exec(context: &Context, environment: &str, service: &str, argv: &[S
 /// Where it cannot be run.
 pub async fn shell(context: &Context, environment: &str, service: &str) -> End {
     let (environment, target, row) = running(context, environment, service).await?;
-    pass_through(&target, &row, &client(&environment, &row.service)).await
+    let argv = client(&environment, &row.service);
+    pass_through(context, &target, &row, &argv).await
 }
 
-async fn pass_through(target: &Target, row: &ContainerRow, argv: &[String]) -> End {
+/// Lends our streams. On a terminal Ctrl-C is for the program that has it; elsewhere it ends us.
+async fn pass_through(
+    context: &Context,
+    target: &Target,
+    row: &ContainerRow,
+    argv: &[String],
+) -> End {
     let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let code = target.exec(&row.name, argv, tty).await.map_err(failed)?;
-    Ok(u8::try_from(code).unwrap_or(1))
+    let mut signals = context.interrupt.take();
+    let ended = async { while signals.next().await && tty {} };
+    tokio::select! {
+        code = target.exec(&row.name, argv, tty) => Ok(u8::try_from(code.map_err(failed)?).unwrap_or(1)),
+        () = ended => Ok(Kind::Interrupted.code()),
+    }
 }
 
 fn client(environment: &Environment, service: &str) -> Vec<String> {

@@ -66,7 +66,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
             shown.key
         )));
     }
-    if !consent(context, options, &shown)? {
+    if !consent(context, options, &shown).await? {
         return Err(Failure::new(Kind::Failed, "nothing was pinned"));
     }
     let path = files::pin_host_key(&environment.folder, &shown.entry, &shown.key)?;
@@ -77,7 +77,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
 }
 
 /// Whether somebody says that it is the right key.
-fn consent(context: &Context, options: &Options, shown: &HostKey) -> Result<bool, Failure> {
+async fn consent(context: &Context, options: &Options, shown: &HostKey) -> Result<bool, Failure> {
     if options.yes || options.fingerprint.is_some() {
         return Ok(true);
     }
@@ -90,6 +90,7 @@ fn consent(context: &Context, options: &Options, shown: &HostKey) -> Result<bool
             shown.fingerprint()
         )));
     }
-    let answer = context.output.ask("Pin it? [y/N] ").unwrap_or_default();
+    let answer = context.output.ask("Pin it? [y/N] ").await;
+    let answer = answer.unwrap_or_default();
     Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes"))
 }

@@ -47,7 +47,7 @@ pub struct Options {
 /// Where nobody can be asked.
 pub async fn run(context: &Context, options: &Options) -> End {
     let began = Instant::now();
-    let environment = look::ready(context, &options.environment)?;
+    let environment = look::ready(context, &options.environment).await?;
     let look = look::look(context, environment, &Wishes::default()).await?;
     let checks = checks::checks(&look.environment, &look.resources, &look.ports);
     let checked = all(&look, checks).await;

@@ -430,6 +430,7 @@ fn stop(child: &mut std::process::Child) {
     let group = child.id().to_string();
     let _ = Command::new("/bin/sh")
         .args(["-c", "kill -KILL -- \"-$1\"", "sh", &group])
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -53,6 +53,7 @@ async fn ask(folder: &Path, file: &Path) -> Option<HashMap<String, String>> {
     let output = command
         .stdin(Stdio::null())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .output();
     let output = tokio::time::timeout(Duration::from_secs(20), output)

@@ -1,6 +1,5 @@
 //! A shell of this machine, as the streams of a session.
 
-use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -11,7 +10,7 @@ use crate::error::{Failure, Kind};
 
 /// Starts it: as root, by sudo where we are somebody else.
 pub(super) fn shell(sudo: &Sudo) -> Result<Streams, Failure> {
-    let by_sudo = matches!(sudo, Sudo::Free) && uid() != Some(0);
+    let by_sudo = matches!(sudo, Sudo::Free) && uid() != 0;
     let mut command = match by_sudo {
         true => {
             let mut command = Command::new("sudo");
@@ -49,6 +48,11 @@ pub(super) fn shell(sudo: &Sudo) -> Result<Streams, Failure> {
 }
 
 /// Who we are.
-pub(super) fn uid() -> Option<u32> {
-    std::fs::metadata("/proc/self").ok().map(|meta| meta.uid())
+pub(super) fn uid() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+/// How many files we may have open; `None`: as many as we like.
+pub(super) fn files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use super::session::{self, Broken, Call, Coming, End, Input, Session, Why};
 use super::ssh::{self, Connection, Way};
-use super::{Reach, Trouble, context, local, say};
+use super::{Reach, Stop, Trouble, context, local, say};
 use crate::command::{
     Answer, Answers, Ask, Blob, Machine, Part, Place, Question, Row, Rows, Script, Sudo, Via,
 };
@@ -447,10 +447,11 @@ impl Remote {
     }
 
     /// Runs scripts in order, sent without waiting for each other; those after the first that fails do not run. `done` hears the
-    /// index of each that is done.
+    /// index of each that is done. Once it is said to stop, the one that runs comes to its end and no other begins.
     pub async fn run(
         &self,
         scripts: &[(Script, Duration)],
+        stop: Option<&Stop>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
         let mut calls = Vec::new();
@@ -466,8 +467,11 @@ impl Remote {
         // What may lock us out is confirmed before anything after it is sent.
         for part in scripts.split_inclusive(|(script, _)| script.guard.is_some()) {
             let sent = calls.by_ref().take(part.len()).collect();
+            if stop.is_some_and(|stop| *stop.borrow()) {
+                return Err((from, Trouble::halted()));
+            }
             let heard = |at| done(from + at);
-            self.run_part(&link, part, sent, &heard)
+            self.run_part(&link, part, sent, stop, &heard)
                 .await
                 .map_err(|(at, trouble)| (from + at, trouble))?;
             from += part.len();
@@ -481,30 +485,83 @@ impl Remote {
         link: &Link,
         scripts: &[(Script, Duration)],
         calls: Vec<(Call, Duration)>,
+        stop: Option<&Stop>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
         let mut coming = link.session.tell(calls);
-        let mut ended = Ok(());
-        for (at, (script, deadline)) in scripts.iter().enumerate() {
-            let came = coming.next().await;
-            if ended.is_err() {
-                // What was sent ahead is skipped there; nobody leaves before that is known.
-                continue;
+        let (halt, unhalt) = (link.session.halt(&coming), link.session.unhalt(&coming));
+        let ran = async {
+            let mut ended = Ok(());
+            for (at, (script, deadline)) in scripts.iter().enumerate() {
+                let came = coming.next().await;
+                if ended.is_err() {
+                    // What was sent ahead is skipped there; nobody leaves before that is known.
+                    continue;
+                }
+                ended = match came {
+                    Some(Ok(said)) if said.status == 0 => match script.guard {
+                        Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
+                        None => Ok(()),
+                    },
+                    Some(Ok(said)) => Err((at, failed(script, &said))),
+                    // None before it failed, so it was told to stop.
+                    Some(Err(Broken::Skipped)) => Err((at, Trouble::halted())),
+                    Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
+                    None => Err((at, Trouble::unknown("nothing came back"))),
+                };
+                if ended.is_ok() {
+                    done(at);
+                }
             }
-            ended = match came {
-                Some(Ok(said)) if said.status == 0 => match script.guard {
-                    Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
-                    None => Ok(()),
-                },
-                Some(Ok(said)) => Err((at, failed(script, &said))),
-                Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
-                None => Err((at, Trouble::unknown("nothing came back"))),
-            };
-            if ended.is_ok() {
-                done(at);
+            ended
+        };
+        let Some(stop) = stop else { return ran.await };
+        let mut ran = std::pin::pin!(ran);
+        let other = tokio::select! {
+            ended = &mut ran => return ended,
+            other = self.aside(stop.clone()) => other,
+        };
+        // From here on nothing is broken off: a name that is made is taken away again.
+        let halted = async {
+            let other = other?;
+            match other.session.ask(halt, GUARD).next().await {
+                Some(Ok(said)) if said.status == 0 => Ok(other),
+                Some(Ok(said)) => Err(last_line(&said.err)),
+                Some(Err(broken)) => Err(sentence(&broken)),
+                None => Err("nothing came back".to_owned()),
             }
+        };
+        let name = &self.machine.name;
+        let (halted, ended) = tokio::join!(
+            async {
+                let halted = halted.await;
+                match &halted {
+                    Ok(_) => tracing::info!("`{name}` stops after what is running"),
+                    Err(why) => tracing::warn!(
+                        "`{name}` cannot be told to stop, so all that was sent there is done: {why}"
+                    ),
+                }
+                halted
+            },
+            ran
+        );
+        if let Ok(other) = halted {
+            let _left = other.session.ask(unhalt, GUARD).next().await;
         }
         ended
+    }
+
+    /// Another session, once it is said to stop: the first one is busy with what was sent.
+    async fn aside(&self, mut stop: Stop) -> Result<Link, String> {
+        if stop.wait_for(|stop| *stop).await.is_err() {
+            return std::future::pending().await;
+        }
+        let link = tokio::time::timeout(GUARD, self.make()).await;
+        let link = link.map_err(|_| "a new session is not answered".to_owned())?;
+        let link = link.map_err(|failure| failure.message)?;
+        let greeted = link.session.greeted().await;
+        greeted.map_err(|_| "a new session gets no shell".to_owned())?;
+        Ok(link)
     }
 
     /// Lets a guarded change stay, over a connection made for that; or has it taken back, by us or by the machine itself.
@@ -973,7 +1030,7 @@ mod tests {
             script("rm -- \"$1\"", &[mark]),
         ];
         let ran = here
-            .run(&scripts, &|at| done.lock().unwrap().push(at))
+            .run(&scripts, None, &|at| done.lock().unwrap().push(at))
             .await;
         let (at, trouble) = ran.unwrap_err();
         assert_eq!((at, trouble.message.as_str()), (1, "no: why"));
@@ -981,8 +1038,50 @@ mod tests {
         assert_eq!(*done.lock().unwrap(), [0]);
         assert!(std::path::Path::new(mark).exists());
         // The next ones are not held up by it.
-        here.run(&scripts[2..], &|_| ()).await.unwrap();
+        here.run(&scripts[2..], None, &|_| ()).await.unwrap();
         assert!(!std::path::Path::new(mark).exists());
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_ahead_does_not_begin_once_it_is_said_to_stop() {
+        let here = here();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (begun, mark) = (path("begun"), path("mark"));
+        // It comes to its end when the loop has been told, and not before.
+        let told = "printf x > \"$1\"; while [ ! -e \"$_hd/$_halt$_g\" ]; do sleep 0.02; done";
+        let mut scripts = [
+            script(":", &[]),
+            script(told, &[&begun]),
+            script("printf x > \"$1\"", &[&mark]),
+            script("cat > \"$1\"", &[&mark]),
+        ];
+        scripts[1].1 = Duration::from_secs(60);
+        scripts[3].0.input = Some(Blob::Text(Text::plain("x")));
+        let (say, stop) = tokio::sync::watch::channel(false);
+        let tell = async {
+            while !std::path::Path::new(&begun).exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            say.send_replace(true);
+        };
+        let done = std::sync::Mutex::new(Vec::new());
+        let heard = |at| done.lock().unwrap().push(at);
+        let (ran, ()) = tokio::join!(here.run(&scripts, Some(&stop), &heard), tell);
+        let (at, trouble) = ran.unwrap_err();
+        assert_eq!((at, trouble.kind), (2, Kind::Interrupted));
+        assert!(!std::path::Path::new(&mark).exists());
+        assert_eq!(*done.lock().unwrap(), [0, 1]);
+        // What was told is gone, and other things go on in the same session.
+        let gone = script(
+            "! ls \"$_hd\" | grep -qF \"$_halt\"; printf x > \"$1\"",
+            &[&mark],
+        );
+        here.run(&[gone], None, &|_| ()).await.unwrap();
+        assert!(std::path::Path::new(&mark).exists());
+        // Told before it begins, nothing begins.
+        let ran = here.run(&scripts, Some(&stop), &|_| ()).await;
+        assert_eq!(ran.unwrap_err().0, 0);
     }
 
     #[tokio::test]
@@ -999,7 +1098,7 @@ mod tests {
         ];
         scripts[0].0.input = Some(Blob::File(from));
         scripts[1].0.input = Some(Blob::Text(Text::plain(" a\n\n")));
-        here.run(&scripts, &|_| ()).await.unwrap();
+        here.run(&scripts, None, &|_| ()).await.unwrap();
         assert_eq!(std::fs::read(to).unwrap(), bytes);
     }
 
@@ -1008,7 +1107,7 @@ mod tests {
         let here = here();
         let mut told = script("die \"cannot use '$1'\"", &[]);
         told.0.words = vec![Text::secret(Secret::new("hunter2"))];
-        let (_, trouble) = here.run(&[told], &|_| ()).await.unwrap_err();
+        let (_, trouble) = here.run(&[told], None, &|_| ()).await.unwrap_err();
         assert_eq!(trouble.message, "cannot use '[secret]'");
     }
 
@@ -1036,9 +1135,9 @@ mod tests {
         let here = here();
         let mut slow = script("sleep 30", &[]);
         slow.1 = Duration::from_millis(300);
-        let (_, trouble) = here.run(&[slow], &|_| ()).await.unwrap_err();
+        let (_, trouble) = here.run(&[slow], None, &|_| ()).await.unwrap_err();
         assert!(trouble.unknown, "{trouble:?}");
         // The next run gets a session of its own.
-        here.run(&[script(":", &[])], &|_| ()).await.unwrap();
+        here.run(&[script(":", &[])], None, &|_| ()).await.unwrap();
     }
 }

@@ -50,6 +50,10 @@ const YIELDING: Duration = Duration::from_secs(8);
 /// Lines of a server's log shown where it cannot be restarted.
 const RESTART_LOG: usize = 15;
 
+/// Open files that a machine takes, and that we take ourselves.
+const FILES: u64 = 8;
+const OWN_FILES: u64 = 40;
+
 /// What an environment is applied to: a Docker engine, or machines.
 pub struct Target {
     engine: Option<engine::Engine>,
@@ -80,6 +84,9 @@ impl Default for Reach {
     }
 }
 
+/// Becomes true when nothing more is to be begun.
+pub type Stop = tokio::sync::watch::Receiver<bool>;
+
 /// Why an effect did not happen, or cannot be told to have happened.
 #[derive(Clone, Debug)]
 pub struct Trouble {
@@ -102,6 +109,11 @@ impl Trouble {
             log: Vec::new(),
             unknown: false,
         }
+    }
+
+    /// It was not begun, since nothing more was to be begun.
+    fn halted() -> Self {
+        Trouble::failed("it was not begun").kind(Kind::Interrupted)
     }
 
     /// Nobody can say whether it happened.
@@ -191,6 +203,26 @@ impl Target {
             logins: databases::Logins::default(),
             hashes: compose::Hashes::default(),
         })
+    }
+
+    /// Whether so many machines can be spoken to.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] where this process may not have enough open files.
+    pub fn room_for(machines: usize) -> Result<(), Failure> {
+        let wanted = OWN_FILES + machines as u64 * FILES;
+        match local::files().filter(|may| *may < wanted) {
+            None => Ok(()),
+            Some(may) => Err(Failure::new(
+                Kind::Failed,
+                format!(
+                    "{machines} machines take {wanted} open files, and only {may} are allowed here"
+                ),
+            )
+            .hint(format!(
+                "say `ulimit -n {wanted}` before, or take fewer with `--host`"
+            ))),
+        }
     }
 
     /// Why there is no Docker engine on this machine; none where one is there, to be connected to.
@@ -370,18 +402,19 @@ impl Target {
     }
 
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of
-    /// each that is done.
+    /// each that is done. Once it is said to stop, no other begins than the one that runs.
     ///
     /// # Errors
-    /// The index of the script that failed, and why.
+    /// The index of the script that failed, and why; [`Kind::Interrupted`] and that of the first that was not begun.
     pub async fn run(
         &self,
         machine: &str,
         scripts: &[(Script, Duration)],
+        stop: Option<&Stop>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
         let machine = self.remote(machine).map_err(|trouble| (0, trouble))?;
-        machine.run(scripts, done).await
+        machine.run(scripts, stop, done).await
     }
 
     /// Carries out one effect that is not SQL. `talk` hears a line now and then (a pull's progress).
@@ -402,7 +435,7 @@ impl Target {
                 (Do::Engine(action), _) => self.engine_action(action, deadline, talk).await,
                 (Do::Script(script), Place::Machine(machine)) => {
                     let scripts = [(script.clone(), deadline)];
-                    let ran = self.run(machine, &scripts, &|_| ()).await;
+                    let ran = self.run(machine, &scripts, None, &|_| ()).await;
                     ran.map_err(|(_, trouble)| trouble)
                 }
                 (Do::Script(_), _) => Err(Trouble::failed("there is no machine to tell")),
@@ -725,7 +758,7 @@ impl Target {
             }
             Seat::Machine { name, port } => {
                 let script = databases::restart(server.dialect, *port);
-                let ran = self.run(name, &[(script, deadline)], &|_| ()).await;
+                let ran = self.run(name, &[(script, deadline)], None, &|_| ()).await;
                 if let Err((_, trouble)) = ran {
                     let log = self.log_of(server, RESTART_LOG).await;
                     return Err(trouble.log(log));

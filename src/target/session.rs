@@ -157,6 +157,8 @@ pub(super) struct Session {
     queue: mpsc::UnboundedSender<Vec<Queued>>,
     groups: Arc<AtomicU64>,
     hello: watch::Receiver<Greeting>,
+    /// What the names begin with by which it is told to stop; see [`Session::halt`].
+    halts: String,
 }
 
 /// Whether a session has said hello.
@@ -168,12 +170,15 @@ enum Greeting {
 }
 
 /// Answers that are on their way, in order.
-pub(super) struct Coming(VecDeque<oneshot::Receiver<Result<Said, Broken>>>);
+pub(super) struct Coming {
+    group: u64,
+    answers: VecDeque<oneshot::Receiver<Result<Said, Broken>>>,
+}
 
 impl Coming {
     /// The next one; `None` behind the last.
     pub async fn next(&mut self) -> Option<Result<Said, Broken>> {
-        let next = self.0.pop_front()?;
+        let next = self.answers.pop_front()?;
         Some(next.await.unwrap_or_else(|_| Err(gone())))
     }
 }
@@ -192,18 +197,41 @@ impl Session {
     pub fn start(host: &str, streams: Streams, password: Option<Secret>) -> Self {
         let (queue, queued) = mpsc::unbounded_channel();
         let (said_hello, hello) = watch::channel(Greeting::Awaited);
+        // Where there are no random numbers the session says so itself.
+        let halts = format!("provision-halt-{}-", say::nonce().unwrap_or_default());
         let talk = Talk {
             host: host.to_owned(),
             queued,
             said_hello,
             trips: 0,
             password,
+            halts: halts.clone(),
         };
         tokio::spawn(talk.run(streams));
         Session {
             queue,
             groups: Arc::new(AtomicU64::new(1)),
             hello,
+            halts,
+        }
+    }
+
+    /// What has to be done in another session of the same machine so that this one begins no more of what comes: the loop has all
+    /// of it already, and looks for this name before each.
+    pub fn halt(&self, coming: &Coming) -> Call {
+        self.mark(coming, r#": > "$_hd/$1""#)
+    }
+
+    /// Takes back [`Session::halt`].
+    pub fn unhalt(&self, coming: &Coming) -> Call {
+        self.mark(coming, r#"rm -f -- "$_hd/$1""#)
+    }
+
+    fn mark(&self, coming: &Coming, body: &'static str) -> Call {
+        Call::Script {
+            body,
+            words: vec![Secret::new(format!("{}{}", self.halts, coming.group))],
+            input: Input::Empty,
         }
     }
 
@@ -223,10 +251,10 @@ impl Session {
     }
 
     fn send(&self, calls: Vec<(Call, Duration)>, group: u64) -> Coming {
-        let mut coming = VecDeque::new();
+        let mut answers = VecDeque::new();
         let queued = calls.into_iter().map(|(call, deadline)| {
             let (reply, answer) = oneshot::channel();
-            coming.push_back(answer);
+            answers.push_back(answer);
             Queued {
                 call,
                 group,
@@ -236,7 +264,7 @@ impl Session {
         });
         // Where the session has ended, the answers that never come say so.
         let _ended = self.queue.send(queued.collect());
-        Coming(coming)
+        Coming { group, answers }
     }
 
     /// Waits for its hello. What changes something is told only after it: where there is no hello nothing was changed.
@@ -284,6 +312,7 @@ struct Talk {
     /// How often something was sent while nothing was on its way.
     trips: u64,
     password: Option<Secret>,
+    halts: String,
 }
 
 impl Talk {
@@ -422,7 +451,7 @@ impl Talk {
                     }
                     let mut frame = Frame::new(nonce);
                     if std::mem::take(&mut first) {
-                        frame.script(&setup());
+                        frame.script(&setup(&self.halts));
                     }
                     for queued in all {
                         next_id += 1;
@@ -897,8 +926,8 @@ fn sudo_line(nonce: &str) -> String {
 }
 
 /// What the loop calls, and what every script may call, without comments.
-fn setup() -> String {
-    let mut text = String::new();
+fn setup(halts: &str) -> String {
+    let mut text = format!("_halt={halts}\n");
     for line in include_str!("session.sh")
         .lines()
         .chain(include_str!("prelude.sh").lines())
@@ -1129,7 +1158,7 @@ mod tests {
         let (pen, mut sent) = mpsc::unbounded_channel();
         let mut frame = Frame::new(nonce);
         frame.raw(&loop_line(nonce));
-        frame.script(&setup());
+        frame.script(&setup("provision-halt-x-"));
         frame.send(&pen);
         let mut bytes = Vec::new();
         let mut drain = |bytes: &mut Vec<u8>| {

@@ -7,6 +7,19 @@ PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/
 LC_ALL=C.UTF-8
 export PATH LC_ALL
 _x=-
+# The folder of names that say which group of scripts is to stop: nobody but us can write there.
+if [ -O / ]; then
+    _hd=/run
+    [ -w /run ] || _hd=/var/lib/provision
+else
+    _hd=${XDG_RUNTIME_DIR:-$HOME}
+fi
+
+# Whether the next script of a group runs: none before it failed, and nobody has said in another session that it is to stop. No
+# process is started for that.
+_runs() {
+    [ "$_g" != "$_x" ] && { [ "$_g" = 0 ] || [ ! -e "$_hd/$_halt$_g" ]; }
+}
 
 # Says that a script begins. Nobody hears it any more: then nothing begins.
 _begin() {
@@ -25,7 +38,7 @@ _s() {
     _g=$1 _i=$2 _b=$3
     shift 3
     _r=skip
-    if [ "$_g" != "$_x" ]; then
+    if _runs; then
         _begin
         (set -eu; eval "$_b") < /dev/null
         _r=$?
@@ -38,7 +51,7 @@ _t() {
     _g=$1 _i=$2 _in=$3 _b=$4
     shift 4
     _r=skip
-    if [ "$_g" != "$_x" ]; then
+    if _runs; then
         _begin
         printf '%s' "$_in" 2> /dev/null | (set -eu; eval "$_b")
         _r=$?
@@ -53,7 +66,7 @@ _f() {
     _g=$1 _i=$2 _size=$3 _b=$4
     shift 4
     _r=skip _w='' _said=''
-    if [ "$_g" != "$_x" ]; then
+    if _runs; then
         _begin
         _r=0
         if [ "$_size" -gt 8388608 ]; then _p='/var/tmp /run /tmp'; else _p='/run /dev/shm /var/tmp /tmp'; fi

@@ -31,6 +31,8 @@ pub enum How {
     Tried(fn(&mut Trial)),
     /// Here, beside others: it needs no machine, listens on no port and changes nothing of this process.
     Pure(fn(&mut Trial)),
+    /// Here, after all others.
+    Last(fn(&mut Trial)),
     /// By tests of the other binary, as in `live::session::name`, or beside the code, as in `src/quote.rs::name`.
     TestedBy(&'static [&'static str]),
     /// Not here, for a reason.
@@ -124,7 +126,7 @@ pub fn is_test(path: &str) -> bool {
 pub fn list() {
     for row in rows() {
         let how = match row.how {
-            How::Tried(_) | How::Pure(_) => "tried here".to_owned(),
+            How::Tried(_) | How::Pure(_) | How::Last(_) => "tried here".to_owned(),
             How::TestedBy(tests) => tests.join(", "),
             How::NotHere(why) => why.to_owned(),
             How::NotYet => "not tried yet".to_owned(),
@@ -143,6 +145,7 @@ pub fn run(options: &Options) -> bool {
         return true;
     }
     listen_to_panics();
+    let watch = secrets::begin();
     let seed = options.seed.unwrap_or_else(new_seed);
     let (whole, day) = (wanted.len() == ROWS, today());
     println!("seed {seed}, {}", size(options.all));
@@ -171,6 +174,13 @@ pub fn run(options: &Options) -> bool {
         }
         trials.extend(beside.join().unwrap());
     });
+    // The scan last, and alone: it counts what was looked at in all others, and plants what has to be found.
+    for row in &wanted {
+        if let How::Last(how) = row.how {
+            trials.insert(row.id, trial(row, how));
+        }
+    }
+    watch.end();
     let lines = lines(&wanted, &trials);
     let (tried, survived) = trials.values().fold((0, 0), |(tried, survived), trial| {
         (tried + trial.tried, survived + trial.survived)

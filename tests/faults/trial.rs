@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::lab::{self, Ran};
+use crate::lab::{self, Ran, canary};
+use crate::secrets;
 
 thread_local! {
     static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -128,7 +129,7 @@ impl Trial {
         }
     }
 
-    /// The whole row; what panics outside a case is a failed case.
+    /// The whole row; what panics outside a case is a failed case, and so is a secret found meanwhile.
     pub fn row(&mut self, row: fn(&mut Trial)) {
         let came = heard(|| {
             row(self);
@@ -138,6 +139,9 @@ impl Trial {
             self.tried += 1;
             self.failures.push(format!("the row itself: {why}"));
         }
+        let leaks = secrets::leaks();
+        self.tried += u64::from(!leaks.is_empty());
+        self.failures.extend(leaks);
         if self.tried == 0 && self.skipped.is_none() {
             self.failures.push("nothing was tried".to_owned());
         }
@@ -193,7 +197,9 @@ pub fn within(command: &mut Command, deadline: Duration) -> Result<Ran, String> 
         .process_group(0)
         .spawn()
         .map_err(|error| format!("{command:?}: {error}"))?;
-    ended(child, deadline)
+    let ran = ended(child, deadline)?;
+    canary::hear(command, &ran);
+    Ok(ran)
 }
 
 /// The same for what runs already and leads its process group.

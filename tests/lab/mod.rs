@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub mod canary;
 pub mod compose;
 pub mod server;
 
@@ -115,7 +116,9 @@ pub fn provision() -> Command {
 /// Runs a program to its end.
 #[track_caller]
 pub fn run(command: &mut Command) -> Ran {
-    Ran::of(command.output().unwrap())
+    let ran = Ran::of(command.output().unwrap());
+    canary::hear(command, &ran);
+    ran
 }
 
 /// `docker` with some words; fails the test if it fails.
@@ -162,6 +165,7 @@ impl Lab {
         };
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("environments");
         copy(&from, &lab.folder.path().join("environments"));
+        canary::learn(&std::fs::read_to_string(lab.path("local.toml")).unwrap());
         lab.edit(
             "base.toml",
             "project = \"iact\"",
@@ -212,10 +216,13 @@ impl Lab {
         let path = self.path(file);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "`{from}` is not in {file}");
-        std::fs::write(path, text.replace(from, to)).unwrap();
+        let text = text.replace(from, to);
+        canary::learn(&text);
+        std::fs::write(path, text).unwrap();
     }
 
     pub fn write(&self, file: &str, text: &str) {
+        canary::learn(text);
         std::fs::write(self.path(file), text).unwrap();
     }
 
@@ -297,10 +304,12 @@ impl Drop for Lab {
                 let _ = Command::new("docker").args(words).args(names).output();
             }
         };
-        remove(
-            &["rm", "-f", "-v"],
-            list(&["ps", "-aq", "--filter", &label]),
-        );
+        canary::look_at_folder(self.folder.path());
+        let containers = list(&["ps", "-aq", "--filter", &label]);
+        containers
+            .split_whitespace()
+            .for_each(canary::look_at_container);
+        remove(&["rm", "-f", "-v"], containers);
         remove(
             &["network", "rm"],
             list(&["network", "ls", "-q", "--filter", &label]),

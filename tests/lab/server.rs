@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Ran, docker, provision, run};
+use super::{Ran, canary, docker, provision, run};
 
 /// What is on a server before anybody touches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -348,6 +348,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        canary::look_at_server(&self.container);
         let _ = Command::new("docker")
             .args(["rm", "-f", "-v", &self.container])
             .output();
@@ -450,6 +451,7 @@ impl ServerLab {
     /// Writes a file of the folder of environments.
     #[track_caller]
     pub fn write(&self, file: &str, text: &str) {
+        canary::learn(text);
         let path = self.folder.path().join("environments").join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -486,5 +488,11 @@ impl ServerLab {
     pub fn nothing_to_do(&self) {
         self.provision(&["plan", "servers", "--detailed-exitcode"])
             .has_nothing_to_do();
+    }
+}
+
+impl Drop for ServerLab {
+    fn drop(&mut self) {
+        canary::look_at_folder(self.folder.path());
     }
 }

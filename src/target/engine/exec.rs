@@ -291,6 +291,7 @@ impl Engine {
             .stdin(Stdio::inherit())
             .stdout(Stdio::inherit())
             .stderr(Stdio::inherit())
+            .kill_on_drop(true)
             .spawn();
         let mut child = match started {
             Ok(child) => child,
