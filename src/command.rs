@@ -304,7 +304,7 @@ pub enum Ask {
     /// The files of the environment's generated folder, by relative path.
     Folder,
     /// A POSIX shell script, run once a machine as root with the items of all its things as `"$@"` (see [`Script`] for what it may
-    /// rely on). It prints a line a row, its columns separated by tabs; the first column is `key`. A value that may hold a tab or
+    /// rely on; its `LC_ALL` is `C`). It prints a line a row, its columns separated by tabs; the first column is `key`. A value that may hold a tab or
     /// a line end is printed as base64. A status other than 0 makes all of the answer unreadable.
     Machine {
         /// The script.
