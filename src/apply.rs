@@ -261,6 +261,7 @@ fn refuse(after: &Plan, waiting: &HashSet<Id>, report: &mut Report) {
             message: refusal.message.clone(),
             log: refusal.hints.clone(),
             unknown: false,
+            ahead: 0,
         };
         report.failed.push((refusal.id.clone(), trouble));
     }
@@ -284,6 +285,7 @@ fn unseen(why: &str) -> Trouble {
         message: format!("it cannot be seen, so it is not touched: {why}"),
         log: Vec::new(),
         unknown: false,
+        ahead: 0,
     }
 }
 
@@ -511,6 +513,7 @@ fn half_way() -> Trouble {
         message: "it was stopped between two of its steps".to_owned(),
         log: Vec::new(),
         unknown: true,
+        ahead: 0,
     }
 }
 
@@ -558,19 +561,25 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
             (ids(next), End::Failed(half.collect()))
         }
         Err((script, trouble)) => {
-            let failed: Vec<(Id, Trouble)> = all
-                .owners
-                .get(script)
-                .into_iter()
-                .flatten()
-                .map(|at| (changes[*at].id.clone(), trouble.clone()))
-                .collect();
+            let sent = all.owners.iter().skip(script).take(1 + trouble.ahead);
+            let mut sent: Vec<usize> = sent.flatten().copied().collect();
+            // A change whose steps stand side by side is named once.
+            sent.dedup();
+            let failed = troubled(changes, sent, &trouble);
             for (id, trouble) in &failed {
                 (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
             }
             (ids(script), End::Failed(failed))
         }
     }
+}
+
+/// Changes with the trouble that the first of them met: of one that nobody knows the end of, also what was sent behind it.
+fn troubled(changes: &[&Change], sent: Vec<usize>, trouble: &Trouble) -> Vec<(Id, Trouble)> {
+    let changes = sent.into_iter().filter_map(|at| changes.get(at));
+    changes
+        .map(|change| (change.id.clone(), trouble.clone()))
+        .collect()
 }
 
 /// A change of the engine or of a file, with what its first start makes.
@@ -645,10 +654,14 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
             .collect()
     };
     if let Err((index, trouble)) = result {
-        let at = batch.owners.get(index).copied().unwrap_or(0);
-        let id = changes[at].id.clone();
-        (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
-        return (finished(index), End::Failed(vec![(id, trouble)]));
+        let sent = batch.owners.iter().skip(index).take(1 + trouble.ahead);
+        let mut sent: Vec<usize> = sent.copied().collect();
+        sent.dedup();
+        let failed = troubled(changes, sent, &trouble);
+        for (id, trouble) in &failed {
+            (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
+        }
+        return (finished(index), End::Failed(failed));
     }
     if let Some((at, step)) = batch.restart {
         let id = changes[at].id.clone();
@@ -789,6 +802,7 @@ async fn probe(run: &Run<'_>, touched: &HashSet<Id>, report: &mut Report) {
             message,
             log,
             unknown: false,
+            ahead: 0,
         };
         report.unhealthy.push((id.clone(), trouble));
     }

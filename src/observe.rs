@@ -68,6 +68,7 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
     let mut gathering = Gathering::default();
     for resource in resources {
         gathering.place(&resource.place);
+        gathering.inside(&resource.thing, &resource.place);
         gathering.thing(project, resource);
         // What was made in a server may be all that is left of what was declared in it.
         if let Some(Probe::Login { server, .. }) = &resource.probe {
@@ -193,6 +194,14 @@ impl Gathering {
         if let Place::Sql(server, database) = place {
             let asked = self.servers.entry(Arc::clone(server)).or_default();
             asked.databases.extend(database.clone());
+        }
+    }
+
+    /// What was made inside a database that nothing is declared in any more, its own ledger knows.
+    fn inside(&mut self, thing: &Thing, place: &Place) {
+        if let (Thing::PostgresDatabase(database), Place::Sql(server, None)) = (thing, place) {
+            let asked = self.servers.entry(Arc::clone(server)).or_default();
+            asked.databases.insert(database.name.clone());
         }
     }
 

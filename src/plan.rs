@@ -632,7 +632,13 @@ impl Judge<'_> {
                 let old = ledger::id(resource.thing.kind(), &was);
                 wanted.insert((resource.place.clone(), old));
             }
-            // A server in which nothing is declared any more may still hold what we made.
+            // A database, or a server, in which nothing is declared any more may still hold what we made.
+            if let (Thing::PostgresDatabase(database), Place::Sql(server, None)) =
+                (&resource.thing, &resource.place)
+            {
+                let inside = Some(database.name.clone());
+                places.insert(Place::Sql(std::sync::Arc::clone(server), inside));
+            }
             if let Some(Probe::Login { server, .. }) = &resource.probe {
                 places.insert(Place::Sql(std::sync::Arc::clone(server), None));
             }

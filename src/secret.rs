@@ -38,6 +38,14 @@ impl Secret {
         &self.0.text
     }
 
+    /// A text in which it may stand, without it; an empty one stands everywhere and says nothing.
+    pub fn taken_out_of(&self, text: &str) -> String {
+        match self.expose() {
+            "" => text.to_owned(),
+            secret => text.replace(secret, "[secret]"),
+        }
+    }
+
     /// The SCRAM-SHA-256 verifier that PostgreSQL stores verbatim (RFC 5803), with a salt derived from `seed`, so that
     /// rendering twice gives the same bytes. It lets nobody log in, but it can be attacked offline: also a secret.
     pub fn scram_verifier(&self, seed: &str) -> Secret {
@@ -187,6 +195,12 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_secret_hides_nothing() {
+        assert_eq!(Secret::new("").taken_out_of("refused"), "refused");
+        assert_eq!(Secret::new("abc").taken_out_of("no abc"), "no [secret]");
+    }
 
     #[test]
     fn a_verifier_matches_its_password_only() {

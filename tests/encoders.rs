@@ -1,98 +1,25 @@
 //! One encoder a target language, each against the real parser of that language.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::Config;
 use provision::command::Dialect;
+use provision::quote;
 use provision::show::variables::{dotenv, export};
-use provision::{quote, template};
 use serde_json::Value;
 
 use crate::lab::compose::{compose1, compose2};
+use crate::lab::values::{filtered, hostile, interpolated, many};
 use crate::lab::{Lab, Ran, engine, run};
-
-/// Texts that quoting goes wrong with, more often than chance would make them.
-fn hostile() -> impl Strategy<Value = String> {
-    let bit = prop_oneof![
-        Just("'".to_owned()),
-        Just("\"".to_owned()),
-        Just("\\".to_owned()),
-        Just("$".to_owned()),
-        Just("${x}".to_owned()),
-        Just("`".to_owned()),
-        Just("\n".to_owned()),
-        Just("\r".to_owned()),
-        Just("\t".to_owned()),
-        Just(": ".to_owned()),
-        Just(" #".to_owned()),
-        Just("- ".to_owned()),
-        Just("%".to_owned()),
-        Just("_".to_owned()),
-        Just(";--".to_owned()),
-        Just("/*".to_owned()),
-        Just(":x".to_owned()),
-        Just("\\'".to_owned()),
-        Just("{{".to_owned()),
-        Just("!".to_owned()),
-        Just("&*?|>@".to_owned()),
-        Just("0x1F".to_owned()),
-        Just("null".to_owned()),
-        Just("yes".to_owned()),
-        Just("long ".repeat(30)),
-        Just("long".repeat(30)),
-        Just("1e3".to_owned()),
-        Just("22:22".to_owned()),
-        Just("\u{7f}\u{85}\u{2028}\u{feff}".to_owned()),
-        "[a-z0-9 ]{1,4}",
-        "\\PC{1,3}",
-        any::<char>().prop_map(|c| c.to_string()),
-    ];
-    prop::collection::vec(bit, 0..8).prop_map(|bits| bits.concat().replace('\0', ""))
-}
-
-/// Many of them, the same on every run, to be sent in one trip.
-pub fn many(count: usize) -> Vec<String> {
-    let mut runner = TestRunner::deterministic();
-    let strategy = hostile();
-    (0..count)
-        .map(|_| strategy.new_tree(&mut runner).unwrap().current())
-        .collect()
-}
 
 fn cases(number: u32) -> Config {
     Config {
         failure_persistence: None,
         ..Config::with_cases(number)
     }
-}
-
-fn filtered(filter: &str, value: &str) -> Result<String, String> {
-    let source = format!("{{{{ value | {filter} }}}}");
-    let overrides = BTreeMap::from([("x.j2".to_owned(), Arc::from(source.as_str()))]);
-    template::file("x.j2", &overrides, BTreeMap::from([("value", value)]))
-}
-
-/// What Compose makes of a text: `$$` is a dollar, and a lonely one would be a variable.
-fn interpolated(text: &str) -> String {
-    let mut out = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == '$' {
-            assert_eq!(
-                chars.next(),
-                Some('$'),
-                "Compose would look up a variable in {text:?}"
-            );
-        }
-        out.push(c);
-    }
-    out
 }
 
 /// Runs a shell script on stdin-less `sh` and takes what it printed, byte by byte.

@@ -9,6 +9,7 @@ mod databases;
 mod django_server;
 mod drift;
 mod kinds;
+mod local;
 mod memory;
 mod production;
 mod server_days;

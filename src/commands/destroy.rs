@@ -10,8 +10,8 @@ use crate::error::{Failure, Kind};
 use crate::files::Lock;
 use crate::plan::destruction::{holds_data, judge_destruction};
 use crate::plan::memory::Outcome;
-use crate::plan::{self, Found, Judging, Plan};
-use crate::resource::Id;
+use crate::plan::{self, Action, Found, Judging, Plan};
+use crate::resource::{Id, Thing};
 use crate::show;
 
 /// What `destroy` is asked for.
@@ -50,11 +50,14 @@ pub async fn run(context: &Context, options: &Options) -> End {
     for (machine, failure) in look.target.unreached() {
         plan.lose(&machine, failure);
     }
-    check_named(options, &look, &plan)?;
+    check_named(options, &look)?;
     let released = keep(&mut look, &mut plan);
     look.plan = plan;
     context.output.data(&text(context, &look));
     if !show::plan::acts(&look.plan) {
+        if look.plan.is_empty() {
+            forget(&look, &released, &Report::default()).await?;
+        }
         return Ok(code(show::plan::verdicts(&look.plan)));
     }
     if !options.yes {
@@ -83,19 +86,18 @@ pub async fn run(context: &Context, options: &Options) -> End {
 }
 
 /// Each id of `--destroy-data` names one thing that holds data, exactly: nothing is guessed here.
-fn check_named(options: &Options, look: &Look, plan: &Plan) -> Result<(), Failure> {
+fn check_named(options: &Options, look: &Look) -> Result<(), Failure> {
+    let judging = Judging {
+        destroy_data: Vec::new(),
+        ..look.judging.clone()
+    };
+    let unnamed = judge_destruction(&look.resources, &look.answers, &judging);
     let mut data: Vec<&str> = look
         .resources
         .iter()
         .filter(|resource| holds_data(&resource.thing))
         .map(|resource| resource.id.as_str())
-        .chain(plan.orphans.iter().map(Id::as_str))
-        .chain(
-            plan.changes
-                .iter()
-                .map(|change| change.id.as_str())
-                .filter(|id| id.starts_with("volume.")),
-        )
+        .chain(unnamed.orphans.iter().map(Id::as_str))
         .collect();
     data.sort_unstable();
     data.dedup();
@@ -137,7 +139,10 @@ fn keep(look: &mut Look, plan: &mut Plan) -> Vec<Id> {
         .collect();
     let stays = [
         (&plan.needed, "stays, since what is kept needs it"),
-        (&plan.released, "stays as it is, since it was there before"),
+        (
+            &plan.released,
+            "stays as it is, since it was there before or nothing undoes it",
+        ),
     ];
     for (ids, why) in stays {
         if !ids.is_empty() {
@@ -185,13 +190,23 @@ async fn see(look: &Look, report: &mut Report) -> Result<(), Failure> {
         return Ok(());
     }
     let answers = look.target.look(&look.sheet).await?;
+    let goes = |id: &Id| {
+        let mut changes = look.plan.changes.iter();
+        changes.any(|change| change.id == *id && change.action == Action::Remove)
+    };
     for resource in look
         .resources
         .iter()
-        .filter(|resource| report.done.contains(&resource.id))
+        .filter(|resource| report.done.contains(&resource.id) && goes(&resource.id))
     {
+        // A setting always has a value: what is gone is ours.
+        let is_setting = matches!(
+            resource.thing,
+            Thing::PostgresSetting(_) | Thing::MariadbSetting(_)
+        );
         // A server whose container is gone is down, and what was in it with it.
-        if let Found::There(_) = plan::find(&resource.thing, &resource.place, &answers) {
+        let found = plan::find(&resource.thing, &resource.place, &answers);
+        if matches!(found, Found::There(_)) && !is_setting {
             report
                 .unsettled
                 .push((resource.id.clone(), "existence".to_owned()));
@@ -207,14 +222,13 @@ async fn forget(look: &Look, released: &[Id], report: &Report) -> Result<(), Fai
     let mut outcome = Outcome::default();
     let released = look.plan.gone.iter().chain(released);
     outcome.gone = report.done.iter().chain(released).cloned().collect();
-    // What lay inside a container or volume that went is nobody's business any more either.
-    if report.done.iter().any(|id| id.kind() == "volume") {
-        let inside = look
-            .resources
-            .iter()
-            .filter(|one| one.place != Place::Engine);
-        let inside = inside.filter(|one| one.place.machine().is_none());
-        outcome.gone.extend(inside.map(|one| one.id.clone()));
-    }
+    // What lay inside a container or volume that went is nobody's business any more either, and what lies in a server of a machine
+    // its ledger knows better.
+    let volumes = report.done.iter().any(|id| id.kind() == "volume");
+    let inside = look.resources.iter().filter(|one| match &one.place {
+        Place::Sql(..) => volumes || one.place.machine().is_some(),
+        _ => false,
+    });
+    outcome.gone.extend(inside.map(|one| one.id.clone()));
     memory::keep(look, &look.judging.memories, &outcome).await
 }

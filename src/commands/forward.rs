@@ -115,6 +115,20 @@ async fn already(
     }
 }
 
+/// Sees that what listens behind the ports is what it should be: who is handed on to another database believes that it is the right one.
+async fn identify(target: &Target, open: &[(Forward, (Listening, Lead))]) -> Result<(), Failure> {
+    let asked = open.iter().filter_map(|(forward, (_, lead))| {
+        let dialect = match forward.to.split_once('.')?.0 {
+            "postgres" => Dialect::Postgres,
+            "mariadb" => Dialect::MariaDb,
+            _ => return None,
+        };
+        Some(target.recognise(lead, dialect))
+    });
+    let seen = futures_util::future::join_all(asked).await;
+    seen.into_iter().collect()
+}
+
 /// Opens forwards to servers and hands on what comes, until it is interrupted or the command is done.
 async fn hold(
     context: &Context,
@@ -162,7 +176,10 @@ async fn hold(
     }
     let ready = ready(context, &target, &open);
     tokio::select! {
-        ready = ready => ready?,
+        ready = async {
+            ready.await?;
+            identify(&target, &open).await
+        } => ready?,
         _ = signals.next() => return Ok(Kind::Interrupted.code()),
     }
     let (forwards, open): (Vec<Forward>, Vec<_>) = open.into_iter().unzip();

@@ -273,10 +273,12 @@ async fn write(
             guard: None,
         };
         async move {
-            let ran = look
-                .target
-                .run(machine, &[(script, PATIENCE)], None, &|_| ())
-                .await;
+            let keep = [(script, PATIENCE)];
+            let mut ran = look.target.run(machine, &keep, None, &|_| ()).await;
+            // The same is written however often, so a lost connection is no reason to give up.
+            if matches!(&ran, Err((_, trouble)) if trouble.kind == Kind::Unreachable) {
+                ran = look.target.run(machine, &keep, None, &|_| ()).await;
+            }
             ran.map_err(|(_, trouble)| (Arc::clone(machine), trouble))
         }
     });
@@ -289,7 +291,7 @@ async fn write(
         "`{machine}` cannot keep what was applied in `/var/lib/provision/{name}.json`: {}",
         trouble.message
     );
-    let mut failure = Failure::new(Kind::Failed, message)
+    let mut failure = Failure::new(trouble.kind, message)
         .hint("without it nobody can tell later who moved, and what is no longer declared stays");
     for (machine, trouble) in failed {
         failure = failure.hint(format!("nor can `{machine}`: {}", trouble.message));

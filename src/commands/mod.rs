@@ -56,10 +56,12 @@ fn code(kinds: impl IntoIterator<Item = Kind>) -> u8 {
 
 /// Runs a command to its end and makes the process's exit code of it.
 pub fn finish(context: &Context, command: impl Future<Output = End>) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+    let runtime = threads().and_then(|()| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .enable_all()
+            .build()
+    });
     let end = match runtime {
         Ok(runtime) => {
             let end = runtime.block_on(async {
@@ -74,7 +76,8 @@ pub fn finish(context: &Context, command: impl Future<Output = End>) -> ExitCode
             runtime.shutdown_background();
             end
         }
-        Err(error) => Err(Failure::new(Kind::Failed, format!("cannot start: {error}"))),
+        Err(error) => Err(Failure::new(Kind::Failed, format!("cannot start: {error}"))
+            .hint("more open files and processes may be needed: see `ulimit -n` and `ulimit -u`")),
     };
     let code = match end {
         Ok(code) => code,
@@ -92,4 +95,26 @@ pub fn finish(context: &Context, command: impl Future<Output = End>) -> ExitCode
         None => code,
     };
     ExitCode::from(code)
+}
+
+/// Threads that carry everything out.
+const WORKERS: usize = 2;
+
+/// Whether there can be as many threads as will be needed, and one that starts programs: a runtime that gets too few panics and may
+/// hang.
+fn threads() -> std::io::Result<()> {
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..WORKERS + 4)
+            .map(|_| {
+                let (end, ended) = std::sync::mpsc::channel::<()>();
+                let wait = move || {
+                    let _end = ended.recv();
+                };
+                let started = std::thread::Builder::new().spawn_scoped(scope, wait);
+                started.map(|_| end)
+            })
+            .collect();
+        // All of them have been there at once; each ends with its channel.
+        all.into_iter().try_for_each(|one| one.map(drop))
+    })
 }

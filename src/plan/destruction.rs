@@ -1,23 +1,34 @@
 //! What `destroy` would do: everything of ours on the engine goes, what holds data stays unless it is named.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::command::{Answer, Answers, Place, Server};
 use crate::plan::{Action, Change, Found, Judging, Plan, find, judge};
-use crate::resource::{Id, Removal, Resource, Thing};
+use crate::resource::{Id, Kind as _, Removal, Resource, Thing};
+use crate::resources::systemd_unit::SystemdUnit;
+
+/// What a file holds that is no longer there: no digest.
+const NOTHING: &str = "nothing";
 
 /// The order in which things go; each after all that stand before it.
 const ORDER: &[&str] = &["container", "network", "volume", "generated_file"];
 
-/// The removal of all that is ours; `orphans` are what holds data and stays, `released` what was there before us.
+/// The removal of all that is ours; `orphans` are what holds data and stays, `released` what was there before us
+/// or nothing can undo, `gone` what is no longer there.
 pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Judging) -> Plan {
     let mut plan = undeclared(resources, answers, judging);
     let kept = servers_with_data(resources, answers, judging);
-    // On machines what needs something goes before it, and where it stays, so does what it needs.
+    let by_id: HashMap<&Id, &Resource> = resources.iter().map(|one| (&one.id, one)).collect();
+    // On machines what needs something goes before it, and where it stays, so does what it rests on.
     let mut held: HashSet<&Id> = HashSet::new();
     for resource in resources.iter().rev() {
         let named = judging.destroy_data.contains(&resource.id);
+        let on_machine = matches!(resource.place, Place::Machine(_));
+        let rests = || {
+            let needs = resource.needs.iter();
+            needs.filter(|need| by_id.get(need).is_none_or(|need| rests_on(resource, need)))
+        };
         let ours = match &resource.place {
             Place::Engine | Place::Folder => true,
             Place::Machine(_) => judging
@@ -25,45 +36,62 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
                 .kept(&resource.id, &resource.place)
                 .is_some_and(|kept| kept.made),
             Place::Sql(server, _) if server.seat.machine().is_some() => {
-                let inside = holds_data(&resource.thing) || !kept.contains(server);
-                inside && in_ledger(resource, answers)
+                let stays = kept.contains(server);
+                if stays {
+                    held.extend(rests());
+                }
+                (holds_data(&resource.thing) || !stays) && in_ledger(resource, answers)
             }
             Place::Sql(..) => false,
         };
-        if !ours && !named && !matches!(resource.place, Place::Machine(_)) {
+        if !ours && !named && !on_machine {
             continue;
         }
-        let found = find(&resource.thing, &resource.place, answers);
-        if held.contains(&resource.id) && !named && matches!(found, Found::There(_)) {
-            held.extend(&resource.needs);
-            match holds_data(&resource.thing) {
-                true => plan.orphans.push(resource.id.clone()),
-                false => plan.needed.push(resource.id.clone()),
+        let found = match find(&resource.thing, &resource.place, answers) {
+            Found::There(found) if found.foreign().is_none() && found.exists() => found,
+            Found::There(_) => continue,
+            Found::Absent => {
+                if on_machine && ours {
+                    plan.gone.push(resource.id.clone());
+                }
+                continue;
             }
-            continue;
-        }
-        let stays = (plan.orphans.len(), plan.released.len());
-        match found {
-            Found::Absent => {}
-            Found::There(found) if found.foreign().is_some() || !found.exists() => {}
-            Found::There(_) if !ours && !named => plan.released.push(resource.id.clone()),
-            Found::There(found) => removal(resource, &found, judging, &mut plan),
             // What a server that is down holds stays in it.
-            Found::Down(_) if resource.place.machine().is_some() && !named => {}
+            Found::Down(_) if resource.place.machine().is_some() && !named => continue,
             Found::Down(why) | Found::Unreadable(why) => {
-                let steps = Vec::new();
-                plan.changes.push(Change::of(
-                    resource.id.clone(),
-                    resource.place.clone(),
-                    Action::Unknown,
-                    why,
-                    steps,
-                ));
+                let (id, place) = (resource.id.clone(), resource.place.clone());
+                plan.changes
+                    .push(Change::of(id, place, Action::Unknown, why, Vec::new()));
+                continue;
             }
-        }
-        if stays != (plan.orphans.len(), plan.released.len()) && resource.place.machine().is_some()
-        {
-            held.extend(&resource.needs);
+        };
+        let is_held = held.contains(&resource.id) && !named;
+        let stays = match (ours || named, found.remove()) {
+            // Its state stays as it is, and that needs nothing that could go.
+            (_, Removal::Forget) if on_machine && !is_held => {
+                plan.released.push(resource.id.clone());
+                None
+            }
+            (false, _) => Some(&mut plan.released),
+            (true, Removal::HoldsData(_)) if !named => Some(&mut plan.orphans),
+            (true, _) if is_held => Some(&mut plan.needed),
+            (true, Removal::Forget) => None,
+            (true, Removal::Steps(steps) | Removal::HoldsData(steps)) => {
+                let (id, place) = (resource.id.clone(), resource.place.clone());
+                let entry = resource.ledger_entry();
+                let entry = entry.filter(|_| in_ledger(resource, answers));
+                plan.changes.push(Change {
+                    ledger: entry.map(|(entry, _)| (entry, String::new())),
+                    ..Change::of(id, place, Action::Remove, String::new(), steps)
+                });
+                None
+            }
+        };
+        if let Some(stays) = stays {
+            stays.push(resource.id.clone());
+            if resource.place.machine().is_some() {
+                held.extend(rests());
+            }
         }
     }
     plan.orphans.sort();
@@ -71,7 +99,64 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
     plan.needed.sort();
     plan.changes.sort_by_key(|change| rank(&change.id));
     order(resources, &mut plan);
+    read_again(resources, answers, &mut plan);
     plan
+}
+
+/// Whether a thing that stays cannot do without something it needs. Much of what a thing needs only says what comes first: a program
+/// is started when all files are there, and does not read all of them.
+fn rests_on(kept: &Resource, need: &Resource) -> bool {
+    if kept.place.machine().is_none() || matches!(kept.place, Place::Sql(..)) {
+        return true;
+    }
+    let below = |path: &str, above: &str| {
+        path.strip_prefix(above)
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    let owned_by = |name: &str| owners(&kept.thing).contains(&name);
+    match (&kept.thing, &need.thing) {
+        (Thing::SystemdUnit(unit), Thing::ServerFile(file)) => {
+            unit.reads.contains_key(&file.path) || unit.reloads.contains_key(&file.path)
+        }
+        (
+            Thing::SystemdUnit(_) | Thing::Timer(_),
+            Thing::ServerFile(_)
+            | Thing::Directory(_)
+            | Thing::Link(_)
+            | Thing::User(_)
+            | Thing::Group(_),
+        )
+        | (_, Thing::HostsEntry(_)) => false,
+        (Thing::Directory(_) | Thing::ServerFile(_) | Thing::User(_), Thing::User(user)) => {
+            owned_by(&user.name)
+        }
+        (Thing::Directory(_) | Thing::ServerFile(_) | Thing::User(_), Thing::Group(group)) => {
+            owned_by(&group.name)
+        }
+        (Thing::Directory(one), Thing::Directory(above)) => below(&one.path, &above.path),
+        (Thing::ServerFile(one), Thing::Directory(above)) => below(&one.path, &above.path),
+        (Thing::Link(one), Thing::Directory(above)) => {
+            below(&one.path, &above.path) || one.to == above.path
+        }
+        (Thing::User(user), Thing::Directory(above)) => user
+            .home
+            .as_deref()
+            .is_some_and(|home| home == above.path || below(home, &above.path)),
+        _ => true,
+    }
+}
+
+/// Users and groups that a thing belongs to. A group may be the one that a user got for its own.
+fn owners(thing: &Thing) -> Vec<&str> {
+    match thing {
+        Thing::Directory(one) => vec![&one.owner, &one.group],
+        Thing::ServerFile(one) => vec![&one.owner, &one.group],
+        Thing::User(user) => {
+            let groups = user.groups.iter().flatten();
+            groups.chain(&user.group).map(String::as_str).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// What goes before what: on an engine by kind, on machines what needs something before it.
@@ -157,21 +242,85 @@ fn undeclared(resources: &[Resource], answers: &Answers, judging: &Judging) -> P
     }
 }
 
-fn removal(resource: &Resource, found: &Thing, judging: &Judging, plan: &mut Plan) {
-    let id = resource.id.clone();
-    let steps = match found.remove() {
-        Removal::Steps(steps) => steps,
-        Removal::HoldsData(steps) if judging.destroy_data.contains(&id) => steps,
-        Removal::HoldsData(_) => return plan.orphans.push(id),
-        Removal::Forget => return,
-    };
-    plan.changes.push(Change::of(
-        id,
-        resource.place.clone(),
-        Action::Remove,
-        String::new(),
-        steps,
-    ));
+/// Programs of packages go on running when what we made goes, and with what they have read of it until they read it again.
+fn read_again(resources: &[Resource], answers: &Answers, plan: &mut Plan) {
+    let gone: HashMap<&str, Id> = plan
+        .changes
+        .iter()
+        .filter(|change| change.action == Action::Remove)
+        .filter_map(|change| {
+            let resource = resources.iter().find(|one| one.id == change.id)?;
+            match &resource.thing {
+                Thing::ServerFile(file) => Some((file.path.as_str(), change.id.clone())),
+                _ => None,
+            }
+        })
+        .collect();
+    // What a server's settings are kept in, it reads at its start.
+    let mut settings: HashMap<&Id, Vec<&str>> = HashMap::new();
+    for setting in resources
+        .iter()
+        .filter(|one| matches!(one.thing, Thing::MariadbSetting(_)))
+    {
+        let kept = gone
+            .iter()
+            .filter(|(_, id)| setting.needs.contains(id))
+            .map(|(path, _)| *path);
+        let kept: Vec<&str> = kept.collect();
+        for unit in setting
+            .needs
+            .iter()
+            .filter(|need| need.kind() == SystemdUnit::NAME)
+        {
+            settings.entry(unit).or_default().extend(&kept);
+        }
+    }
+    let mut again = Vec::new();
+    for resource in resources {
+        let Thing::SystemdUnit(unit) = &resource.thing else {
+            continue;
+        };
+        if plan.changes.iter().any(|change| change.id == resource.id) {
+            continue;
+        }
+        let mut needs = Vec::new();
+        let mut lost = |paths: &mut dyn Iterator<Item = &str>| -> BTreeMap<String, String> {
+            let paths = paths.filter_map(|path| Some((path, gone.get(path)?)));
+            paths
+                .map(|(path, id)| {
+                    needs.push(id.clone());
+                    (path.to_owned(), NOTHING.to_owned())
+                })
+                .collect()
+        };
+        let kept = settings.get(&resource.id).into_iter().flatten().copied();
+        let reads = lost(&mut unit.reads.keys().map(String::as_str).chain(kept));
+        let reloads = lost(&mut unit.reloads.keys().map(String::as_str));
+        let without = Thing::from(SystemdUnit {
+            name: unit.name.clone(),
+            reads,
+            reloads,
+            ..SystemdUnit::default()
+        });
+        let Found::There(found) = find(&resource.thing, &resource.place, answers) else {
+            continue;
+        };
+        let steps = without.steps(Some(&found));
+        if needs.is_empty() || steps.is_empty() {
+            continue;
+        }
+        let reason = "reads what is removed".to_owned();
+        let mut change = Change::of(
+            resource.id.clone(),
+            resource.place.clone(),
+            Action::Update,
+            reason,
+            steps,
+        );
+        change.needs = needs;
+        again.push(change);
+    }
+    plan.changes.extend(again);
 }
 
 /// What lies inside a server goes first, with its server still there.
@@ -184,8 +333,6 @@ fn rank(id: &Id) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::{Value, json};
 
     use super::*;

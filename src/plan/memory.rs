@@ -37,7 +37,13 @@ folder=/var/lib/provision
 path=$folder/$1.json
 if [ "$2" = forget ]; then
     rm -f -- "$path"
-    rmdir -- "$folder" 2> /dev/null || :
+    # The last one takes with it what nobody needs without one.
+    set -- "$folder"/*.json
+    if [ ! -e "$1" ]; then
+        rm -rf -- "$folder/loaded"
+        rm -f -- /usr/local/lib/provision/supervise
+        rmdir -- "$folder/done" "$folder" /usr/local/lib/provision 2> /dev/null || :
+    fi
     exit 0
 fi
 [ -d "$folder" ] || mkdir -m 0700 -- "$folder" || die "cannot make \`$folder\`"

@@ -16,7 +16,7 @@ set -f
 export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true NEEDRESTART_MODE=l NEEDRESTART_SUSPEND=1
 export APT_LISTCHANGES_FRONTEND=none UCF_FORCE_CONFFOLD=1
 apt() {
-    said=$(apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold "$@" 2>&1 9>&-)
+    said=$(apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@" 2>&1 9>&-)
 }
 fetch() {
     tries=60

@@ -18,6 +18,8 @@ pub struct AuthorizedKeys {
     pub keys: BTreeSet<String>,
     /// Keys that are there and not declared are removed.
     pub exclusive: bool,
+    /// It is the user as whom we log in, or may be.
+    pub ours: bool,
     /// Of a found one: mode and owner of the folder and of the file where they are not as `sshd` wants them.
     pub rights: Vec<String>,
 }
@@ -77,12 +79,12 @@ impl Key {
     }
 }
 
-/// Words: the user, `all` for only these keys or `more` for these too, the numbers of keys that go, `--`, lines of keys.
+/// Words: `ours` or nothing, the user, `all` for only these keys or `more` for these too, the numbers of keys that go, `--`, lines of keys.
 ///
 /// Root makes the folder and gives it to the user from within; the rest is done as the user, in that folder.
 const WRITE: &str = r#"
-user=$1
-shift
+ours=$1 user=$2
+shift 2
 line=$(getent passwd "$user") || die "there is no user \`$user\`"
 uid=${line#*:*:} gid=${line#*:*:*:} home=${line#*:*:*:*:*:}
 uid=${uid%%:*} gid=${gid%%:*} home=${home%%:*}
@@ -92,6 +94,19 @@ here=$(pwd -P)
 [ -L .ssh ] || [ -d .ssh ] || mkdir .ssh || die "cannot write in \`$home\`"
 cd -P -- ./.ssh && [ "$(pwd -P)" = "${here%/}/.ssh" ] || die "\`$home/.ssh\` is a link: not followed"
 chown -- "$uid:$gid" . && chmod 700 . || die "cannot give \`$home/.ssh\` to \`$user\`"
+if [ -n "$ours" ]; then
+    guard_free access "the keys of $user"
+    # Written back as the user, too.
+    as="setpriv --reuid $uid --regid $gid --init-groups --inh-caps=-all /bin/sh -c"
+    if [ -f authorized_keys ] && [ ! -L authorized_keys ]; then
+        cp -- authorized_keys "$_g.old"
+        back='cd -P -- "$1" && umask 077 && draft=$(mktemp ./.provision-XXXXXXXXXX) && cat > "$draft" && mv -f -T -- "$draft" ./authorized_keys'
+        back="$as $(quoted "$back") sh $(quoted "${here%/}/.ssh") < $_g.old"
+    else
+        back="$as $(quoted 'cd -P -- "$1" && rm -f ./authorized_keys') sh $(quoted "${here%/}/.ssh")"
+    fi
+    printf '%s\n' "$back" | guard access
+fi
 exec setpriv --reuid "$uid" --regid "$gid" --init-groups --inh-caps=-all /bin/sh -c '
 set -efu
 umask 077
@@ -187,6 +202,7 @@ impl Kind for AuthorizedKeys {
             user: self.user.clone(),
             keys: keys.collect(),
             exclusive: self.exclusive,
+            ours: self.ours,
             rights,
         }))
     }
@@ -229,18 +245,16 @@ impl Kind for AuthorizedKeys {
         }
         let keys = self.parsed();
         let how = if self.exclusive { "all" } else { "more" };
-        let words = [self.user.clone(), how.to_owned()];
+        let ours = if self.ours { "ours" } else { "" };
+        let words = [ours.to_owned(), self.user.clone(), how.to_owned()];
         let lines = keys.values().map(Key::line);
         let words = words
             .into_iter()
             .chain(keys.keys().cloned())
             .chain(["--".to_owned()])
             .chain(lines);
-        vec![Step::script(
-            "write the keys",
-            WRITE,
-            words.map(Text::plain),
-        )]
+        let step = Step::script("write the keys", WRITE, words.map(Text::plain));
+        vec![if self.ours { step.guarded("access") } else { step }]
     }
 
     fn named(key: &str) -> Option<Self> {

@@ -21,9 +21,10 @@ pub struct Directory {
     pub found: Standing,
 }
 
-/// Words: path, owner, group, mode. Folders above it that are not there are root's. It is changed from within, so that nobody can lay
+/// Words: path, owner, group, mode, its gate. Folders above it that are not there are root's. It is changed from within, so that nobody can lay
 /// a link in its place meanwhile.
 const MAKE: &str = r#"
+way_in "$5" "$1"
 if [ -L "$1" ] || [ ! -d "$1" ]; then
     folder=${1%/*}
     (umask 022 && mkdir -p -- "${folder:-/}") || die "cannot make the folder \`${folder:-/}\`"
@@ -33,12 +34,15 @@ fi
 stand_in "$1"
 chown -- "$2:$3" . || die "cannot give \`$1\` to \`$2:$3\`"
 chmod -- "$4" . || die "cannot give \`$1\` the mode $4"
+way_out "$5"
 "#;
 
 const REMOVE: &str = r#"
 folder=${1%/*}
 stand_in "${folder:-/}"
+way_in "$2" "$1"
 rm -rf --one-file-system -- "./${1##*/}"
+way_out "$2"
 "#;
 
 impl Directory {
@@ -94,8 +98,9 @@ impl Kind for Directory {
             Text::plain(paths::or_root(&self.owner)),
             Text::plain(paths::or_root(&self.group)),
             paths::mode_word(self.mode()),
+            paths::gate_word(&self.path),
         ];
-        vec![Step::script(says, MAKE, words)]
+        vec![paths::guarded(Step::script(says, MAKE, words), &self.path)]
     }
 
     fn named(key: &str) -> Option<Self> {
@@ -109,11 +114,9 @@ impl Kind for Directory {
         if self.found.says() != "folder" {
             return Removal::Forget;
         }
-        Removal::HoldsData(vec![Step::script(
-            "remove the folder and what lies in it",
-            REMOVE,
-            [Text::plain(&self.path)],
-        )])
+        let words = [Text::plain(&self.path), paths::gate_word(&self.path)];
+        let step = Step::script("remove the folder and what lies in it", REMOVE, words);
+        Removal::HoldsData(vec![paths::guarded(step, &self.path)])
     }
 
     fn recipe(&self, found: &Self) -> Vec<String> {

@@ -96,7 +96,7 @@ said=$(printf '%s' "$1" | nft -c -f - 2>&1) || die "nft does not take the rules:
     # Where the table stays, the kernel goes on knowing the connections that are there.
     if old=$(nft -s list table inet provision 2> /dev/null); then verb=$2; else old='' verb=delete; fi
     printf 'nft -f - << "RULES"\ntable inet provision\n%s table inet provision\n%s\nRULES\n' "$verb" "$old"
-} | guard firewall 40
+} | guard firewall 'the firewall'
 printf '%s' "$1" | nft -f -
 "#;
 

@@ -17,20 +17,25 @@ pub struct Link {
     pub found: Standing,
 }
 
-/// Words: path, where it leads.
+/// Words: path, where it leads, its gate.
 const MAKE: &str = r#"
 folder=${1%/*} name=./${1##*/}
 stand_in "${folder:-/}"
 [ -L "$name" ] || [ ! -e "$name" ] || die "\`$1\` is no link: look again"
+way_in "$3" "$1"
 draft=$(mktemp -u ./.provision-XXXXXXXXXX)
 ln -s -- "$2" "$draft" || die "cannot write in \`${folder:-/}\`"
 mv -f -T -- "$draft" "$name" || { rm -f -- "$draft"; die "cannot put \`$1\` in place"; }
+way_out "$3"
 "#;
 
 const REMOVE: &str = r#"
 folder=${1%/*} name=./${1##*/}
 stand_in "${folder:-/}"
-[ ! -L "$name" ] || rm -f -- "$name"
+[ -L "$name" ] || exit 0
+way_in "$2" "$1"
+rm -f -- "$name"
+way_out "$2"
 "#;
 
 impl Kind for Link {
@@ -65,8 +70,9 @@ impl Kind for Link {
         if !self.fields(found).iter().any(Field::differs) {
             return Vec::new();
         }
-        let words = [Text::plain(&self.path), Text::plain(&self.to)];
-        vec![Step::script(format!("lead it to {}", self.to), MAKE, words)]
+        let words = [Text::plain(&self.path), Text::plain(&self.to), paths::gate_word(&self.path)];
+        let step = Step::script(format!("lead it to {}", self.to), MAKE, words);
+        vec![paths::guarded(step, &self.path)]
     }
 
     fn named(key: &str) -> Option<Self> {
@@ -80,11 +86,9 @@ impl Kind for Link {
         if self.found.says() != "link" {
             return Removal::Forget;
         }
-        Removal::Steps(vec![Step::script(
-            "remove the link",
-            REMOVE,
-            [Text::plain(&self.path)],
-        )])
+        let words = [Text::plain(&self.path), paths::gate_word(&self.path)];
+        let step = Step::script("remove the link", REMOVE, words);
+        Removal::Steps(vec![paths::guarded(step, &self.path)])
     }
 
     fn recipe(&self, found: &Self) -> Vec<String> {

@@ -3,7 +3,7 @@
 
 use crate::command::{Ask, Question, Row, Text};
 use crate::quote::word;
-use crate::resource::{Field, Impact};
+use crate::resource::{Field, Impact, Step};
 
 /// Items are `FLAG:DIGEST:PATH`: `p` a file whose text may be shown where its digest is another, `s` a file of which only the digest
 /// comes back, `n` no file.
@@ -231,6 +231,56 @@ pub(super) fn or_root(name: &str) -> &str {
     if name.is_empty() { "root" } else { name }
 }
 
+/// Paths by which we get in, and what makes a new state of them count: `now` whoever comes next meets it; `sshd` once sshd has read it,
+/// which is done at once; `later` once a unit has loaded it.
+const GATES: &[(&str, &str)] = &[
+    ("/etc/ssh", "sshd"),
+    ("/etc/sudoers", "now"),
+    ("/etc/sudoers.d", "now"),
+    ("/etc/sudo.conf", "now"),
+    ("/etc/pam.conf", "now"),
+    ("/etc/pam.d", "now"),
+    ("/etc/security", "now"),
+    ("/etc/nsswitch.conf", "now"),
+    ("/etc/passwd", "now"),
+    ("/etc/shadow", "now"),
+    ("/etc/group", "now"),
+    ("/etc/gshadow", "now"),
+    ("/etc/nologin", "now"),
+    ("/etc/hosts.allow", "now"),
+    ("/etc/hosts.deny", "now"),
+    ("/etc/ld.so.preload", "now"),
+    ("/etc/network", "later"),
+    ("/etc/netplan", "later"),
+    ("/etc/systemd/network", "later"),
+    ("/etc/NetworkManager", "later"),
+    ("/etc/nftables.conf", "later"),
+    ("/etc/nftables.d", "later"),
+];
+
+/// The gate that a path is, or lies in; empty where it is none.
+fn gate(path: &str) -> &'static str {
+    let inside = |gate: &str| {
+        let rest = path.strip_prefix(gate);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let found = GATES.iter().find(|(gate, _)| inside(gate));
+    found.map_or("", |(_, counts)| counts)
+}
+
+/// The gate as a word of a script that calls `way_in` before and `way_out` after it changes the path.
+pub(super) fn gate_word(path: &str) -> Text {
+    Text::plain(gate(path))
+}
+
+/// The step, behind the guard where its path is one by which we get in.
+pub(super) fn guarded(step: Step, path: &str) -> Step {
+    match gate(path) {
+        "" => step,
+        _ => step.guarded("access"),
+    }
+}
+
 /// A mode as a word of a script; none said is the kind's own.
 pub(super) fn mode_word(mode: u32) -> Text {
     Text::plain(format!("{mode:04o}"))
@@ -254,6 +304,24 @@ pub(super) mod tests {
                 .zip(values)
                 .collect()
         }))
+    }
+
+    #[test]
+    fn what_lets_us_in_is_behind_the_guard() {
+        for (path, counts) in [
+            ("/etc/ssh/sshd_config.d/a.conf", "sshd"),
+            ("/etc/ssh", "sshd"),
+            ("/etc/sudoers", "now"),
+            ("/etc/sudoers.d/deploy", "now"),
+            ("/etc/pam.d/sshd", "now"),
+            ("/etc/network/interfaces", "later"),
+            ("/etc/nftables.conf", "later"),
+            ("/etc/sshd", ""),
+            ("/etc/sudoers.old", ""),
+            ("/srv/etc/ssh/sshd_config", ""),
+        ] {
+            assert_eq!(gate(path), counts, "{path}");
+        }
     }
 
     #[test]

@@ -73,13 +73,20 @@ for item in "$@"; do
     if [ -n "$said" ]; then
         auto=$(LC_ALL=C grep -H -i -E "$words" "$data/postgresql.auto.conf" 2> /dev/null) || :
     fi
-    pid='' port='' first='' state=down comm=''
-    if [ -r "$data/postmaster.pid" ]; then
-        { IFS= read -r pid; read -r _; read -r _; read -r port; read -r _; IFS= read -r first; read -r _; read -r state; } \
-            < "$data/postmaster.pid" || :
-        if [ -r "/proc/$pid/comm" ]; then read -r comm < "/proc/$pid/comm" || :; fi
-        [ "$comm" = postgres ] || state=down
-    fi
+    # What passes by itself is waited for.
+    tries=0
+    while :; do
+        pid='' port='' first='' state=down comm=''
+        if [ -r "$data/postmaster.pid" ]; then
+            { IFS= read -r pid; read -r _; read -r _; read -r port; read -r _; IFS= read -r first; read -r _; read -r state; } \
+                < "$data/postmaster.pid" || :
+            if [ -r "/proc/$pid/comm" ]; then read -r comm < "/proc/$pid/comm" || :; fi
+            [ "$comm" = postgres ] || state=down
+        fi
+        case $state in starting* | stopping*) [ "$tries" -lt 40 ] || break ;; *) break ;; esac
+        tries=$((tries + 1))
+        sleep 0.5
+    done
     newer=''
     for file in "$etc/postgresql.conf" "$etc"/conf.d/*.conf "$data/postgresql.auto.conf"; do
         [ ! "$file" -nt "$data/postmaster.opts" ] || newer="$newer$file

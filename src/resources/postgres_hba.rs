@@ -84,13 +84,13 @@ for item in "$@"; do
 done
 "#;
 
-// The mark stays until a fresh login was seen to work: where this dies half way, the next run sees it and does all of it again.
+// The mark stays until a fresh login was seen to work. Where this dies half way, the machine puts the old rules back by itself; where
+// that dies, too, the next run sees the mark and does all of it again.
 const APPLY: &str = r##"
 cluster=$1 port=$2 content=$3
 shift 3
 etc=/etc/postgresql/$cluster
 bin=/usr/lib/postgresql/${cluster%%/*}/bin
-folder=$(mktemp -d /run/provision-XXXXXXXXXX)
 ask() {
     runuser -u postgres -- env PGCONNECT_TIMEOUT=10 "$bin/psql" -X -A -t -q -w -h /var/run/postgresql -p "$port" -d postgres -c "$1" 2>&1
 }
@@ -104,30 +104,26 @@ reload() {
         sleep 0.1
     done
 }
-kept='' loaded=''
 back() {
     trap - EXIT HUP INT TERM
-    if [ -n "$kept" ]; then
-        cp -p -- "$folder/old" "$etc/.provision-hba.old" && mv -f -- "$etc/.provision-hba.old" "$etc/pg_hba.conf"
-        # By signal: nobody may get in.
-        if [ -n "$loaded" ]; then read -r pid < "$pidfile" && kill -HUP "$pid"; fi
-        rm -f -- "$etc/.provision-hba"
-    fi
-    rm -rf -- "$folder"
+    guard_revert postgres_hba
 }
-trap back EXIT
-trap 'exit 1' HUP INT TERM
 
 said=$(ask "SELECT current_setting('data_directory')") || die "\`$cluster\` does not let us in: $(flat "$said")"
-pidfile=$said/postmaster.pid
-cp -p -- "$etc/pg_hba.conf" "$folder/old"
+# Whatever becomes of this script, the old rules come back; by signal, since nobody may get in.
+guard_free postgres_hba "$etc/pg_hba.conf"
+cp -a -T -- "$etc/pg_hba.conf" "$_g.old"
+{
+    put_back "$etc/pg_hba.conf" "$_g.old"
+    printf 'read -r pid < %s && kill -HUP "$pid"\nrm -f -- %s\n' "$(quoted "$said/postmaster.pid")" "$(quoted "$etc/.provision-hba")"
+} | guard postgres_hba
+trap back EXIT
+trap 'exit 1' HUP INT TERM
 : > "$etc/.provision-hba"
-kept=yes
 printf '%s' "$content" | put_file "$etc/pg_hba.conf" postgres postgres 0640
 said=$(ask "SELECT format('line %s: %s', line_number, error) FROM pg_hba_file_rules WHERE error IS NOT NULL LIMIT 1") \
     || die "\`$cluster\` cannot be asked about its rules: $(flat "$said")"
 [ -z "$said" ] || die "\`$cluster\` does not accept these rules, the old ones stay: $said"
-loaded=yes
 reload
 said=$(ask 'SELECT 1') || die "our own login no longer fits, the old rules are back: $(flat "$said")"
 while [ "$#" -gt 1 ]; do
@@ -139,7 +135,8 @@ while [ "$#" -gt 1 ]; do
     esac
     shift 2
 done
-kept=''
+trap - EXIT HUP INT TERM
+guard_confirm postgres_hba
 rm -f -- "$etc/.provision-hba"
 "##;
 

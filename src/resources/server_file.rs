@@ -47,26 +47,32 @@ impl Default for Content {
     }
 }
 
-/// Words: path, owner, group, mode, what the plan saw there, the text (in the other script its stdin), and the program that has to
-/// accept it.
+/// Words: path, owner, group, mode, what the plan saw there, its gate, the text (in the other script its stdin), and the program that
+/// has to accept it.
 const WRITE: &str = r#"
 as_seen "$1" "$5"
-path=$1 owner=$2 group=$3 mode=$4 content=$6
-shift 6
+path=$1 owner=$2 group=$3 mode=$4 gate=$6 content=$7
+shift 7
+way_in "$gate" "$path"
 put_text "$content" "$path" "$owner" "$group" "$mode" "$@"
+way_out "$gate"
 "#;
 
 const COPY: &str = r#"
 as_seen "$1" "$5"
-path=$1 owner=$2 group=$3 mode=$4
-shift 6
+path=$1 owner=$2 group=$3 mode=$4 gate=$6
+shift 7
+way_in "$gate" "$path"
 put_file "$path" "$owner" "$group" "$mode" "$@"
+way_out "$gate"
 "#;
 
 const REMOVE: &str = r#"
 folder=${1%/*}
 stand_in "${folder:-/}"
+way_in "$2" "$1"
 rm -f -- "./${1##*/}"
+way_out "$2"
 "#;
 
 impl ServerFile {
@@ -120,12 +126,13 @@ impl ServerFile {
             Text::plain(paths::or_root(&self.group)),
             paths::mode_word(self.mode()),
             Text::plain(seen),
+            paths::gate_word(&self.path),
             content,
         ];
         let words = words
             .into_iter()
             .chain(self.validate.iter().map(Text::plain));
-        match &self.content {
+        let step = match &self.content {
             Content::Text(_) => Step::script("write the file", WRITE, words),
             Content::Copy { path, .. } => {
                 let mut step = Step::script("copy the file", COPY, words).within(600);
@@ -134,7 +141,8 @@ impl ServerFile {
                 }
                 step
             }
-        }
+        };
+        paths::guarded(step, &self.path)
     }
 }
 
@@ -217,11 +225,9 @@ impl Kind for ServerFile {
         if !self.found.is_file() {
             return Removal::Forget;
         }
-        Removal::Steps(vec![Step::script(
-            "remove the file",
-            REMOVE,
-            [Text::plain(&self.path)],
-        )])
+        let words = [Text::plain(&self.path), paths::gate_word(&self.path)];
+        let step = Step::script("remove the file", REMOVE, words);
+        Removal::Steps(vec![paths::guarded(step, &self.path)])
     }
 
     fn recipe(&self, found: &Self) -> Vec<String> {

@@ -22,13 +22,34 @@ const LOOK: &str = concat!(
     include_str!("systemd_look.sh")
 );
 
-const APPLY: &str = concat!(
-    "supervisor() {\ncat << 'PROVISION_SUPERVISOR'\n",
-    include_str!("supervise.sh"),
-    "PROVISION_SUPERVISOR\n}\n",
-    include_str!("systemd_common.sh"),
-    include_str!("systemd_apply.sh")
-);
+macro_rules! apply {
+    ($before:literal) => {
+        concat!(
+            $before,
+            "supervisor() {\ncat << 'PROVISION_SUPERVISOR'\n",
+            include_str!("supervise.sh"),
+            "PROVISION_SUPERVISOR\n}\n",
+            include_str!("systemd_common.sh"),
+            include_str!("systemd_apply.sh")
+        )
+    };
+}
+const APPLY: &str = apply!("");
+
+/// The same for one unit by which we get in.
+const APPLY_GUARDED: &str = apply!("way_in_unit \"$1\" \"$4\"\n");
+
+/// Units by which we get in.
+const GATES: [&str; 8] = [
+    "ssh.service",
+    "sshd.service",
+    "ssh.socket",
+    "networking.service",
+    "systemd-networkd.service",
+    "NetworkManager.service",
+    "nftables.service",
+    "netfilter-persistent.service",
+];
 
 /// The file of a unit of ours.
 pub(super) fn path(unit: &str) -> String {
@@ -256,6 +277,7 @@ pub(super) struct Act<'a> {
 
 /// The step that does it; those of neighbours are one, so that systemd reads its files again once.
 pub(super) fn step(says: impl Into<String>, impact: Impact, acts: Vec<Act<'_>>) -> Step {
+    let gate = acts.iter().any(|act| GATES.contains(&act.unit));
     let words = acts.into_iter().flat_map(|act| {
         [
             Text::plain(act.unit),
@@ -265,7 +287,11 @@ pub(super) fn step(says: impl Into<String>, impact: Impact, acts: Vec<Act<'_>>) 
             Text::plain(act.prune.join("\n")),
         ]
     });
-    let mut step = Step::script(says, APPLY, words).costs(impact).within(300);
+    let body = if gate { APPLY_GUARDED } else { APPLY };
+    let mut step = Step::script(says, body, words).costs(impact).within(300);
+    if gate {
+        return step.guarded("access");
+    }
     step.merge = Some("systemd");
     step
 }

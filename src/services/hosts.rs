@@ -50,6 +50,17 @@ pub fn machine(name: &str, node: &Node) -> Machine {
     }
 }
 
+/// Whether a user of a machine is the one as whom we log in, or may be: who it is may stand in the operator's own settings.
+pub(super) fn logs_in(environment: &Environment, machine: &str, user: &str) -> bool {
+    let found = machines(environment)
+        .into_iter()
+        .find(|one| &*one.name == machine);
+    match found.map(|machine| machine.via) {
+        Some(Via::Ssh(ssh)) => ssh.user.is_none_or(|name| name == user),
+        _ => false,
+    }
+}
+
 /// The machines that an entry is on, by its `on`: hosts, groups of hosts, or lists of them; every machine once, in order of name.
 /// On this machine alone everything is on it.
 pub fn on(environment: &Environment, node: &Node) -> Vec<Arc<str>> {

@@ -130,6 +130,7 @@ mod tests {
             message: "wait until it is healthy: it exited with 1".to_owned(),
             log: vec!["FATAL:\x1b[31m no space".to_owned()],
             unknown: false,
+            ahead: 0,
         }
     }
 

@@ -60,6 +60,8 @@ pub(super) struct Client<'a> {
     pub last: Option<String>,
     /// How long it may take.
     pub deadline: Duration,
+    /// Whether it changes something: then it is never started twice, not even after a cut.
+    pub once: bool,
 }
 
 /// What a client said.
@@ -255,6 +257,7 @@ impl Client<'_> {
             args,
             input: self.input,
             deadline: self.deadline,
+            once: self.once,
         }
     }
 
@@ -282,6 +285,7 @@ impl Client<'_> {
             args,
             input,
             deadline: self.deadline,
+            once: self.once,
         }
     }
 }
@@ -310,6 +314,7 @@ mod tests {
                 input: Secret::new("SELECT 1;\n"),
                 last: None,
                 deadline: Duration::from_secs(1),
+                once: false,
             };
             let program = client.over_network("db.example.com", 5433, &password, true);
             for word in &program.args {

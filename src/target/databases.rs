@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
@@ -19,6 +19,10 @@ use crate::secret::Secret;
 
 /// How long a server may take to answer a sheet.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a state that passes by itself is waited for, and how long until it is asked again.
+const PASSING: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Who we come in as, by service, where that is not the declared superuser: an old volume knows another one.
 #[derive(Default)]
@@ -101,6 +105,8 @@ pub(super) fn in_container<'a>(
 pub(super) enum Closed {
     /// Something else has to be done first.
     Down(String),
+    /// It will let us in by itself: it starts, stops, recovers, or is full for the moment.
+    Passing(String),
     /// It does not let us in, or says what we do not understand.
     Unreadable(String),
 }
@@ -108,7 +114,7 @@ pub(super) enum Closed {
 impl Closed {
     fn answer(&self) -> Answer {
         match self {
-            Closed::Down(why) => Answer::Down(why.clone()),
+            Closed::Down(why) | Closed::Passing(why) => Answer::Down(why.clone()),
             Closed::Unreadable(why) => Answer::Unreadable(why.clone()),
         }
     }
@@ -122,7 +128,22 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// Asks until it is answered, or until what keeps the server from answering does not pass.
     async fn run(&self, clients: &Clients<'_>) -> Answers {
+        let begun = Instant::now();
+        loop {
+            match self.once(clients).await {
+                Ok(answers) => return answers,
+                Err(Closed::Passing(why)) if begun.elapsed() < PASSING => {
+                    tracing::info!("{why}; waiting");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(closed) => return self.all(&closed),
+            }
+        }
+    }
+
+    async fn once(&self, clients: &Clients<'_>) -> Result<Answers, Closed> {
         let service = &self.server.service;
         let asked = async {
             match self.server.dialect {
@@ -135,14 +156,12 @@ impl Asking<'_> {
             Clients::Container { .. } => tokio::time::timeout(PATIENCE, asked).await,
             _ => Ok(asked.await),
         };
-        match answered {
-            Ok(Ok(answers)) => answers,
-            Ok(Err(closed)) => self.all(&closed),
-            Err(_) => self.all(&Closed::Unreadable(format!(
+        answered.unwrap_or_else(|_| {
+            Err(Closed::Unreadable(format!(
                 "`{service}` did not answer within {} s",
                 PATIENCE.as_secs()
-            ))),
-        }
+            )))
+        })
     }
 
     fn place(&self, database: Option<&str>) -> Place {
@@ -298,7 +317,7 @@ impl Asking<'_> {
         if seen.in_ {
             return self.open(seen.listens, clients).map(|()| (seen, stderr));
         }
-        let refused = stderr.contains("FATAL:") && !is_passing(&stderr);
+        let refused = stderr.contains("FATAL:") && passing(&stderr).is_none();
         if refused && let Some(other) = clients.other_login().await.filter(|other| *other != login)
         {
             let (seen, second) = self.psql_as(clients, &other, None, sheet).await?;
@@ -327,6 +346,7 @@ impl Asking<'_> {
             input: Secret::new(psql::sheet(&nonce, self.inquiry, server, databases, each)),
             last: Some(format!("{nonce} bye")),
             deadline: PATIENCE,
+            once: false,
         };
         let heard = self.client(clients, client).await?;
         let stderr = String::from_utf8_lossy(&heard.err).into_owned();
@@ -352,6 +372,7 @@ impl Asking<'_> {
             input: Secret::new(sheet),
             last: None,
             deadline: PATIENCE,
+            once: false,
         };
         let heard = self.client(clients, client).await?;
         let stderr = String::from_utf8_lossy(&heard.err).into_owned();
@@ -396,7 +417,7 @@ impl Asking<'_> {
     /// A server that only listens on its socket is still in its first start: what is inside is half made.
     fn open(&self, listens: bool, clients: &Clients<'_>) -> Result<(), Closed> {
         if !listens && clients.is_young() {
-            return Err(Closed::Down(format!(
+            return Err(Closed::Passing(format!(
                 "`{}` is starting",
                 self.server.service
             )));
@@ -413,16 +434,14 @@ impl Asking<'_> {
             "(2002)",
             "ERROR 2002",
         ];
-        if is_passing(said) {
-            return Closed::Down(format!("`{service}` is starting"));
+        if let Some(state) = passing(said) {
+            return Closed::Passing(format!("`{service}` {state}"));
         }
         if clients.may_be_stopped() && nobody_there.iter().any(|words| said.contains(words)) {
-            let is = if clients.is_young() {
-                "is starting"
-            } else {
-                "does not run"
+            return match clients.is_young() {
+                true => Closed::Passing(format!("`{service}` is starting")),
+                false => Closed::Down(format!("`{service}` does not run")),
             };
-            return Closed::Down(format!("`{service}` {is}"));
         }
         let message =
             message.unwrap_or_else(|| said.lines().last().unwrap_or("it said nothing").to_owned());
@@ -440,15 +459,23 @@ fn not_run(service: &str, error: NotRun) -> Closed {
     }
 }
 
-/// A state of the server that ends by itself.
-fn is_passing(said: &str) -> bool {
-    [
-        "the database system is starting up",
-        "the database system is shutting down",
-        "57P03",
-    ]
-    .iter()
-    .any(|words| said.contains(words))
+/// A state of the server that ends by itself, as it says so. A standby that is not to be read from says much the same and stays so.
+fn passing(said: &str) -> Option<&'static str> {
+    const STATES: [(&str, &str); 8] = [
+        ("Hot standby mode is disabled", ""),
+        ("the database system is starting up", "is starting"),
+        ("the database system is shutting down", "is stopping"),
+        ("the database system is in recovery mode", "recovers"),
+        (
+            "the database system is not yet accepting connections",
+            "recovers",
+        ),
+        ("57P03", "is starting"),
+        ("too many clients", "has as many clients as it takes"),
+        ("1040 (", "has as many clients as it takes"),
+    ];
+    let state = STATES.iter().find(|(words, _)| said.contains(words))?;
+    Some(state.1).filter(|state| !state.is_empty())
 }
 
 fn broken_off(service: &str, stderr: &str) -> String {
@@ -498,6 +525,7 @@ async fn answers(clients: &Clients<'_>, logins: &Logins, server: &Server) -> Res
         input: Secret::new(sheet),
         last: None,
         deadline: PATIENCE,
+        once: false,
     };
     let heard = clients.run(client).await.map_err(NotRun::words)?;
     let (in_, listens) = match server.dialect {
@@ -557,6 +585,7 @@ esac 2> /dev/null | tail -n \"$2\"
         args: ["-c", TAIL, "sh", what, &count].map(str::to_owned).to_vec(),
         input: Secret::new(""),
         deadline: Duration::from_secs(5),
+        once: false,
     };
     match remote.program(program).await {
         Ok(said) => last_lines(&String::from_utf8_lossy(&said.out), lines),

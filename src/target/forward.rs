@@ -10,11 +10,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Target, ports, say};
+use crate::command::Dialect;
 use crate::error::{Failure, Kind};
 
+/// How long who listens may take to say what it is.
+const GREETING: Duration = Duration::from_secs(5);
 /// How often a machine is looked after.
 const PULSE: Duration = Duration::from_secs(1);
 /// The longest pause between two tries to reach a machine again.
@@ -117,6 +121,51 @@ impl Target {
             .remote(machine)
             .map_err(|trouble| Failure::new(trouble.kind, trouble.message))?;
         remote.awake().await
+    }
+
+    /// Sees whether what listens where a port leads is a database server of the kind that should. Nobody who listens is no mistake yet.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub async fn recognise(&self, lead: &Lead, dialect: Dialect) -> Result<(), Failure> {
+        let Ok(remote) = self.remote(&lead.machine) else {
+            return Ok(());
+        };
+        let greeting = async {
+            let mut there = remote.dial(&lead.address, lead.port).await.ok()?;
+            if dialect == Dialect::Postgres {
+                // Whether it speaks TLS: a PostgreSQL says one letter.
+                let asked = [0, 0, 0, 8, 4, 210, 22, 47];
+                there.write_all(&asked).await.ok()?;
+            }
+            let mut said = [0; 64];
+            let length = there.read(&mut said).await.ok()?;
+            said.get(..length).map(<[u8]>::to_vec)
+        };
+        let said = tokio::time::timeout(GREETING, greeting).await;
+        let is = match (dialect, said) {
+            // Nobody, or nobody any more.
+            (_, Ok(None)) => true,
+            (_, Ok(Some(said))) if said.is_empty() => true,
+            (Dialect::Postgres, Ok(Some(said))) => matches!(said.as_slice(), [b'S' | b'N']),
+            // The length, 0, and the version of the protocol or an error.
+            (Dialect::MariaDb, Ok(Some(said))) => matches!(said.get(3..5), Some([0, 10 | 255])),
+            // MariaDB speaks first; a PostgreSQL that does not answer at once is slow.
+            (Dialect::MariaDb, Err(_)) => false,
+            (Dialect::Postgres, Err(_)) => true,
+        };
+        if is {
+            return Ok(());
+        }
+        let name = match dialect {
+            Dialect::Postgres => "PostgreSQL",
+            Dialect::MariaDb => "MariaDB",
+        };
+        let (address, port, machine) = (&lead.address, lead.port, &lead.machine);
+        let message = format!("what listens on {address}:{port} of `{machine}` is no {name}");
+        Err(Failure::new(Kind::Failed, message).hint(format!(
+            "`provision plan` says what is not as declared on `{machine}`"
+        )))
     }
 
     /// Hands on every connection to some ports, and looks after the machines behind them, for ever.

@@ -33,6 +33,8 @@ pub(super) struct Program<'a> {
     pub input: Secret,
     /// How long it may take.
     pub deadline: Duration,
+    /// Whether it changes something: then it is never started twice, not even after a cut.
+    pub once: bool,
 }
 
 /// What a program or script said.
@@ -53,8 +55,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// How long a question may take.
 const QUESTION: Duration = Duration::from_secs(90);
 
-/// How long a new connection may take to confirm what may have locked us out.
+/// So long one that could not be reached is not looked at again.
+const DEAD: Duration = Duration::from_secs(60);
+
+/// How long a new session may take.
 const GUARD: Duration = Duration::from_secs(20);
+
+/// How long one may take to confirm what may have locked us out.
+fn patience() -> Duration {
+    GUARD.min(Duration::from_secs(session::grace()))
+}
 
 /// Runs a program as a user, with a bare environment: user, programs, arguments. `setpriv` opens no login session, which `runuser`
 /// does (slowly, and with a line in the log). What the shell can find out by itself starts no program.
@@ -127,7 +137,8 @@ pub(super) struct Remote {
     state: Mutex<State>,
     /// The turn that everything asked of it right now shares.
     turn: Mutex<Weak<OwnedSemaphorePermit>>,
-    unreached: std::sync::Mutex<Option<Failure>>,
+    /// Why it could not be reached, and when that was seen.
+    unreached: std::sync::Mutex<Option<(Failure, Instant)>>,
     /// The lock that every session of ours has to have from now on.
     locked: Mutex<Option<Lock>>,
     /// The answer about it that a new session owes.
@@ -139,8 +150,10 @@ pub(super) struct Remote {
 struct Lock {
     /// Whose.
     project: String,
-    /// Who has it, in words.
+    /// Who has it, for others.
     holder: String,
+    /// What a session of ours knows it by that an earlier one has taken.
+    token: String,
     /// Whether it was had. From then on nothing at all is said to a session that does not have it.
     had: bool,
 }
@@ -150,6 +163,8 @@ impl Lock {
         Call::Lock {
             project: self.project.clone(),
             holder: self.holder.clone(),
+            token: self.token.clone(),
+            tell: !self.had,
         }
     }
 }
@@ -196,10 +211,25 @@ impl Remote {
 
     /// Why it could not be reached, if it could not.
     pub fn unreached(&self) -> Option<Failure> {
-        self.unreached
+        let unreached = self.unreached.lock();
+        let unreached = unreached.unwrap_or_else(PoisonError::into_inner);
+        unreached.as_ref().map(|(failure, _)| failure.clone())
+    }
+
+    /// Why it could not be reached a moment ago: who looks again does not wait for it again.
+    fn just_unreached(&self) -> Option<Failure> {
+        let unreached = self.unreached.lock();
+        let unreached = unreached.unwrap_or_else(PoisonError::into_inner);
+        let (failure, when) = unreached.as_ref()?;
+        (when.elapsed() < DEAD).then(|| failure.clone())
+    }
+
+    /// Keeps why it cannot be reached, or that it can.
+    fn keep_unreached(&self, why: Option<&Failure>) {
+        *self
+            .unreached
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .unwrap_or_else(PoisonError::into_inner) = why.map(|why| (why.clone(), Instant::now()));
     }
 
     /// Waits for its turn among the machines; whatever is asked of it at the same time shares the turn.
@@ -232,15 +262,12 @@ impl Remote {
             match lock.had {
                 true => {
                     let taken = self.take_lock(link, &lock, coming).await;
-                    made = taken.map(|()| link.clone());
+                    made = taken.map(|_| link.clone());
                 }
                 false => *self.locking.lock().await = Some(coming),
             }
         }
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = made.as_ref().err().cloned();
+        self.keep_unreached(made.as_ref().err());
         *state = match &made {
             Ok(link) => State::Live(link.clone()),
             Err(failure) => State::Failed(failure.clone(), Instant::now()),
@@ -334,10 +361,7 @@ impl Remote {
                 Failure::new(Kind::Unreachable, message).hint(hint)
             }
         };
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        self.keep_unreached(Some(&failure));
         failure
     }
 
@@ -376,7 +400,11 @@ impl Remote {
             calls.collect()
         };
         let place = Place::Machine(Arc::clone(&self.machine.name));
-        let heard = match self.ask(calls).await {
+        let asked_now = match self.just_unreached() {
+            Some(failure) => Err(failure),
+            None => self.ask(calls).await,
+        };
+        let heard = match asked_now {
             Ok(heard) => heard,
             Err(failure) => {
                 for (name, ..) in &asked {
@@ -439,10 +467,7 @@ impl Remote {
             self.machine.name
         );
         let failure = Failure::new(Kind::Unreachable, message);
-        *self
-            .unreached
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        self.keep_unreached(Some(&failure));
         Err(failure)
     }
 
@@ -494,8 +519,13 @@ impl Remote {
             let mut ended = Ok(());
             for (at, (script, deadline)) in scripts.iter().enumerate() {
                 let came = coming.next().await;
-                if ended.is_err() {
-                    // What was sent ahead is skipped there; nobody leaves before that is known.
+                if let Err((failed, trouble)) = &mut ended {
+                    // What was sent ahead is skipped there; nobody leaves before that is known. Where it cannot be known any more
+                    // it may have been done too.
+                    let trouble: &mut Trouble = trouble;
+                    if trouble.unknown && matches!(came, Some(Err(Broken::Unknown(_))) | None) {
+                        trouble.ahead = at - *failed;
+                    }
                     continue;
                 }
                 ended = match came {
@@ -503,7 +533,13 @@ impl Remote {
                         Some(name) => self.confirm(link, name).await.map_err(|why| (at, why)),
                         None => Ok(()),
                     },
-                    Some(Ok(said)) => Err((at, failed(script, &said))),
+                    Some(Ok(said)) => {
+                        if let Some(name) = script.guard {
+                            // Half a change is none. Where nothing was begun there is nothing to take back.
+                            self.revert(link, name).await;
+                        }
+                        Err((at, failed(script, &said)))
+                    }
                     // None before it failed, so it was told to stop.
                     Some(Err(Broken::Skipped)) => Err((at, Trouble::halted())),
                     Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
@@ -566,67 +602,66 @@ impl Remote {
 
     /// Lets a guarded change stay, over a connection made for that; or has it taken back, by us or by the machine itself.
     async fn confirm(&self, link: &Link, name: &'static str) -> Result<(), Trouble> {
-        let call = |body| {
-            let call = Call::Script {
-                body,
-                words: vec![Secret::new(name)],
-                input: Input::Empty,
-            };
-            (call, GUARD)
-        };
-        // On this machine there is no connection that could be lost.
-        let fresh = match self.machine.via {
-            Via::Local => Ok(link.clone()),
-            Via::Ssh(_) => match tokio::time::timeout(GUARD, self.make_over(true)).await {
-                Ok(Ok(fresh)) => match fresh.session.greeted().await {
-                    Ok(()) => Ok(fresh),
-                    Err(_) => Err("a new connection gets no shell".to_owned()),
-                },
-                Ok(Err(failure)) => Err(failure.message),
-                Err(_) => Err("a new connection is not answered".to_owned()),
+        let why = match self.comes_in().await {
+            Ok(fresh) => match guarded(&fresh, "guard_confirm \"$1\"", name).await {
+                Some(said) if said.status == 0 => return Ok(()),
+                Some(said) => return Err(Trouble::failed(last_line(&said.err))),
+                None => "a new connection does not last".to_owned(),
             },
-        };
-        let why = match fresh {
-            Ok(fresh) => {
-                let said = fresh
-                    .session
-                    .tell(vec![call("guard_confirm \"$1\"")])
-                    .next()
-                    .await;
-                match said {
-                    Some(Ok(said)) if said.status == 0 => return Ok(()),
-                    Some(Ok(said)) => return Err(Trouble::failed(last_line(&said.err))),
-                    _ => "a new connection does not last".to_owned(),
-                }
-            }
             Err(why) => why,
         };
-        let back = link
-            .session
-            .tell(vec![call("guard_revert \"$1\"")])
-            .next()
-            .await;
-        Err(match back {
-            Some(Ok(said)) if said.status == 0 => Trouble::failed(format!(
+        Err(match self.revert(link, name).await {
+            Some(said) if said.status == 0 => Trouble::failed(format!(
                 "it would have locked us out ({why}), so the old state was put back"
             )),
-            Some(Ok(said)) => Trouble::unknown(format!(
+            Some(said) => Trouble::unknown(format!(
                 "it locks us out ({why}), and {}",
                 last_line(&said.err)
             )),
-            _ => Trouble::failed(format!(
+            None => Trouble::failed(format!(
                 "it locks us out ({why}); the machine puts the old state back by itself within a minute"
             ))
             .kind(Kind::Unreachable),
         })
     }
 
+    /// A session over a connection of its own, as whoever comes next would get it. A server that reads its files again may be deaf for
+    /// a moment.
+    async fn comes_in(&self) -> Result<Link, String> {
+        let come = async {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let why = match self.make_over(true).await {
+                    Ok(fresh) => match fresh.session.greeted().await {
+                        Ok(()) => return Ok(fresh),
+                        Err(_) => "a new connection gets no shell".to_owned(),
+                    },
+                    Err(failure) => failure.message,
+                };
+                if tries == 3 {
+                    return Err(why);
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let came = tokio::time::timeout(patience(), come).await;
+        came.unwrap_or_else(|_| Err("a new connection is not answered".to_owned()))
+    }
+
+    /// Has a guarded change taken back at once, over the connection that made it.
+    async fn revert(&self, link: &Link, name: &'static str) -> Option<session::Said> {
+        guarded(link, "guard_revert \"$1\"", name).await
+    }
+
     /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs. What is asked meanwhile
-    /// of a session that has to be made for it is asked behind it, in the same trip.
+    /// of a session that has to be made for it is asked behind it, in the same trip. With the lock comes what the machine has put back
+    /// by itself since somebody had it last; it says so once.
     pub async fn lock(&self, project: &str, doing: &str) -> Result<(), Failure> {
         let mut lock = Lock {
             project: project.to_owned(),
             holder: format!("{doing}, {}", us()),
+            token: say::nonce().map_err(|why| Failure::new(Kind::Failed, why))?,
             had: false,
         };
         // First of all: a machine that cannot be reached now and can be later has to be locked then.
@@ -635,10 +670,16 @@ impl Remote {
         let link = self.greeted().await?;
         let owed = self.locking.lock().await.take();
         let coming = owed.unwrap_or_else(|| link.session.ask(lock.call(), QUESTION));
-        self.take_lock(&link, &lock, coming).await?;
+        let told = put_back(&self.take_lock(&link, &lock, coming).await?);
         lock.had = true;
         *self.locked.lock().await = Some(lock);
-        Ok(())
+        if told.is_empty() {
+            return Ok(());
+        }
+        let message = format!("`{}` {}", self.machine.name, told.join("; "));
+        Err(Failure::new(Kind::Failed, message)
+            .hint("the run that changed it did not get in again: look at what is declared")
+            .hint("the next run goes on, and tries it again where it is still declared"))
     }
 
     /// Gives a lock back, which goes with the session.
@@ -648,12 +689,13 @@ impl Remote {
         *self.state.lock().await = State::Idle;
     }
 
+    /// Waits for a lock that was asked for; what the machine told with it.
     async fn take_lock(
         &self,
         link: &Link,
         Lock { project, .. }: &Lock,
         mut coming: Coming,
-    ) -> Result<(), Failure> {
+    ) -> Result<Vec<u8>, Failure> {
         let greeted = link.session.greeted().await;
         greeted.map_err(|end| self.unspoken(link, &end))?;
         let name = &self.machine.name;
@@ -665,7 +707,7 @@ impl Remote {
             None => return Err(cannot(Kind::Unreachable, "nothing came back")),
         };
         match said.status {
-            0 => Ok(()),
+            0 => Ok(said.out),
             75 => {
                 let holder = say::clean(&String::from_utf8_lossy(&said.out), 300);
                 let holder = match holder.as_str() {
@@ -676,6 +718,10 @@ impl Remote {
                 Err(Failure::new(Kind::Locked, message)
                     .hint("wait until it is done; the lock goes with the process that holds it"))
             }
+            77 => Err(cannot(
+                Kind::Unreachable,
+                "what this run began there before it lost the connection still runs",
+            )),
             _ => Err(cannot(Kind::Failed, &last_line(&said.err))),
         }
     }
@@ -713,8 +759,16 @@ impl Remote {
             };
             vec![(call, program.deadline)]
         };
-        let heard = self.ask(calls).await.map_err(unreachable)?;
-        let first = heard.into_iter().next();
+        let first = match program.once {
+            true => {
+                let link = self.greeted().await.map_err(unreachable)?;
+                link.session.tell(calls()).next().await
+            }
+            false => {
+                let heard = self.ask(calls).await.map_err(unreachable)?;
+                heard.into_iter().next()
+            }
+        };
         if let Some(Ok(said)) = &first {
             let ms = began.elapsed().as_millis();
             let name = &self.machine.name;
@@ -737,12 +791,22 @@ impl Remote {
     }
 }
 
+/// What a guard's function says; nothing, where it was not heard.
+async fn guarded(link: &Link, body: &'static str, name: &'static str) -> Option<session::Said> {
+    let call = Call::Script {
+        body,
+        words: vec![Secret::new(name)],
+        input: Input::Empty,
+    };
+    let said = link.session.tell(vec![(call, patience())]).next().await;
+    said.and_then(Result::ok)
+}
+
 /// A failure to reach it, as an effect's.
 fn unreachable(failure: Failure) -> Trouble {
     Trouble {
-        kind: failure.kind,
         log: failure.hints,
-        ..Trouble::failed(failure.message)
+        ..Trouble::failed(failure.message).kind(failure.kind)
     }
 }
 
@@ -878,6 +942,19 @@ fn answer(said: &session::Said, columns: &[&str]) -> Answer {
     Answer::Rows(Rows::new(rows))
 }
 
+/// What `guard_tell` has said.
+fn put_back(said: &[u8]) -> Vec<String> {
+    let said = String::from_utf8_lossy(said);
+    let rows = said.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, '\t').map(|part| say::clean(part, 200));
+        let (how, what, when) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(format!(
+            "{how} `{what}` at {when}, since nobody confirmed the change"
+        ))
+    });
+    rows.collect()
+}
+
 fn last_line(said: &[u8]) -> String {
     let mut lines = say::last_lines(&String::from_utf8_lossy(said), 1);
     lines.pop().unwrap_or_else(|| "it says nothing".to_owned())
@@ -978,6 +1055,7 @@ mod tests {
                 .to_vec(),
             input: Secret::new("line\n\n"),
             deadline: Duration::from_secs(5),
+            once: false,
         };
         let questions = [ECHO, BROKEN];
         let (answers, said) = tokio::join!(here.look(&questions, &items), here.program(program));
@@ -1127,6 +1205,36 @@ mod tests {
         drop(one);
         tokio::time::sleep(Duration::from_millis(300)).await;
         other.lock(&project, "`apply prod`").await.unwrap();
+        let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
+    }
+
+    /// What a session of ours that is lost still runs is waited for; what it would run next never begins.
+    #[tokio::test]
+    async fn a_lost_session_does_not_lock_us_out() {
+        let here = here();
+        let project = format!("lost{}", std::process::id());
+        here.lock(&project, "`apply prod`").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (runs, first, second) = (path("runs"), path("first"), path("second"));
+        let scripts = [
+            script("touch \"$1\"; sleep 2; touch \"$2\"", &[&runs, &first]),
+            script("touch \"$1\"", &[&second]),
+        ];
+        let link = here.link().await.unwrap();
+        let mut calls = Vec::new();
+        for (script, deadline) in &scripts {
+            calls.push((call(script).await.unwrap(), *deadline));
+        }
+        let _coming = link.session.tell(calls);
+        while !std::path::Path::new(&runs).exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The old one is held open, as by a network that has fallen silent.
+        *here.state.lock().await = State::Idle;
+        here.awake().await.unwrap();
+        assert!(std::path::Path::new(&first).exists());
+        assert!(!std::path::Path::new(&second).exists());
         let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
     }
 

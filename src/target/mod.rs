@@ -98,6 +98,8 @@ pub struct Trouble {
     pub log: Vec<String>,
     /// Whether it may have happened all the same.
     pub unknown: bool,
+    /// So many steps behind it had been sent ahead, and may have happened too.
+    pub ahead: usize,
 }
 
 impl Trouble {
@@ -108,6 +110,7 @@ impl Trouble {
             message: message.into(),
             log: Vec::new(),
             unknown: false,
+            ahead: 0,
         }
     }
 
@@ -389,12 +392,16 @@ impl Target {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         let strongest = Kind::strongest(failures.iter().map(|failure| failure.kind));
-        let strongest = failures
+        let (mut first, others): (Vec<_>, Vec<_>) = failures
             .into_iter()
-            .find(|failure| Some(failure.kind) == strongest);
-        let Some(failure) = strongest else {
+            .partition(|failure| Some(failure.kind) == strongest);
+        let Some(mut failure) = (!first.is_empty()).then(|| first.remove(0)) else {
             return Ok(at_once);
         };
+        // What is said once is said now.
+        for other in first.into_iter().chain(others) {
+            failure = failure.hint(other.message);
+        }
         for machine in machines {
             machine.unlock().await;
         }

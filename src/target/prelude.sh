@@ -121,13 +121,21 @@ put_draft() (
     fi
 )
 
-# guard NAME SECONDS: before a change that may lock us out. Its stdin is a script that puts the old state back; the machine runs it by
-# itself that many seconds later, unless `guard_confirm NAME` comes first, over a connection that is new.
-guard() {
+# guard_free NAME WHAT: what comes next may lock us out; WHAT says to people what it changes. Nothing waits under that name any more.
+guard_free() {
     _g=/run/provision/guard-$1
-    mkdir -p -m 700 /run/provision
-    [ ! -e "$_g.armed" ] || die "an earlier change of \`$1\` still waits for its confirmation; the machine puts the old state back within a minute"
-    rm -f -- "$_g".*
+    [ -d /run/provision ] || mkdir -p -m 700 /run/provision
+    [ ! -e "$_g.armed" ] || die "an earlier change of \`$2\` still waits for its confirmation; the machine puts the old state back within a minute"
+    rm -rf -- "$_g".*
+    printf '%s\n' "$2" > "$_g.what"
+    _free=$1
+}
+
+# guard NAME WHAT: before a change that may lock us out. Its stdin is a script that puts the old state back; the machine runs it by
+# itself `_grace` seconds later, unless `guard_confirm NAME` comes first, over a connection that is new.
+guard() {
+    [ "${_free-}" = "$1" ] || guard_free "$@"
+    _free=''
     cat > "$_g.undo"
     # The same watcher must not take a later change for its own.
     _id=$(cat /proc/sys/kernel/random/uuid)
@@ -135,13 +143,18 @@ guard() {
     _watch='sleep "$2"
         IFS= read -r id 2> /dev/null < "$1.armed" || exit 0
         [ "$id" = "$3" ] && mv -f -- "$1.armed" "$1.fired" 2> /dev/null || exit 0
-        /bin/sh "$1.undo" > "$1.said" 2>&1
-        date -u "+%Y-%m-%d %H:%M:%S UTC" > "$1.restored"'
+        how="has put back"
+        /bin/sh "$1.undo" > "$1.said" 2>&1 || how="could not put back all of"
+        when=$(date -u "+%Y-%m-%d %H:%M:%S UTC")
+        printf "%s\n" "$when" > "$1.restored"
+        IFS= read -r what < "$1.what"
+        printf "%s\t%s\t%s\n" "$how" "$what" "$when" > "$1.untold"
+        rm -rf -- "$1.fired" "$1.undo" "$1.old"'
     if [ -d /run/systemd/system ] && command -v systemd-run > /dev/null; then
-        systemd-run -q --collect --unit="provision-guard-$_id" /bin/sh -c "$_watch" guard "$_g" "$2" "$_id" 9>&- \
-            || { rm -f -- "$_g.armed"; die "nothing can be changed here without a way back: systemd-run does not work"; }
+        systemd-run -q --collect --unit="provision-guard-$_id" /bin/sh -c "$_watch" guard "$_g" "$_grace" "$_id" 9>&- \
+            || { rm -rf -- "$_g".*; die "nothing can be changed here without a way back: systemd-run does not work"; }
     else
-        setsid /bin/sh -c "$_watch" guard "$_g" "$2" "$_id" < /dev/null > /dev/null 2>&1 9>&- &
+        setsid /bin/sh -c "$_watch" guard "$_g" "$_grace" "$_id" < /dev/null > /dev/null 2>&1 9>&- &
     fi
 }
 
@@ -151,20 +164,148 @@ guard_over() {
     [ ! -d /run/systemd/system ] || systemctl stop -- "provision-guard-$_id" 2> /dev/null || :
 }
 
-# The change stays.
+# The change stays. What a unit has yet to load can still be taken back when it does.
 guard_confirm() {
     _g=/run/provision/guard-$1
     mv -f -- "$_g.armed" "$_g.kept" 2> /dev/null || die "it came too late: the machine has put the old state back by itself"
     guard_over "$_g.kept"
-    rm -f -- "$_g".*
+    if [ -s "$_g.later" ]; then
+        IFS= read -r _path < "$_g.later"
+        _back=$(kept_as "$_path")
+        # Of two changes that nothing has loaded, the older state is the one that worked.
+        if [ ! -e "$_back.undo" ]; then
+            mkdir -p -m 700 "${_back%/*}"
+            [ ! -e "$_g.old" ] && [ ! -L "$_g.old" ] || mv -f -T -- "$_g.old" "$_back.old"
+            put_back "$_path" "$_back.old" > "$_back.undo"
+        fi
+    fi
+    while IFS= read -r _back; do rm -rf -- "$_back".*; done 2> /dev/null < "$_g.loaded" || :
+    rm -rf -- "$_g".*
 }
 
 # The old state comes back at once.
 guard_revert() {
     _g=/run/provision/guard-$1
     if mv -f -- "$_g.armed" "$_g.fired" 2> /dev/null; then
+        guard_over "$_g.fired"
         /bin/sh "$_g.undo" > "$_g.said" 2>&1 || die "the old state could not be put back: $(tail -n 1 "$_g.said")"
         date -u '+%Y-%m-%d %H:%M:%S UTC' > "$_g.restored"
-        guard_over "$_g.fired"
+        rm -rf -- "$_g.fired" "$_g.undo" "$_g.old"
     fi
+}
+
+# Says, once, what the machine has put back by itself, as rows: how, what, when. First what is about to be put back is waited for.
+guard_tell() {
+    for _f in /run/provision/guard-*.armed /run/provision/guard-*.fired; do
+        _f=${_f%.*} _t=0
+        while { [ -e "$_f.armed" ] || [ -e "$_f.fired" ]; } && [ "$_t" -lt $((_grace + 15)) ]; do
+            _t=$((_t + 1))
+            sleep 1
+        done
+        # Whoever should have watched is dead.
+        [ ! -e "$_f.armed" ] || guard_revert "${_f#/run/provision/guard-}"
+    done
+    for _f in /run/provision/guard-*.untold; do
+        [ -e "$_f" ] || continue
+        cat "$_f"
+        rm -f -- "$_f"
+    done
+}
+
+# Arguments as words of a shell.
+quoted() {
+    for _w in "$@"; do
+        printf " '%s'" "$(printf '%s' "$_w" | sed "s/'/'\\\\''/g")"
+    done
+}
+
+# Where the old state of a path stays until a unit has loaded the new one.
+kept_as() {
+    _sum=$(printf '%s' "$1" | sha256sum)
+    printf '/run/provision/back/%s' "${_sum%% *}"
+}
+
+# put_back PATH OLD: a script that puts there what OLD is a copy of; nothing, where there is no copy. Of a folder that is still there
+# only owner and mode.
+put_back() {
+    _to=$(quoted "$1") _from=$(quoted "$2") _draft=$(quoted "${1%/*}/.provision-back")
+    if [ -d "$2" ] && [ ! -L "$2" ]; then
+        printf '[ -d%s ] && chown --reference=%s --%s && chmod --reference=%s --%s || ' "$_to" "${_from# }" "$_to" "${_from# }" "$_to"
+    elif [ ! -e "$2" ] && [ ! -L "$2" ]; then
+        printf 'rm -df --%s\n' "$_to"
+        return
+    fi
+    printf '{ rm -rf --%s; cp -a --remove-destination -T --%s%s && mv -f -T --%s%s; }\n' "$_draft" "$_from" "$_draft" "$_draft" "$_to"
+}
+
+# way_in GATE PATH: before a path by which we get in is changed; nothing, where the gate is empty. `now`: whoever comes next meets it;
+# `sshd`: once sshd has read it; `later`: once some unit has.
+way_in() {
+    [ -n "$1" ] || return 0
+    guard_free access "$2"
+    [ ! -e "$2" ] && [ ! -L "$2" ] || cp -a -T -- "$2" "$_g.old"
+    [ "$1" != later ] || printf '%s\n' "$2" > "$_g.later"
+    {
+        put_back "$2" "$_g.old"
+        [ "$1" != sshd ] || sshd_read
+    } | guard access
+}
+
+# way_in_unit UNIT FILES: before a unit by which we get in is changed or loads its files, a line each.
+way_in_unit() {
+    guard_free access "$1"
+    _own=/etc/systemd/system/$1
+    [ ! -e "$_own" ] && [ ! -L "$_own" ] || cp -a -T -- "$_own" "$_g.old"
+    {
+        put_back "$_own" "$_g.old"
+        printf '%s\n' "$2" | while IFS= read -r _path; do
+            _back=$(kept_as "$_path")
+            [ -e "$_back.undo" ] || continue
+            cat "$_back.undo"
+            printf '%s\n' "$_back" >> "$_g.loaded"
+        done
+        if [ -d /run/systemd/system ]; then
+            printf 'systemctl daemon-reload\n'
+            case $(systemctl is-enabled -- "$1" 2> /dev/null) in
+                enabled) printf 'systemctl -q enable --%s\n' "$(quoted "$1")" ;;
+                disabled) printf 'systemctl -q disable --%s\n' "$(quoted "$1")" ;;
+            esac
+            if systemctl -q is-active -- "$1"; then
+                printf 'systemctl reset-failed --%s 2> /dev/null\nsystemctl restart --%s\n' "$(quoted "$1")" "$(quoted "$1")"
+            else
+                printf 'systemctl stop --%s\n' "$(quoted "$1")"
+            fi
+        elif [ -x "/etc/init.d/${1%.service}" ]; then
+            printf '%s restart < /dev/null\n' "$(quoted "/etc/init.d/${1%.service}")"
+        fi
+    } | guard access
+}
+
+# A script that lets sshd read its files again.
+sshd_read() {
+    printf '%s\n' 'pid=; read -r pid 2> /dev/null < /run/sshd.pid || :' \
+        'case $(cat "/proc/$pid/comm" 2> /dev/null) in sshd) kill -HUP "$pid" ;; *) ! command -v systemctl > /dev/null || systemctl -q try-reload-or-restart ssh 2> /dev/null || : ;; esac'
+}
+
+# way_out GATE: after the change: what has to read it reads it, so that a new connection meets it.
+way_out() {
+    [ "$1" = sshd ] && command -v sshd > /dev/null || return 0
+    [ -d /run/sshd ] || mkdir -m 755 /run/sshd
+    _said=$(sshd -t 2>&1) || die "sshd does not accept it: $_said"
+    _pid=''
+    read -r _pid 2> /dev/null < /run/sshd.pid || :
+    _old=$(listens "$_pid")
+    sshd_read | /bin/sh 9>&-
+    [ -n "$_old" ] || return 0
+    # What it listens on is closed and opened again.
+    _t=0
+    while [ "$_t" -lt 50 ]; do
+        _new=$(listens "$_pid")
+        [ -z "$_new" ] || [ "$_new" = "$_old" ] || break
+        _t=$((_t + 1))
+        sleep 0.1
+    done
+}
+listens() {
+    [ -z "$1" ] || ls -l "/proc/$1/fd" 2> /dev/null | sed -n 's/.*\(socket:.*\)/\1/p'
 }

@@ -126,8 +126,7 @@ pub(super) async fn login_inside(
             .or_else(|| stderr.lines().last().map(str::to_owned))
             .unwrap_or_else(|| "it said nothing".to_owned()),
     };
-    let said = said.replace(who.password.expose(), "[secret]");
-    Err(clean(&said, 300))
+    Err(clean(&who.password.taken_out_of(&said), 300))
 }
 
 /// `psql` does not say the code of what keeps it from connecting.

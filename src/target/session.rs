@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,6 +82,10 @@ pub(super) enum Call {
         project: String,
         /// Who has it.
         holder: String,
+        /// Which run that is, for its own next session.
+        token: String,
+        /// Whether the machine tells with it what it has put back by itself.
+        tell: bool,
     },
 }
 
@@ -799,10 +804,17 @@ impl<'a> Frame<'a> {
         pen: &mpsc::UnboundedSender<Sent>,
     ) -> Result<(), String> {
         let (body, words, input) = match call {
-            Call::Lock { project, holder } => {
+            Call::Lock {
+                project,
+                holder,
+                token,
+                tell,
+            } => {
                 self.script(&format!("_l {id}"));
                 self.word(&project);
                 self.word(&holder);
+                self.word(&token);
+                self.script(if tell { " tell" } else { "" });
                 self.script("\n");
                 return Ok(());
             }
@@ -906,12 +918,12 @@ async fn write(
 }
 
 /// The loop, one line. `dd` with `iflag=fullblock` takes exactly what it is told, of coreutils and of busybox; `head -c` of busybox
-/// drains the pipe.
+/// drains the pipe. What only reads does not hold the lock.
 fn loop_line(nonce: &str) -> String {
     format!(
         "_n={nonce};printf '\\n@%s hello\\n' \"$_n\" >&2;printf '\\n@%s hello\\n' \"$_n\";\
          while IFS= read -r _l;do \
-         _c=$(dd bs=\"$_l\" count=1 iflag=fullblock 2>/dev/null||dd bs=1 count=\"$_l\" 2>/dev/null);\
+         _c=$(dd bs=\"$_l\" count=1 iflag=fullblock 2>/dev/null 9>&-||dd bs=1 count=\"$_l\" 2>/dev/null 9>&-);\
          IFS= read -r _e;[ \"$_e\" = \"$_n\" ]||exit 3;eval \"$_c\";done\n"
     )
 }
@@ -937,7 +949,16 @@ fn setup(halts: &str) -> String {
             text.push('\n');
         }
     }
+    let _ = writeln!(text, "_grace={}", grace());
     text
+}
+
+/// After how many seconds a machine takes back what nobody has confirmed: 60, or fewer where the environment says so.
+pub(super) fn grace() -> u64 {
+    let said = std::env::var("PROVISION_GUARD_SECONDS");
+    let said = said.ok().and_then(|said| said.parse().ok());
+    said.filter(|seconds| (3..60).contains(seconds))
+        .unwrap_or(60)
 }
 
 #[cfg(test)]

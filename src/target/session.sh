@@ -86,7 +86,7 @@ _f() {
         dd bs=65536 count=$((_size / 65536)) iflag=fullblock && {
             [ $((_size % 65536)) = 0 ] || dd bs=$((_size % 65536)) count=1 iflag=fullblock
         }
-    } 2>&1 1>&7) || {
+    } 2>&1 1>&7 9>&-) || {
         printf 'cannot keep what is sent: %s\n' "$_m" >&2
         _r=74
         _end
@@ -105,8 +105,24 @@ _f() {
     _end
 }
 
-# ID PROJECT HOLDER: takes the lock, which lives as long as this shell or a script of it does; or says who has it. Only a folder that
-# nobody else can write in: what stands there is ours.
+# TOKEN: takes the lock where a session that the same run has lost still has it: that one ends, and with it all but the script that it
+# runs right now, which is waited for.
+_inherit() {
+    _h='' _p=''
+    { IFS= read -r _h; IFS=' ' read -r _h _p; } < "$_f"
+    [ "$_h" = "$1" ] || return 1
+    # Only where that process has the lock open: the number may be somebody else's by now.
+    [ "/proc/$_p/fd/9" -ef "$_f" ] && kill "$_p"
+    _t=0
+    until flock -n 9; do
+        [ "$_t" -lt 100 ] || { _r=77 && return 1; }
+        _t=$((_t + 1))
+        sleep 0.2 2> /dev/null || sleep 1
+    done
+}
+
+# ID PROJECT HOLDER TOKEN [tell]: takes the lock, which lives as long as this shell or a script of it does; or says who has it. Only a folder that
+# nobody else can write in: what stands there is ours. Tells with it what `guard` has put back.
 _l() {
     _g=0 _i=$1 _r=0
     _begin
@@ -134,11 +150,13 @@ _l() {
         _r=76
     else
         exec 9<> "$_f"
-        if flock -n 9; then
-            printf '%s\n' "$3" > "$_f"
+        if flock -n 9 || _inherit "$4"; then
+            printf '%s\n%s %s\n' "$3" "$4" "$$" > "$_f"
             _held=$2
+            [ -z "${5-}" ] || (guard_tell)
         else
-            _r=75 _h=''
+            [ "$_r" = 77 ] || _r=75
+            _h=''
             IFS= read -r _h < "$_f"
             printf '%s\n' "$_h"
             exec 9>&-

@@ -96,6 +96,7 @@ impl Stream<'_> {
             input: input.expose(),
             last: None,
             deadline: left + GRACE,
+            once: true,
         };
         let mut follow = Follow::new(&nonce, self.marks_on(), self.done, first);
         let stream = self
@@ -117,7 +118,9 @@ impl Stream<'_> {
             .iter()
             .find(|(place, _)| *place == at)
             .map(|(_, step)| *step);
-        let trouble = match ran {
+        // A client that ended by itself has done nothing behind where it ended; of one that we lost nobody knows.
+        let ended = matches!(ran, Ok(Ok(()))) && !self.clients.is_gone().await;
+        let mut trouble = match ran {
             Err(_) => Trouble::unknown(format!(
                 "`{}` took longer than it was given",
                 self.server.service
@@ -126,12 +129,15 @@ impl Stream<'_> {
                 Trouble::failed(format!("`{}` {why}", self.server.service))
             }
             Ok(Err(NotRun::Trouble(trouble))) => trouble,
-            Ok(Ok(())) if self.clients.is_gone().await => Trouble::unknown(format!(
+            Ok(Ok(())) if !ended => Trouble::unknown(format!(
                 "`{}` stopped in the middle of it",
                 self.server.service
             )),
             Ok(Ok(())) => self.said(&follow, step, group),
         };
+        if trouble.unknown && !ended {
+            trouble.ahead = group.last().map_or(0, |(last, _)| last.saturating_sub(at));
+        }
         Err((at, trouble))
     }
 
@@ -195,6 +201,12 @@ impl Stream<'_> {
         if !closed && ours.iter().any(|words| message.contains(words)) {
             return Trouble::failed("the text leaves a quote, a comment or a parenthesis open");
         }
+        if message.contains("25006") || message.contains("in a read-only transaction") {
+            return Trouble::failed(format!(
+                "`{}` is a standby, or its `default_transaction_read_only` is on: nothing can be changed here, only on its primary",
+                self.server.service
+            ));
+        }
         let message = clean(&redact(message, secret, group), 500);
         if unknown {
             Trouble::unknown(message)
@@ -209,10 +221,8 @@ fn redact(mut message: String, secret: bool, group: &[(usize, &SqlStep)]) -> Str
     // Everything that was sent can be repeated where one text swallows the next.
     for (_, step) in group {
         for part in &step.text.0 {
-            if let Part::Secret(secret) = part
-                && !secret.expose().is_empty()
-            {
-                message = message.replace(secret.expose(), "[secret]");
+            if let Part::Secret(secret) = part {
+                message = secret.taken_out_of(&message);
             }
         }
     }

@@ -26,10 +26,13 @@ use crate::command::Ssh;
 use crate::error::{Failure, Kind};
 use crate::secret;
 
-/// So many times a connection is tried that the other side drops because too many come at once.
-const TRIES: u32 = 7;
-/// A connection that is not there by now never will be.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// A connection that is not there by now never will be. Also one that the other side drops because too many come at once is tried
+/// again for so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What `ssh` says where the way to the machine, a jump host's, is closed.
+const NO_WAY: &str = "UNKNOWN port 65535";
+/// The longest pause between two tries.
+const PAUSE: u64 = 4_000;
 
 /// How a machine is reached, and what its messages need.
 #[derive(Clone, Debug)]
@@ -65,7 +68,7 @@ impl Connection {
             let message = format!("no folder for the connections: {error}");
             Failure::new(Kind::Failed, message)
         })?;
-        let mut options = way.options(&folder)?;
+        let options = way.options(&folder)?;
         let name = secret::sha256(options.join("\0"));
         let name = match way.fresh {
             false => name.get(..20).unwrap_or_default().to_owned(),
@@ -101,19 +104,25 @@ impl Connection {
             log.display().to_string(),
             format!("-oControlPersist={persist}"),
         ];
-        all.append(&mut options);
+        all.extend(options.iter().cloned());
         let until = Instant::now() + PATIENCE;
-        for tried in 1.. {
+        for tried in 0u32.. {
             let _old = fs::remove_file(&log);
-            let Err(said) = start(&all, &log, until).await else {
+            let Err(mut said) = start(&all, &log, until).await else {
                 break;
             };
-            if tried >= TRIES || !is_dropped(&said) || Instant::now() > until {
-                return Err(way.refused(&said));
+            if way.ssh.jump.is_some() && said.contains(NO_WAY) {
+                said.push_str(&on_the_way(&options, until).await);
             }
             // Past MaxStartups the other side drops some at random: come back at another time than the others.
-            let most = 100u64 << tried;
+            let most = PAUSE.min(200 << tried.min(8));
             let pause = Duration::from_millis(most / 4 + jitter(most));
+            if !is_dropped(&said) || Instant::now() + pause > until {
+                for path in [&log, &lock] {
+                    let _gone = fs::remove_file(path);
+                }
+                return Err(way.refused(&said));
+            }
             tracing::debug!(
                 host = way.name,
                 ms = pause.as_millis(),
@@ -146,7 +155,7 @@ impl Connection {
             .spawn();
         let lost = |said: &str| {
             self.way
-                .refused(&format!("{said}\n{}", read_log(&self.log)))
+                .refused(&format!("{said}\n{}", read_text(&self.log)))
         };
         let opened = tokio::time::timeout(Duration::from_secs(15), opened).await;
         let mut child = match opened {
@@ -207,7 +216,7 @@ impl Connection {
 
     /// What a session that never said hello means.
     pub fn unspoken(&self, end: &End) -> Failure {
-        self.way.unspoken(end, &read_log(&self.log))
+        self.way.unspoken(end, &read_text(&self.log))
     }
 
     /// Makes the next one a new one.
@@ -423,6 +432,12 @@ impl Way {
         let (name, address) = (&self.name, &self.ssh.address);
         let trust = format!("provision trust {} {name}", self.environment);
         let ssh = format!("try `ssh {}` by hand", self.whom());
+        if has("REVOKED HOST KEY") {
+            return (
+                "its host key is revoked".to_owned(),
+                "somebody else may have that key: give the machine another, and look at `@revoked` in the files of known hosts".to_owned(),
+            );
+        }
         if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
             return match self.ssh.host_key {
                 Some(_) => (
@@ -459,6 +474,9 @@ impl Way {
                 None => "the keys of `~/.ssh` and of the agent".to_owned(),
             };
             let hint = match &self.ssh.identity {
+                Some(identity) if is_locked(&expanded(identity)) => format!(
+                    "it has a passphrase, and nobody is asked for it: give it to the agent, `ssh-add {identity}`"
+                ),
                 Some(identity) => format!("try `ssh -i {identity} {}` by hand", self.whom()),
                 None => format!("name the key in `[host.{name}]`: `identity`, or {ssh}"),
             };
@@ -473,6 +491,16 @@ impl Way {
         }
         if has("`ssh` cannot be started") {
             return (last(said), "install the OpenSSH client".to_owned());
+        }
+        if let Some(jump) = &self.ssh.jump
+            && has(NO_WAY)
+        {
+            let why = said.lines().find(|line| line.starts_with("ssh: "));
+            let why = why.map_or_else(|| last(said), |line| say::clean(line, 200));
+            return (
+                format!("there is no way through `{jump}`: {why}"),
+                format!("look at `jump` of `[host.{name}]`, or {ssh}"),
+            );
         }
         if has("Could not resolve hostname") {
             return (
@@ -752,6 +780,25 @@ async fn keys_of(entry: &str, file: &Path) -> Vec<String> {
         .collect()
 }
 
+/// What the `ssh` to a jump host says: that of a master says nothing to anybody.
+async fn on_the_way(options: &[String], until: Instant) -> String {
+    let asked = Command::new("ssh")
+        .args(["-oControlMaster=no", "-oControlPath=none", "-N"])
+        .args(options)
+        .kill_on_drop(true)
+        .process_group(0)
+        .stdin(Pipes::null())
+        .stdout(Pipes::null())
+        .stderr(Pipes::piped())
+        .output();
+    // Where it finds the way now, it stays until it is sent away.
+    let until = until.min(Instant::now() + Duration::from_secs(15));
+    match tokio::time::timeout_at(until, asked).await {
+        Ok(Ok(said)) => format!("\n{}", String::from_utf8_lossy(&said.stderr)),
+        _ => String::new(),
+    }
+}
+
 /// Starts the master of a connection; or what `ssh` said.
 async fn start(options: &[String], log: &Path, until: Instant) -> Result<(), String> {
     let started = Command::new("ssh")
@@ -765,8 +812,8 @@ async fn start(options: &[String], log: &Path, until: Instant) -> Result<(), Str
     let mut child = started.map_err(|error| format!("`ssh` cannot be started: {error}"))?;
     match tokio::time::timeout_at(until, child.wait()).await {
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(_) => Err(read_log(log)),
-        Err(_) => Err(format!("{}\nConnection timed out", read_log(log))),
+        Ok(_) => Err(read_text(log)),
+        Err(_) => Err(format!("{}\nConnection timed out", read_text(log))),
     }
 }
 
@@ -780,8 +827,18 @@ fn is_dropped(said: &str) -> bool {
     ]
     .iter()
     .any(|text| said.contains(text))
-        && !said.contains("Permission denied")
-        && !said.contains("verification failed")
+        && ![
+            "Permission denied",
+            "verification failed",
+            // A jump host that is not there closes the connection too, and stays away.
+            "Connection refused",
+            "timed out",
+            "Could not resolve",
+            "No route to host",
+            "Network is unreachable",
+        ]
+        .iter()
+        .any(|text| said.contains(text))
 }
 
 /// A number below another, by chance.
@@ -793,7 +850,7 @@ fn jitter(most: u64) -> u64 {
     }
 }
 
-fn read_log(path: &Path) -> String {
+fn read_text(path: &Path) -> String {
     let mut text = Vec::new();
     if let Ok(file) = fs::File::open(path) {
         let _cut = file.take(64 << 10).read_to_end(&mut text);
@@ -831,6 +888,15 @@ fn expanded(path: &str) -> PathBuf {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(path),
     }
+}
+
+/// Whether a private key has a passphrase.
+fn is_locked(path: &Path) -> bool {
+    // How a key begins that OpenSSH has written without one: its cipher is `none`.
+    const OPEN: &str = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU";
+    let text = read_text(path);
+    text.contains("ENCRYPTED")
+        || (text.contains("BEGIN OPENSSH PRIVATE KEY") && !text.contains(OPEN))
 }
 
 /// The folder of the control sockets: nobody else's, and its path short, since ssh adds to it.

@@ -19,18 +19,22 @@ mod breakages;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod options;
+#[path = "../lab/proxy.rs"]
+mod proxy;
 mod table;
 mod trial;
 
 mod databases;
 mod deaths;
 mod engine;
+mod farm;
 mod hostile;
 mod input;
 mod later;
 mod lockout;
 mod network;
 mod operator;
+mod quoting;
 mod scale;
 mod secrets;
 mod system;

@@ -295,7 +295,7 @@ fn once(trial: &mut Trial) {
         return;
     }
     let gated = Gated::new(5);
-    for gate in trial.sample(&[0, 1, 2, 3, 4], 2) {
+    for gate in trial.sample(&[0, 1, 2, 3, 4], 1) {
         trial.case(format!("at file {gate}"), || {
             let child = gated.at(gate)?;
             kill_group("INT", child.id());
@@ -469,7 +469,7 @@ fn terminated(trial: &mut Trial) {
         return;
     }
     let gated = Gated::new(3);
-    for signal in ["TERM", "HUP"] {
+    for signal in trial.sample(&["TERM", "HUP"], 1) {
         trial.case(format!("SIG{signal}"), || {
             let child = gated.at(1)?;
             kill_group(signal, child.id());
@@ -547,14 +547,15 @@ fn closed(trial: &mut Trial) {
         clean(&ran)?;
         that(ran.code < 2, || format!("{ran:?}"))
     });
-    for how in [
+    let hows = [
         "| true; exit ${PIPESTATUS[0]}",
         ">&-",
         "2>&-",
         ">&- 2>&-",
         ">&- 2>&- <&-",
         "2>&1 | true; exit ${PIPESTATUS[0]}",
-    ] {
+    ];
+    for how in trial.sample(&hows, 3) {
         trial.case(format!("`apply {how}`"), || {
             gated.reset(0);
             gated.open();
@@ -743,7 +744,7 @@ fn files_moved(trial: &mut Trial) {
         );
         lab.write("s", "s\n");
     };
-    for (what, file, from, to) in [
+    let moves = [
         (
             "content of the file",
             "servers.toml",
@@ -765,7 +766,8 @@ fn files_moved(trial: &mut Trial) {
         ),
         ("a template", "templates/t.j2", "}x{", "}y{"),
         ("a file that is copied", "s", "s", "t"),
-    ] {
+    ];
+    for (what, file, from, to) in trial.sample(&moves, 3) {
         trial.case(what, || {
             reset();
             let ran = within(
@@ -949,9 +951,39 @@ fn no_plain_file(trial: &mut Trial) {
         let file = std::fs::File::create(at("large")).unwrap();
         file.set_len(1 << 30).unwrap();
         std::fs::set_permissions(at("large"), std::fs::Permissions::from_mode(0o600)).unwrap();
-        refused(&gated, &at("large"), "too large")
+        let refused = refused(&gated, &at("large"), "too large");
+        std::fs::remove_file(at("large")).unwrap();
+        refused
     });
     trial.case("none of it did anything", || untouched(&gated));
+}
+
+/// A secret that is another one by the time its plan is applied.
+pub fn rotated(trial: &mut Trial) {
+    if !trial.engine() {
+        return;
+    }
+    let gated = Gated::new(1);
+    let plan = saved(&gated).unwrap();
+    let apply = |secret: &str| {
+        let mut command = gated.command(&["apply", "servers", "--yes", "--plan"]);
+        command.arg(&plan).env("OPERATOR_SECRET", secret);
+        within(&mut command, PATIENCE)
+    };
+    for secret in ["operator-canary-5f2d", " operator-canary-5f2c", "x"] {
+        trial.case(format!("`{secret}`"), || {
+            let ran = apply(secret)?;
+            that(
+                ran.code == 6 && ran.stderr.contains("a secret of the environment"),
+                || format!("{ran:?}"),
+            )?;
+            untouched(&gated)
+        });
+    }
+    trial.case("the same", || {
+        let ran = apply(CANARY)?;
+        that(ran.code == 0, || format!("{ran:?}"))
+    });
 }
 
 /// Everything in a folder: names, modes and digests.
@@ -1035,7 +1067,7 @@ fn odd(trial: &mut Trial) {
     };
     // Once before, so that what is remembered there is the same for all.
     let usual = shot("env", "").and_then(|_| shot("env", ""));
-    let shapes = [&shapes[..1], &trial.sample(&shapes[1..], 5)[..]].concat();
+    let shapes = [&shapes[..1], &trial.sample(&shapes[1..], 3)[..]].concat();
     for (what, before, behind) in shapes {
         trial.case(what, || {
             let usual = usual.as_ref().map_err(Clone::clone)?;
@@ -1096,6 +1128,29 @@ fn few(trial: &mut Trial) {
             that(ran.code == code && said.contains(words), || {
                 format!("{ran:?}")
             })
+        });
+    }
+    // Root may start as many as it likes, so somebody else does.
+    let folder = tempfile::tempdir().unwrap();
+    let binary = folder.path().join("provision");
+    std::fs::copy(env!("CARGO_BIN_EXE_provision"), &binary).unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (nproc, code) in [(1, 1), (3, 1), (20, 0)] {
+        trial.case(format!("{nproc} processes"), || {
+            let line = format!("ulimit -u {nproc} && exec \"$0\" schema");
+            let ran = within(
+                Command::new("setpriv")
+                    .args(["--reuid=54321", "--regid=54321", "--clear-groups"])
+                    .args(["bash", "-c", &line])
+                    .arg(&binary)
+                    .stdin(Stdio::null()),
+                PATIENCE,
+            )?;
+            clean(&ran)?;
+            that(
+                ran.code == code && (code == 0 || ran.stderr.contains("ulimit -u")),
+                || format!("{} {}", ran.code, ran.stderr),
+            )
         });
     }
     trial.case("8 descriptors", || {

@@ -16,11 +16,16 @@ use std::time::Duration;
 use crate::lab::canary::{self, SEARCH, Seen};
 use crate::lab::server::{Image, Server, ServerLab};
 use crate::lab::{Lab, docker, run};
+use crate::operator;
 use crate::table::{How, Row, row};
 use crate::trial::{Trial, that};
 
 pub const ROWS: &[Row] = &[
-    row("F83", "secret rotated between plan and apply", How::NotYet),
+    row(
+        "F83",
+        "secret rotated between plan and apply",
+        How::Tried(operator::rotated),
+    ),
     row(
         "F86",
         "scan of everything said, written and run",

@@ -118,8 +118,10 @@ pub fn is_test(path: &str) -> bool {
     lines.iter().enumerate().any(|(at, line)| {
         let is_it = line
             .trim_start_matches("pub ")
+            .trim_start_matches("async ")
             .starts_with(&format!("fn {name}("));
-        is_it && lines[at.saturating_sub(3)..at].contains(&"#[test]")
+        let is_mark = |line: &&str| *line == "#[test]" || line.starts_with("#[tokio::test");
+        is_it && lines[at.saturating_sub(3)..at].iter().any(is_mark)
     })
 }
 

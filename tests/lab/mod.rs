@@ -12,6 +12,7 @@ use serde_json::Value;
 pub mod canary;
 pub mod compose;
 pub mod server;
+pub mod values;
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 

@@ -25,6 +25,8 @@ pub enum Image {
     Shells,
     /// Debian and nothing more: no systemd, no sshd.
     Plain,
+    /// The same with the packages of a database and web server, none of them ever started.
+    Stocked,
 }
 
 /// The base is an argument: the one that the binary made, or the registry's where it pulled its images.
@@ -62,16 +64,31 @@ RUN apt-get install -yq --no-install-recommends zsh ksh fish tcsh busybox && apt
  && useradd -m -s /bin/bash s-word && useradd -m -s /bin/bash s-none
 "#;
 
+const STOCKED: &str = r#"ARG BASE
+FROM ${BASE}
+ENV DEBIAN_FRONTEND=noninteractive
+RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \
+ && apt-get update -q && apt-get install -yq --no-install-recommends \
+      postgresql-15 mariadb-server nginx logrotate ca-certificates python3 python3-venv \
+ && rm -f /usr/sbin/policy-rc.d && apt-get clean
+"#;
+
 impl Image {
+    /// Whether nothing runs in it, not even systemd.
+    fn sleeps(self) -> bool {
+        matches!(self, Image::Plain | Image::Stocked)
+    }
+
     /// Its name on the engine, after it has been made: the tag is a digest of its recipe, so a changed recipe is a new image.
     #[track_caller]
     fn tag(self) -> &'static str {
-        static TAGS: [OnceLock<String>; 4] = [const { OnceLock::new() }; 4];
+        static TAGS: [OnceLock<String>; 5] = [const { OnceLock::new() }; 5];
         let (number, recipe) = match self {
             Image::Plain => (0, None),
             Image::Bare => (1, Some((BARE, Image::Plain))),
             Image::Full => (2, Some((FULL, Image::Bare))),
             Image::Shells => (3, Some((SHELLS, Image::Bare))),
+            Image::Stocked => (4, Some((STOCKED, Image::Plain))),
         };
         TAGS[number].get_or_init(|| match recipe {
             None => base(),
@@ -213,7 +230,7 @@ impl Server {
             "--label",
             label(),
         ];
-        if image != Image::Plain {
+        if !image.sleeps() {
             create.extend(["--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN"]);
             create.extend(["--security-opt=seccomp=unconfined", "--cgroupns=host"]);
             create.extend(["-v", "/sys/fs/cgroup:/sys/fs/cgroup:rw"]);
@@ -222,17 +239,17 @@ impl Server {
         }
         create.extend(words);
         create.push(tag);
-        if image == Image::Plain {
+        if image.sleeps() {
             create.extend(["sleep", "infinity"]);
         }
         docker(&create);
-        if image != Image::Plain {
+        if !image.sleeps() {
             server.let_us_in();
         }
         docker(&["start", &server.container]);
         let format = "{{.NetworkSettings.IPAddress}}";
         server.address = docker(&["inspect", "-f", format, &server.container]);
-        if image != Image::Plain {
+        if !image.sleeps() {
             server.wait();
         }
         server

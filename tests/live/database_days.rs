@@ -69,6 +69,7 @@ fn databases_of_a_server_are_put_back() {
     let lab = ServerLab::new([&server], DECLARED);
     lab.apply();
     lab.nothing_to_do();
+    emptied(&server, &lab);
 
     // By hand: where it listens, who may come in, a password, rights, a setting of the other server.
     server.sh(
@@ -169,6 +170,24 @@ fn gone(server: &Server, lab: &ServerLab) {
     lab.nothing_to_do();
     let users = "mariadb -NBe \"SELECT count(*) FROM mysql.user WHERE user = 'caller'\"";
     assert_eq!(server.sh(users), "0");
+    lab.say(&format!("{}{DECLARED}", server.host("s1")));
+    lab.apply();
+    lab.nothing_to_do();
+}
+
+/// The last thing inside a database goes from the file: that database's own ledger knows that it was ours.
+fn emptied(server: &Server, lab: &ServerLab) {
+    let from = DECLARED.find("[[postgres.analytics.grant]]").unwrap();
+    let to = DECLARED.find("[mariadb.ivr]").unwrap();
+    let without = format!("{}{}", &DECLARED[..from], &DECLARED[to..]);
+    lab.say(&format!("{}{without}", server.host("s1")));
+    let id = "postgres_grant.analytics:data/reader".to_owned();
+    assert_eq!(lab.plan(), [(id, "remove".to_owned())]);
+    lab.apply();
+    lab.nothing_to_do();
+    let left = server
+        .sh("runuser -u postgres -- psql -XAtqd data -c 'SELECT count(*) FROM pg_default_acl'");
+    assert_eq!(left, "0");
     lab.say(&format!("{}{DECLARED}", server.host("s1")));
     lab.apply();
     lab.nothing_to_do();

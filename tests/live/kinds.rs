@@ -160,6 +160,12 @@ fn what_cannot_be_done_on_a_server_is_said_and_nothing_is_half_done() {
             "usermod -u 1234 deploy",
         ),
         (
+            "[group.clash]\non = \"s1\"\ngid = 1000",
+            "true",
+            1,
+            "GID '1000' already exists",
+        ),
+        (
             "[packages.x]\non = \"s1\"\nnames = [\"tree\"]",
             "mkdir -p /var/lib/dpkg/updates && touch /var/lib/dpkg/updates/0001",
             1,

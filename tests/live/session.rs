@@ -462,12 +462,20 @@ async fn a_step_whose_connection_is_cut_is_unknown() {
         &format!("{}sudo = true", pinned(door)),
     );
     let way = target(&hosts).await;
-    let scripts =
-        [":", "sleep 3; touch /run/cut-1", "touch /run/cut-2"].map(|body| script(body, 20));
+    let scripts = [
+        ":",
+        "touch /run/begun; sleep 3; touch /run/cut-1",
+        "touch /run/cut-2",
+    ]
+    .map(|body| script(body, 60));
     let done = |at| DONE.lock().unwrap().push(at);
     let told = way.target.run("cut", &scripts, None, &done);
     let killed = async {
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let begun = Instant::now();
+        while door.try_sh("test -e /run/begun").code != 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never begins");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         door.sh("pkill -KILL -u s-ksh -x sshd");
     };
     let (told, ()) = tokio::join!(told, killed);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use provision::quote;
 
 use super::kinds::{changes, check};
-use crate::encoders::many;
 use crate::lab::server::{Image, Server, ServerLab};
+use crate::lab::values::many;
 use crate::lab::{engine, until};
 
 #[test]

@@ -9,7 +9,7 @@ use crate::resources::authorized_key::{AuthorizedKeys, Key};
 use crate::resources::group::Group;
 use crate::resources::user::User;
 use crate::services::project::on_machine;
-use crate::services::{Project, Reads};
+use crate::services::{Project, Reads, hosts};
 
 pub(super) fn group(project: &mut Project<'_>, machine: &Arc<str>, name: &str, entry: &Entry) {
     let node = &entry.node;
@@ -94,6 +94,7 @@ fn keys(
         user: name.to_owned(),
         keys: lines,
         exclusive,
+        ours: hosts::logs_in(project.environment, machine, name),
         ..AuthorizedKeys::default()
     };
     let origin = declared.origin.clone();
@@ -199,7 +200,7 @@ fn one_number(
     let Some(own) = entry.node.int(key) else {
         return;
     };
-    let on = |entry: &Entry| crate::services::hosts::on(environment, &entry.node);
+    let on = |entry: &Entry| hosts::on(environment, &entry.node);
     let machines = on(entry);
     let before = environment
         .services(table)
