@@ -1,6 +1,6 @@
 //! What is said to a machine and what comes back, as values: nothing here reaches anything.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -598,6 +598,8 @@ pub type Items = HashMap<&'static str, Vec<String>>;
 pub struct Inquiry {
     /// Its declared databases.
     pub databases: Vec<String>,
+    /// Those of them that are asked for more than their ledgers.
+    pub inside: BTreeSet<String>,
     /// The questions that are asked of it besides its ledger, each with the keys that it is about; without any it is about all.
     pub items: Items,
 }
@@ -615,8 +617,11 @@ impl Inquiry {
         Some(query.replace(WANTED, &wanted))
     }
 
-    /// Whether a question is asked that tells of a key.
-    pub fn asks(&self, question: &Question, key: &str) -> bool {
+    /// Whether a question is asked that tells of a key, of the server or of one of its databases.
+    pub fn asks(&self, question: &Question, key: &str, database: Option<&String>) -> bool {
+        if database.is_some_and(|database| !self.inside.contains(database)) {
+            return false;
+        }
         let tells = |keys: &Vec<String>| {
             keys.is_empty() || !question.is_narrowed() || keys.iter().any(|one| one == key)
         };

@@ -39,7 +39,7 @@ pub struct Besides {
 #[derive(Clone, Debug)]
 pub struct Left {
     server: Arc<Server>,
-    databases: Vec<String>,
+    database: Option<String>,
     question: &'static str,
     key: String,
 }
@@ -78,7 +78,7 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
     for left in &besides.left {
         let asked = gathering.servers.entry(Arc::clone(&left.server));
         let asked = asked.or_default();
-        asked.databases.extend(left.databases.iter().cloned());
+        asked.look_into(left.database.as_ref());
         asked.ask(left.question, left.key.clone());
         gathering.questions.insert(left.question);
     }
@@ -131,12 +131,12 @@ pub fn left(sheet: &Sheet, answers: &Answers) -> Vec<Left> {
                 let question = QUESTIONS.iter().find(|one| one.name == thing.question());
                 let key = thing.key().into_owned();
                 let unasked = |question: &&Question| {
-                    question.sql().is_some() && !inquiry.asks(question, &key)
+                    question.sql().is_some() && !inquiry.asks(question, &key, place.database())
                 };
                 if let Some(question) = question.filter(unasked) {
                     left.push(Left {
                         server: Arc::clone(server),
-                        databases: inquiry.databases.clone(),
+                        database: place.database().cloned(),
                         question: question.name,
                         key,
                     });
@@ -151,10 +151,16 @@ pub fn left(sheet: &Sheet, answers: &Answers) -> Vec<Left> {
 #[derive(Default)]
 struct Asked {
     databases: BTreeSet<String>,
+    inside: BTreeSet<String>,
     items: BTreeMap<&'static str, Option<BTreeSet<String>>>,
 }
 
 impl Asked {
+    fn look_into(&mut self, database: Option<&String>) {
+        self.databases.extend(database.cloned());
+        self.inside.extend(database.cloned());
+    }
+
     fn ask(&mut self, question: &'static str, key: String) {
         let keys = self.items.entry(question);
         if let Some(keys) = keys.or_insert_with(|| Some(BTreeSet::new())) {
@@ -171,6 +177,7 @@ impl Asked {
         let keys = |keys: Option<BTreeSet<String>>| keys.into_iter().flatten().collect();
         Inquiry {
             databases: self.databases.into_iter().collect(),
+            inside: self.inside,
             items: items.map(|(name, items)| (name, keys(items))).collect(),
         }
     }
@@ -193,7 +200,7 @@ impl Gathering {
     fn place(&mut self, place: &Place) {
         if let Place::Sql(server, database) = place {
             let asked = self.servers.entry(Arc::clone(server)).or_default();
-            asked.databases.extend(database.clone());
+            asked.look_into(database.as_ref());
         }
     }
 
@@ -263,6 +270,7 @@ impl Gathering {
             };
             for (server, asked) in &mut self.servers {
                 if server.dialect == dialect {
+                    asked.inside.clone_from(&asked.databases);
                     asked.ask_all(question.name);
                     self.questions.insert(question.name);
                 }

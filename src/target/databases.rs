@@ -120,6 +120,9 @@ impl Closed {
     }
 }
 
+/// The questions for a server, its databases, and the questions for each of those.
+type Questions<'a> = (&'a [Question], &'a [&'a str], Option<&'a [Vec<Question>]>);
+
 struct Asking<'a> {
     logins: &'a Logins,
     sheet: &'a Sheet,
@@ -168,13 +171,16 @@ impl Asking<'_> {
         Place::Sql(Arc::clone(self.server), database.map(str::to_owned))
     }
 
-    /// The questions for the server as a whole, or for each of its databases.
-    fn questions(&self, whole: bool) -> Vec<Question> {
+    /// The questions for the server as a whole, or for one of its databases.
+    fn questions(&self, database: Option<&str>) -> Vec<Question> {
         let dialect = self.server.dialect;
         let asked = |question: &Question| self.inquiry.items.contains_key(question.name);
+        let inside = database.is_some_and(|database| self.inquiry.inside.contains(database));
         let fits = |question: &&Question| match question.ask {
-            Ask::PostgresServer(_) => dialect == Dialect::Postgres && whole && asked(question),
-            Ask::PostgresDatabase(_) => dialect == Dialect::Postgres && !whole && asked(question),
+            Ask::PostgresServer(_) => {
+                dialect == Dialect::Postgres && database.is_none() && asked(question)
+            }
+            Ask::PostgresDatabase(_) => dialect == Dialect::Postgres && inside && asked(question),
             Ask::MariaDb(_) => dialect == Dialect::MariaDb && asked(question),
             Ask::Ledger(of) => of == dialect,
             Ask::Engine(_) | Ask::Folder | Ask::Machine { .. } => false,
@@ -193,7 +199,7 @@ impl Asking<'_> {
     }
 
     fn put_all(&self, answers: &mut Answers, database: Option<&str>, answer: Answer) {
-        for question in self.questions(database.is_none()) {
+        for question in self.questions(database) {
             answers.put(self.place(database), question.name, answer.clone());
         }
     }
@@ -207,7 +213,7 @@ impl Asking<'_> {
         missing: &str,
     ) {
         let came: HashMap<String, Answer> = came.into_iter().collect();
-        for question in self.questions(database.is_none()) {
+        for question in self.questions(database) {
             let answer = came.get(question.name).cloned();
             let answer = answer.unwrap_or_else(|| Answer::Unreadable(missing.to_owned()));
             answers.put(self.place(database), question.name, answer);
@@ -218,12 +224,13 @@ impl Asking<'_> {
         if !clients.moves() {
             return self.postgres_one_by_one(clients).await;
         }
-        let each = self.questions(false);
         let mut answers = Answers::default();
-        let mut server = Some(self.questions(true));
+        let mut server = Some(self.questions(None));
         let mut rest: Vec<&str> = self.inquiry.databases.iter().map(String::as_str).collect();
         loop {
             let questions = server.as_deref().unwrap_or_default();
+            let each = rest.iter().map(|database| self.questions(Some(database)));
+            let each: Vec<_> = each.collect();
             let (seen, stderr) = self.psql(clients, questions, &rest, Some(&each)).await?;
             let missing = broken_off(&self.server.service, &stderr);
             if server.take().is_some() {
@@ -251,11 +258,10 @@ impl Asking<'_> {
         let mut answers = Answers::default();
         let databases: Vec<&str> = self.inquiry.databases.iter().map(String::as_str).collect();
         let (seen, stderr) = self
-            .psql(clients, &self.questions(true), &databases, None)
+            .psql(clients, &self.questions(None), &databases, None)
             .await?;
         let missing = broken_off(&self.server.service, &stderr);
         self.put_each(&mut answers, None, seen.server, &missing);
-        let each = self.questions(false);
         let login = self.logins.of(self.server);
         let mut open = Vec::new();
         for (database, found) in databases.iter().zip(&seen.databases) {
@@ -263,8 +269,9 @@ impl Asking<'_> {
                 open.push(*database);
             }
         }
-        let asked = open.iter().map(|database| {
-            let sheet = (&each[..], &[][..], None);
+        let each: Vec<_> = open.iter().map(|one| self.questions(Some(one))).collect();
+        let asked = open.iter().zip(&each).map(|(database, questions)| {
+            let sheet = (&questions[..], &[][..], None);
             self.psql_as(clients, &login, Some(*database), sheet)
         });
         for (database, came) in open.iter().zip(join_all(asked).await) {
@@ -309,7 +316,7 @@ impl Asking<'_> {
         clients: &Clients<'_>,
         server: &[Question],
         databases: &[&str],
-        each: Option<&[Question]>,
+        each: Option<&[Vec<Question>]>,
     ) -> Result<(psql::Seen, String), Closed> {
         let login = self.logins.of(self.server);
         let sheet = (server, databases, each);
@@ -334,7 +341,7 @@ impl Asking<'_> {
         clients: &Clients<'_>,
         login: &str,
         database: Option<&str>,
-        (server, databases, each): (&[Question], &[&str], Option<&[Question]>),
+        (server, databases, each): Questions<'_>,
     ) -> Result<(psql::Seen, String), Closed> {
         let nonce = nonce().map_err(Closed::Unreadable)?;
         let client = Client {
@@ -362,7 +369,7 @@ impl Asking<'_> {
 
     async fn mariadb(&self, clients: &Clients<'_>) -> Result<Answers, Closed> {
         let nonce = nonce().map_err(Closed::Unreadable)?;
-        let (sheet, lines) = mariadb::sheet(&nonce, self.inquiry, &self.questions(true));
+        let (sheet, lines) = mariadb::sheet(&nonce, self.inquiry, &self.questions(None));
         let client = Client {
             dialect: Dialect::MariaDb,
             login: &self.logins.of(self.server),

@@ -101,7 +101,7 @@ pub(super) fn sheet(
     inquiry: &Inquiry,
     server: &[Question],
     databases: &[&str],
-    each: Option<&[Question]>,
+    each: Option<&[Vec<Question>]>,
 ) -> String {
     let mut text = format!("\\echo {nonce} hello\n");
     // Passwords are in a table that superusers may read; the view that everybody may read is like it without them.
@@ -134,7 +134,7 @@ pub(super) fn sheet(
             identifier(Dialect::Postgres, database)
         ));
         text.push_str(&format!("\\echo {nonce} connected {at}\n"));
-        for question in each {
+        for question in each.get(at).into_iter().flatten() {
             ask(&mut text, nonce, inquiry, question);
         }
         text.push_str("\\endif\n\\endif\n");
