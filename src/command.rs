@@ -1,10 +1,11 @@
 //! What is said to a machine and what comes back, as values: nothing here reaches anything.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::quote::literal;
 use crate::secret::Secret;
 
 /// A piece of a text that is sent. Only the writer of a stream opens the secret ones.
@@ -253,6 +254,9 @@ impl Seat {
     }
 }
 
+/// In a query: the condition that only the keys fulfil that are asked about.
+const WANTED: &str = "{wanted}";
+
 /// What a kind asks. Constant: the names of what it looks for are never in it, so equal questions are asked once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Question {
@@ -262,15 +266,35 @@ pub struct Question {
     pub ask: Ask,
 }
 
+impl Question {
+    /// The query that it is, if it is one, and in which language.
+    pub fn sql(&self) -> Option<(Dialect, &'static str)> {
+        match self.ask {
+            Ask::PostgresServer(query) | Ask::PostgresDatabase(query) => {
+                Some((Dialect::Postgres, query))
+            }
+            Ask::MariaDb(query) => Some((Dialect::MariaDb, query)),
+            Ask::Ledger(_) | Ask::Engine(_) | Ask::Folder | Ask::Machine { .. } => None,
+        }
+    }
+
+    /// Whether its answer is only about the keys that it is asked about.
+    fn is_narrowed(&self) -> bool {
+        self.sql().is_some_and(|(_, query)| query.contains(WANTED))
+    }
+}
+
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
     /// One `SELECT` of PostgreSQL without a semicolon, asked once a server. Its first column is `key` (text); every row
-    /// comes back as a JSON object of its columns.
+    /// comes back as a JSON object of its columns. The word `{wanted}`, if it has one, stands for a condition that only the keys
+    /// fulfil that are asked about.
     PostgresServer(&'static str),
     /// The same, asked in every declared database that exists.
     PostgresDatabase(&'static str),
-    /// One `SELECT` of MariaDB without a semicolon and with one column, a `JSON_OBJECT` with a member `key`; asked once.
+    /// One `SELECT` of MariaDB without a semicolon and with one column, a `JSON_OBJECT` with a member `key`; asked once. It may
+    /// have the word `{wanted}`, too.
     MariaDb(&'static str),
     /// The ledger of every database (PostgreSQL) or of the server (MariaDB): rows `key`, `digest`; no rows where it is not made
     /// yet.
@@ -280,7 +304,7 @@ pub enum Ask {
     /// The files of the environment's generated folder, by relative path.
     Folder,
     /// A POSIX shell script, run once a machine as root with the items of all its things as `"$@"` (see [`Script`] for what it may
-    /// rely on). It prints a line a row, its columns separated by tabs; the first column is `key`. A value that may hold a tab or
+    /// rely on; its `LC_ALL` is `C`). It prints a line a row, its columns separated by tabs; the first column is `key`. A value that may hold a tab or
     /// a line end is printed as base64. A status other than 0 makes all of the answer unreadable.
     Machine {
         /// The script.
@@ -569,6 +593,42 @@ pub enum EngineAction {
 /// What questions are asked about, by question: the words of its script.
 pub type Items = HashMap<&'static str, Vec<String>>;
 
+/// What is asked of a database server.
+#[derive(Clone, Debug, Default)]
+pub struct Inquiry {
+    /// Its declared databases.
+    pub databases: Vec<String>,
+    /// Those of them that are asked for more than their ledgers.
+    pub inside: BTreeSet<String>,
+    /// The questions that are asked of it besides its ledger, each with the keys that it is about; without any it is about all.
+    pub items: Items,
+}
+
+impl Inquiry {
+    /// A question's query about the keys that it is asked about; `None` where it is not asked, or has no query.
+    pub fn query(&self, question: &Question) -> Option<String> {
+        let (dialect, query) = question.sql()?;
+        let keys = self.items.get(question.name)?;
+        let keys: Vec<_> = keys.iter().map(|key| literal(dialect, key)).collect();
+        let wanted = match keys.is_empty() {
+            true => "IS NOT NULL".to_owned(),
+            false => format!("IN ({})", keys.join(", ")),
+        };
+        Some(query.replace(WANTED, &wanted))
+    }
+
+    /// Whether a question is asked that tells of a key, of the server or of one of its databases.
+    pub fn asks(&self, question: &Question, key: &str, database: Option<&String>) -> bool {
+        if database.is_some_and(|database| !self.inside.contains(database)) {
+            return false;
+        }
+        let tells = |keys: &Vec<String>| {
+            keys.is_empty() || !question.is_narrowed() || keys.iter().any(|one| one == key)
+        };
+        self.items.get(question.name).is_some_and(tells)
+    }
+}
+
 /// What one look at the targets asks: everything, in one trip each.
 #[derive(Clone, Debug, Default)]
 pub struct Sheet {
@@ -587,8 +647,8 @@ pub struct Sheet {
     pub volumes: Vec<String>,
     /// Files of the generated folder.
     pub files: Vec<String>,
-    /// Database servers, each with its declared databases.
-    pub servers: Vec<(Arc<Server>, Vec<String>)>,
+    /// Database servers, each with what is asked of it.
+    pub servers: Vec<(Arc<Server>, Inquiry)>,
     /// Machines, each with the items of its questions, by question.
     pub machines: Vec<(Arc<str>, Items)>,
     /// The questions, all kinds together.

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::audit;
-use crate::command::{Ask, Dialect, EngineQuestion, Place, Question, Server, Sheet};
+use crate::command::{
+    Answer, Answers, Ask, Dialect, EngineQuestion, Inquiry, Items, Place, Question, Server, Sheet,
+};
 use crate::declaration::Environment;
 use crate::ledger;
 use crate::plan::{journal, memory};
-use crate::resource::{Resource, Thing};
+use crate::resource::{Probe, Resource, Thing};
 use crate::resources::QUESTIONS;
 use crate::resources::image::Pull;
 use crate::services::hosts;
@@ -27,11 +29,24 @@ pub struct Besides {
     pub memory: String,
     /// Whether everything that an audit wants to know is asked too.
     pub audit: bool,
+    /// Whether database servers are asked about all that they have, whoever declared it.
+    pub all: bool,
+    /// What database servers remember and nobody declares any more.
+    pub left: Vec<Left>,
+}
+
+/// What the ledger of a database server remembers and was not asked about.
+#[derive(Clone, Debug)]
+pub struct Left {
+    server: Arc<Server>,
+    database: Option<String>,
+    question: &'static str,
+    key: String,
 }
 
 impl Besides {
     /// For an environment, or some of its hosts.
-    pub fn of(environment: &Environment, hosts: &[String], audit: bool) -> Self {
+    pub fn of(environment: &Environment, hosts: &[String], audit: bool, all: bool) -> Self {
         let machines = hosts::machines(environment).into_iter();
         let wanted =
             |name: &Arc<str>| hosts.is_empty() || hosts.iter().any(|host| **host == **name);
@@ -42,6 +57,8 @@ impl Besides {
                 .collect(),
             memory: memory::name(&environment.project, &environment.name),
             audit,
+            all: all || audit,
+            left: Vec::new(),
         }
     }
 }
@@ -53,6 +70,20 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
         gathering.place(&resource.place);
         gathering.inside(&resource.thing, &resource.place);
         gathering.thing(project, resource);
+        // What was made in a server may be all that is left of what was declared in it.
+        if let Some(Probe::Login { server, .. }) = &resource.probe {
+            gathering.servers.entry(Arc::clone(server)).or_default();
+        }
+    }
+    for left in &besides.left {
+        let asked = gathering.servers.entry(Arc::clone(&left.server));
+        let asked = asked.or_default();
+        asked.look_into(left.database.as_ref());
+        asked.ask(left.question, left.key.clone());
+        gathering.questions.insert(left.question);
+    }
+    if besides.all {
+        gathering.all();
     }
     for machine in &besides.machines {
         let asked = gathering.machines.entry(Arc::clone(machine)).or_default();
@@ -61,6 +92,12 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
         if besides.audit {
             let items = asked.entry(audit::OF_MACHINE.name).or_default();
             items.insert("all".to_owned());
+        }
+    }
+    if besides.audit {
+        let servers = gathering.servers.iter_mut();
+        for (_, asked) in servers.filter(|(server, _)| server.dialect == Dialect::Postgres) {
+            asked.ask_all(audit::OF_POSTGRES.name);
         }
     }
     let mut sheet = gathering.sheet(project);
@@ -89,6 +126,77 @@ pub fn journals(project: &str, name: &str, machines: &[Arc<str>]) -> Sheet {
     }
 }
 
+/// What ledgers remember of keys that were not asked about: of what is gone from the file. One more look sees whether it is there.
+pub fn left(sheet: &Sheet, answers: &Answers) -> Vec<Left> {
+    let mut left = Vec::new();
+    for (server, inquiry) in &sheet.servers {
+        let whole = Place::Sql(Arc::clone(server), None);
+        let inside = inquiry.databases.iter().cloned().map(Some);
+        let inside = inside.map(|database| Place::Sql(Arc::clone(server), database));
+        for place in std::iter::once(whole).chain(inside) {
+            let Some(Answer::Rows(rows)) = answers.get(&place, ledger::POSTGRES.name) else {
+                continue;
+            };
+            for entry in rows.keys() {
+                let named = entry.split_once(':');
+                let Some(thing) = named.and_then(|(kind, key)| Thing::named(kind, key)) else {
+                    continue;
+                };
+                let question = QUESTIONS.iter().find(|one| one.name == thing.question());
+                let key = thing.key().into_owned();
+                let unasked = |question: &&Question| {
+                    question.sql().is_some() && !inquiry.asks(question, &key, place.database())
+                };
+                if let Some(question) = question.filter(unasked) {
+                    left.push(Left {
+                        server: Arc::clone(server),
+                        database: place.database().cloned(),
+                        question: question.name,
+                        key,
+                    });
+                }
+            }
+        }
+    }
+    left
+}
+
+/// What is asked of a server, being gathered: questions with their keys, none for all.
+#[derive(Default)]
+struct Asked {
+    databases: BTreeSet<String>,
+    inside: BTreeSet<String>,
+    items: BTreeMap<&'static str, Option<BTreeSet<String>>>,
+}
+
+impl Asked {
+    fn look_into(&mut self, database: Option<&String>) {
+        self.databases.extend(database.cloned());
+        self.inside.extend(database.cloned());
+    }
+
+    fn ask(&mut self, question: &'static str, key: String) {
+        let keys = self.items.entry(question);
+        if let Some(keys) = keys.or_insert_with(|| Some(BTreeSet::new())) {
+            keys.insert(key);
+        }
+    }
+
+    fn ask_all(&mut self, question: &'static str) {
+        self.items.insert(question, None);
+    }
+
+    fn inquiry(self) -> Inquiry {
+        let items = self.items.into_iter();
+        let keys = |keys: Option<BTreeSet<String>>| keys.into_iter().flatten().collect();
+        Inquiry {
+            databases: self.databases.into_iter().collect(),
+            inside: self.inside,
+            items: items.map(|(name, items)| (name, keys(items))).collect(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Gathering {
     questions: BTreeSet<&'static str>,
@@ -98,23 +206,23 @@ struct Gathering {
     networks: BTreeSet<String>,
     volumes: BTreeSet<String>,
     files: BTreeSet<String>,
-    servers: BTreeMap<Arc<Server>, BTreeSet<String>>,
+    servers: BTreeMap<Arc<Server>, Asked>,
     machines: BTreeMap<Arc<str>, BTreeMap<&'static str, BTreeSet<String>>>,
 }
 
 impl Gathering {
     fn place(&mut self, place: &Place) {
         if let Place::Sql(server, database) = place {
-            let databases = self.servers.entry(Arc::clone(server)).or_default();
-            databases.extend(database.clone());
+            let asked = self.servers.entry(Arc::clone(server)).or_default();
+            asked.look_into(database.as_ref());
         }
     }
 
     /// What was made inside a database that nothing is declared in any more, its own ledger knows.
     fn inside(&mut self, thing: &Thing, place: &Place) {
         if let (Thing::PostgresDatabase(database), Place::Sql(server, None)) = (thing, place) {
-            let databases = self.servers.entry(Arc::clone(server)).or_default();
-            databases.insert(database.name.clone());
+            let asked = self.servers.entry(Arc::clone(server)).or_default();
+            asked.databases.insert(database.name.clone());
         }
     }
 
@@ -124,6 +232,14 @@ impl Gathering {
             let asked = self.machines.entry(Arc::clone(machine)).or_default();
             let items = asked.entry(resource.thing.question()).or_default();
             items.insert(resource.thing.item().into_owned());
+        }
+        if let Place::Sql(server, _) = &resource.place {
+            let asked = self.servers.entry(Arc::clone(server)).or_default();
+            let thing = &resource.thing;
+            asked.ask(thing.question(), thing.key().into_owned());
+            if let Some(was) = thing.was() {
+                asked.ask(thing.question(), was.into_owned());
+            }
         }
         match &resource.thing {
             Thing::Image(image) => {
@@ -160,6 +276,22 @@ impl Gathering {
         }
     }
 
+    /// Every question about database servers, about all that they have.
+    fn all(&mut self) {
+        for question in QUESTIONS {
+            let Some((dialect, _)) = question.sql() else {
+                continue;
+            };
+            for (server, asked) in &mut self.servers {
+                if server.dialect == dialect {
+                    asked.inside.clone_from(&asked.databases);
+                    asked.ask_all(question.name);
+                    self.questions.insert(question.name);
+                }
+            }
+        }
+    }
+
     fn sheet(self, project: &str) -> Sheet {
         let speaks = |dialect| self.servers.keys().any(|server| server.dialect == dialect);
         let (postgres, mariadb) = (speaks(Dialect::Postgres), speaks(Dialect::MariaDb));
@@ -171,13 +303,7 @@ impl Gathering {
                     question.ask,
                     Ask::Engine(EngineQuestion::Containers | EngineQuestion::Volumes)
                 );
-            // Kinds that are gone from the file may have left entries in the ledger, and removing one asks what is there.
-            let of_server = match question.ask {
-                Ask::PostgresServer(_) | Ask::PostgresDatabase(_) => postgres,
-                Ask::MariaDb(_) => mariadb,
-                _ => false,
-            };
-            let wanted = always || of_server || self.questions.contains(question.name);
+            let wanted = always || self.questions.contains(question.name);
             if wanted && !questions.contains(question) {
                 questions.push(*question);
             }
@@ -198,7 +324,7 @@ impl Gathering {
             servers: self
                 .servers
                 .into_iter()
-                .map(|(server, databases)| (server, databases.into_iter().collect()))
+                .map(|(server, asked)| (server, asked.inquiry()))
                 .collect(),
             machines: self
                 .machines
@@ -207,7 +333,7 @@ impl Gathering {
                     let items = asked
                         .into_iter()
                         .map(|(question, items)| (question, items.into_iter().collect()));
-                    (machine, items.collect())
+                    (machine, items.collect::<Items>())
                 })
                 .collect(),
             questions,
@@ -263,9 +389,12 @@ mod tests {
             resource(at(Some("a")), PostgresRole::default()),
         ];
         let sheet = sheet("iact", &resources);
+        let [(asked, inquiry)] = sheet.servers.as_slice() else {
+            panic!("{:?}", sheet.servers);
+        };
         assert_eq!(
-            sheet.servers,
-            [(server, vec!["a".to_owned(), "b".to_owned()])]
+            (asked, &*inquiry.databases),
+            (&server, ["a".to_owned(), "b".to_owned()].as_slice())
         );
         assert_eq!(sheet.ports, [("127.0.0.1".to_owned(), 15432)]);
         assert_eq!(

@@ -41,6 +41,7 @@ pub async fn run(context: &Context, options: &Options) -> End {
     let wishes = Wishes {
         hosts: options.hosts.clone(),
         doing: Some(doing),
+        all: true,
         ..Wishes::default()
     };
     let look = look::look(context, environment, &wishes).await?;

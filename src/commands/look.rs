@@ -31,6 +31,8 @@ pub struct Wishes {
     pub wait: Option<Duration>,
     /// Ask what an audit wants to know, too.
     pub audit: bool,
+    /// Ask database servers about all that they have, whoever declared it.
+    pub all: bool,
 }
 
 /// An environment, what it means, what was found, and what would be done.
@@ -175,18 +177,26 @@ pub async fn look(
     let machines = resources.iter().filter_map(|one| one.place.machine());
     Target::room_for(machines.collect::<HashSet<_>>().len())?;
     let target = Target::connect(&environment, &context.reach).await?;
-    if let Some(doing) = &wishes.doing {
-        let machines = || resources.iter().filter_map(|one| one.place.machine());
-        patiently(context, wishes.wait, async || {
-            target.lock_machines(machines().cloned(), doing).await
-        })
-        .await?;
-    }
     tracing::info!(ms = ms(began), "connected to {}", target.says());
     let began = Instant::now();
-    let besides = Besides::of(&environment, &hosts, wishes.audit);
+    let mut besides = Besides::of(&environment, &hosts, wishes.audit, wishes.all);
     let mut sheet = observe::whole(&environment.project, &resources, &besides);
-    let mut answers = target.look(&sheet).await?;
+    let lock = async || {
+        let Some(doing) = &wishes.doing else {
+            return Ok(true);
+        };
+        let machines = resources.iter().filter_map(|one| one.place.machine());
+        target.lock_machines(machines.cloned(), doing).await
+    };
+    let mut answers = patiently(context, wishes.wait, async || {
+        // In one trip: what is asked stands behind the lock.
+        let (at_once, answers) = tokio::join!(lock(), target.look(&sheet));
+        match at_once? {
+            true => answers,
+            false => target.look(&sheet).await,
+        }
+    })
+    .await?;
     tracing::info!(ms = ms(began), "looked");
     let began = Instant::now();
     let (ports, mut notes) = corrected(&environment, &resources, &answers);
@@ -196,7 +206,7 @@ pub async fn look(
         (resources, endpoints) = meaning(&environment, &ports)?;
         sheet = observe::whole(&environment.project, &resources, &besides);
     }
-    let asked = (&besides, &mut sheet, &mut answers);
+    let asked = (&mut besides, &mut sheet, &mut answers);
     let judging = Judging {
         memories: memory::recall(context, &environment, &target, &resources, asked).await?,
         destroy_data: wishes.destroy_data.iter().map(|id| Id::parse(id)).collect(),

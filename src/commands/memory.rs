@@ -25,7 +25,8 @@ use crate::target::Target;
 /// How long a machine may take to write its memory.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads the memories of a look. What a machine remembers and nobody declares any more is asked about, in one more trip.
+/// Reads the memories of a look. What a machine or the ledger of a database server remembers and nobody declares any more is asked
+/// about, in one more trip.
 ///
 /// # Errors
 /// [`Kind::Stale`] where a later version of the program wrote one: it is neither used nor rewritten.
@@ -34,7 +35,7 @@ pub async fn recall(
     environment: &Environment,
     target: &Target,
     resources: &[Resource],
-    asked: (&Besides, &mut Sheet, &mut Answers),
+    asked: (&mut Besides, &mut Sheet, &mut Answers),
 ) -> Result<Memories, Failure> {
     let (besides, sheet, answers) = asked;
     let mut memories = Memories::default();
@@ -72,8 +73,13 @@ pub async fn recall(
         }
     }
     let left = memories.undeclared(resources);
-    if !left.is_empty() {
-        let more = observe::sheet(&environment.project, &left);
+    besides.left = observe::left(sheet, answers);
+    if !left.is_empty() || !besides.left.is_empty() {
+        let only = Besides {
+            left: besides.left.clone(),
+            ..Besides::default()
+        };
+        let more = observe::whole(&environment.project, &left, &only);
         answers.join(target.look(&more).await?);
         let whole: Vec<Resource> = resources.iter().chain(&left).cloned().collect();
         // Later looks ask for all of it at once.

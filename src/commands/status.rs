@@ -96,7 +96,7 @@ async fn ask(context: &Context, name: &str) -> Result<Known, Failure> {
     let driver = known.environment.driver;
     known.environment = look::ready(context, name).await?;
     known.environment.driver = driver;
-    let besides = Besides::of(&known.environment, &[], false);
+    let besides = Besides::of(&known.environment, &[], false, false);
     let sheet = observe::journals(
         &known.environment.project,
         &besides.memory,

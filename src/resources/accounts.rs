@@ -32,15 +32,20 @@ for item in "$@"; do
     esac
     case $names in *" $name "*) ;; *) names="$names$name " ;; esac
 done
-known= locks= numbers=$nl
+known= locks= primary=' '
 case $names in *[!' ']*) known=$(getent passwd $names) || [ "$?" -eq 2 ] || die 'the users cannot be read' ;; esac
 case $users in *[!' ']*) locks=$(getent shadow $users) || [ "$?" -eq 2 ] || die 'the passwords cannot be read' ;; esac
 all=$(getent group) || die 'the groups cannot be read'
 IFS=$nl
+for line in $known; do
+    line=${line#*:*:*:}
+    primary="$primary${line%%:*} "
+done
 for line in $all; do
     group=${line%%:*} line=${line#*:*:}
     number=${line%%:*} members=,${line#*:},
-    numbers=$numbers$number:$group$nl
+    # The name of a number that is somebody's: a variable each, since looking it up in a text takes dash long.
+    case $primary in *" $number "*) case $number in *[!0-9]*) ;; *) eval "_name$number=\${_name$number-\$group}" ;; esac ;; esac
     case $groups in *" $group "*) row "$group" group "$number" '' '' '' '' ;; esac
     [ "$members" != ,, ] || continue
     unset IFS
@@ -55,7 +60,7 @@ for line in $known; do
     group=${line%%:*} line=${line#*:}
     comment=${line%%:*} line=${line#*:}
     home=${line%%:*} shell=${line#*:}
-    case $numbers in *"$nl$group:"*) group=${numbers#*"$nl$group:"} group=${group%%"$nl"*} ;; esac
+    case $group in *[!0-9]*) ;; *) eval "group=\${_name$group-$group}" ;; esac
     case $users in *" $user "*) row "$user" user "$number" "$group" "$comment" "$home" "$shell" ;; esac
 done
 for line in $locks; do
@@ -99,16 +104,18 @@ for line in $known; do
     case $keys in *" $user "*) paths=$paths$home/.ssh$nl$home/.ssh/authorized_keys$nl ;; esac
 done
 if [ -n "$paths" ]; then
-    seen=$nl$(stat --printf '%n\t%u:%a:%s:%F\n' -- $paths 2> /dev/null)$nl || seen=$seen
+    seen=$(stat --printf '%n\t%u:%a:%s:%F\n' -- $paths 2> /dev/null) || :
     for line in $known; do
         user=${line%%:*} home=${line#*:*:*:*:*:} home=${home%%:*}
         case $keys in *" $user "*) ;; *) continue ;; esac
         number=${line#*:*:} number=${number%%:*}
         folder= file=
-        case $seen in *"$nl$home/.ssh$tab"*) folder=${seen#*"$nl$home/.ssh$tab"} folder=${folder%%"$nl"*} ;; esac
-        case $seen in *"$nl$home/.ssh/authorized_keys$tab"*)
-            file=${seen#*"$nl$home/.ssh/authorized_keys$tab"} file=${file%%"$nl"*} ;;
-        esac
+        for stat in $seen; do
+            case $stat in
+                "$home/.ssh$tab"*) folder=${stat#*"$tab"} ;;
+                "$home/.ssh/authorized_keys$tab"*) file=${stat#*"$tab"} ;;
+            esac
+        done
         row "$user" files "$number" "$folder" "$file" '' ''
         case $file in
             *:regular*)

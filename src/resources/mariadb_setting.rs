@@ -275,7 +275,8 @@ impl Kind for MariadbSetting {
              'greatest', NUMERIC_MAX_VALUE, 'block', NUMERIC_BLOCK_SIZE, \
              'values', IF(VARIABLE_TYPE = 'ENUM', ENUM_VALUE_LIST, NULL), \
              'utf8', IF(VARIABLE_TYPE = 'ENUM' AND ENUM_VALUE_LIST IS NULL, \
-             IF(FIND_IN_SET('UTF8_IS_UTF8MB3', @@old_mode), 'utf8mb3', 'utf8mb4'), NULL)) FROM information_schema.SYSTEM_VARIABLES",
+             IF(FIND_IN_SET('UTF8_IS_UTF8MB3', @@old_mode), 'utf8mb3', 'utf8mb4'), NULL)) FROM information_schema.SYSTEM_VARIABLES \
+             WHERE LOWER(VARIABLE_NAME) {wanted}",
         ),
     };
 

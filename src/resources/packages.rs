@@ -31,14 +31,17 @@ tab='	'
 set -f
 names=
 for item in "$@"; do names="$names ${item#*:}"; done
-all=$nl$(dpkg-query -W -f '${Package}\t${db:Status-Abbrev}\t${Version}\n${Package}:${Architecture}\t${db:Status-Abbrev}\t${Version}\n' \
-    -- $names 2> /dev/null)$nl || [ "$?" -eq 1 ] || die 'the packages cannot be read'
-for item in "$@"; do
-    for name in ${item#*:}; do
-        case $all in *"$nl$name$tab"*) ;; *) continue ;; esac
-        line=${all#*"$nl$name$tab"}
-        line=${line%%"$nl"*}
-        row "${item%%:*}" "$name" "${line%%"$tab"*}" "${line#*"$tab"}"
+format='${Package}\t${db:Status-Abbrev}\t${Version}\n'
+case $names in *:*) format=$format'${Package}:${Architecture}\t${db:Status-Abbrev}\t${Version}\n' ;; esac
+all=$(dpkg-query -W -f "$format" -- $names 2> /dev/null) || [ "$?" -eq 1 ] || die 'the packages cannot be read'
+IFS=$nl seen=' '
+for line in $all; do
+    name=${line%%"$tab"*} line=${line#*"$tab"}
+    # Of a package of two architectures the first counts.
+    case $seen in *" $name "*) continue ;; esac
+    seen="$seen$name "
+    for item in "$@"; do
+        case " ${item#*:} " in *" $name "*) row "${item%%:*}" "$name" "${line%%"$tab"*}" "${line#*"$tab"}" ;; esac
     done
 done
 "#;

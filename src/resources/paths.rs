@@ -35,7 +35,7 @@ while [ "$count" -gt 0 ]; do
     esac
     count=$((count - 1))
 done
-{ said=$(QUOTING_STYLE=escape stat --printf '%n\t%F\t%U\t%u\t%G\t%g\t%a\t%N\t%Y\n' -- "$@" 2>&1 >&3) || :; } 3>&1
+{ said=$(QUOTING_STYLE=escape LC_ALL=C.UTF-8 stat --printf '%n\t%F\t%U\t%u\t%G\t%g\t%a\t%N\t%Y\n' -- "$@" 2>&1 >&3) || :; } 3>&1
 IFS=$nl
 set -f
 for line in $said; do

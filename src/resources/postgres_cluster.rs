@@ -54,11 +54,25 @@ for item in "$@"; do
     etc=/etc/postgresql/$version/$name
     [ -e "$etc/postgresql.conf" ] || continue
     words='^[[:space:]]*(data_directory|port|listen_addresses|include[a-z_]*)[[:space:]=]'
-    lines=$(grep -H -i -E "$words" "$etc/postgresql.conf" "$etc"/conf.d/*.conf 2> /dev/null) || :
     data=/var/lib/postgresql/$version/$name
-    rest=${lines#*data_directory*\'}
-    [ "$rest" = "$lines" ] || data=${rest%%\'*}
-    auto=$(grep -H -i -E "$words" "$data/postgresql.auto.conf" 2> /dev/null) || :
+    lines=$(LC_ALL=C grep -H -i -E "$words" "$etc/postgresql.conf" "$etc"/conf.d/*.conf 2> /dev/null) || :
+    # Line by line: a pattern over a long text takes dash long.
+    set -f
+    IFS='
+'
+    for line in $lines; do
+        case $line in *:data_directory*\'*\'*) data=${line#*:data_directory*\'} data=${data%%\'*} ;; esac
+    done
+    unset IFS
+    set +f
+    # Most have nothing but comments in the second file.
+    auto= said=
+    while IFS= read -r line || [ -n "$line" ]; do
+        case $line in '#'* | '') ;; *) said=yes && break ;; esac
+    done 2> /dev/null < "$data/postgresql.auto.conf" || :
+    if [ -n "$said" ]; then
+        auto=$(LC_ALL=C grep -H -i -E "$words" "$data/postgresql.auto.conf" 2> /dev/null) || :
+    fi
     # What passes by itself is waited for.
     tries=0
     while :; do

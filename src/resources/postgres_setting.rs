@@ -56,7 +56,8 @@ const QUERY: &str = "SELECT lower(coalesce(s.name, f.name)) AS key, s.setting AS
     (SELECT DISTINCT ON (lower(l.name)) l.name, l.setting, m.modified FROM pg_file_settings l LEFT JOIN \
     (SELECT sourcefile, (pg_stat_file(sourcefile, true)).modification AS modified FROM \
     (SELECT DISTINCT sourcefile FROM pg_file_settings) d) m USING (sourcefile) \
-    WHERE l.name IS NOT NULL ORDER BY lower(l.name), l.seqno DESC) f ON lower(f.name) = lower(s.name)";
+    WHERE l.name IS NOT NULL ORDER BY lower(l.name), l.seqno DESC) f ON lower(f.name) = lower(s.name) \
+    WHERE lower(coalesce(s.name, f.name)) {wanted}";
 
 impl Kind for PostgresSetting {
     const NAME: &'static str = "postgres_setting";

@@ -91,6 +91,8 @@ if [ -n "$units" ]; then
         IFS=$nl
     fi
 fi
+stamped=''
+[ ! -d /var/lib/provision/loaded ] || stamped=yes
 sums='' stats=''
 if [ -n "$paths" ]; then
     sums=$(sha256sum -- $paths 2> /dev/null || :)
@@ -99,9 +101,9 @@ fi
 {
     for item in "$@"; do printf '%s\n\n' "$item"; done
     printf '=shown\n%s\n=sums\n%s\n=stats\n%s\n=drop-ins\n%s\n' "$shown" "$sums" "$stats" "$drop_ins"
-} | awk '
+} | awk -v stamped="$stamped" '
 function out(unit, what, value) {
-    gsub(/[\t\r]/, " ", value)
+    if (value ~ /[\t\r]/) gsub(/[\t\r]/, " ", value)
     printf "%s\t%s\t%s\t%s\n", key, unit, what, value
 }
 function text(path,    line, all) {
@@ -115,6 +117,7 @@ function text(path,    line, all) {
     return all
 }
 function stamp(unit,    line, path, first) {
+    if (!stamped) return
     path = "/var/lib/provision/loaded/" unit
     first = 1
     while ((getline line < path) > 0) {

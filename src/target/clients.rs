@@ -239,22 +239,22 @@ impl Client<'_> {
     }
 
     fn on_machine(self, port: u16) -> Program<'static> {
-        let (user, argv, env) = match self.dialect {
+        let (user, programs, args) = match self.dialect {
             Dialect::Postgres => (
                 "postgres",
-                psql::over_socket(self.login, port),
-                psql::env(self.session),
+                psql::PROGRAMS,
+                psql::over_socket(self.login, port, self.session),
             ),
             Dialect::MariaDb => (
                 "root",
-                mariadb::on_machine(self.login, self.force, self.session),
-                mariadb::env(),
+                mariadb::PROGRAM,
+                mariadb::over_socket(self.login, self.force, self.session),
             ),
         };
         Program {
             user,
-            argv,
-            env,
+            programs,
+            args,
             input: self.input,
             deadline: self.deadline,
             once: self.once,
@@ -268,23 +268,21 @@ impl Client<'_> {
         password: &Secret,
         tls: bool,
     ) -> Program<'static> {
-        let (argv, env, input) = match self.dialect {
+        let (args, input) = match self.dialect {
             Dialect::Postgres => (
-                psql::over_network(self.login, self.database, host, port),
-                psql::env(self.session),
+                psql::over_network(self.login, self.database, host, port, self.session),
                 psql::with_password(password, &self.input),
             ),
             Dialect::MariaDb => (
                 mariadb::over_network(self.login, self.force, self.session, host, port, tls),
-                mariadb::env(),
                 mariadb::with_password(password, &self.input),
             ),
         };
         Program {
             // It needs no right of anybody's.
             user: "nobody",
-            argv,
-            env,
+            programs: "setsid",
+            args,
             input,
             deadline: self.deadline,
             once: self.once,
@@ -319,7 +317,7 @@ mod tests {
                 once: false,
             };
             let program = client.over_network("db.example.com", 5433, &password, true);
-            for word in program.argv.iter().chain(&program.env) {
+            for word in &program.args {
                 assert!(!word.contains("can'ary"), "{word}");
             }
             let (first, rest) = program.input.expose().split_once('\n').unwrap();
@@ -337,12 +335,12 @@ mod tests {
         let fake = folder.path().join("mariadb");
         std::fs::write(&fake, "#!/bin/sh\ncat \"${1#*=}\"\necho --\ncat\n").unwrap();
         std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
-        let argv = mariadb::over_network("admin", true, "", "h", 1, true);
+        let args = mariadb::over_network("admin", true, "", "h", 1, true);
         let password = Secret::new(" p\\a\"'$x\t");
         let input = mariadb::with_password(&password, &Secret::new("SELECT 1;\n\nx"));
         let path = std::env::var("PATH").unwrap();
-        let mut child = tokio::process::Command::new(&argv[0])
-            .args(&argv[1..])
+        let mut child = tokio::process::Command::new("setsid")
+            .args(&args)
             .env("PATH", format!("{}:{path}", folder.path().display()))
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())

@@ -12,7 +12,9 @@ use super::engine::{Engine, Listed};
 use super::machine::{Program, Remote};
 use super::say::{clean, last_lines, nonce};
 use super::{mariadb, psql};
-use crate::command::{Answer, Answers, Ask, Dialect, Place, Question, Script, Server, Sheet, Text};
+use crate::command::{
+    Answer, Answers, Ask, Dialect, Inquiry, Place, Question, Script, Server, Sheet, Text,
+};
 use crate::secret::Secret;
 
 /// How long a server may take to answer a sheet.
@@ -44,12 +46,12 @@ impl Logins {
     }
 }
 
-/// A server of a sheet, its declared databases, and its clients.
+/// A server of a sheet, what is asked of it, and its clients.
 pub(super) struct Asked<'a> {
     /// The server.
     pub server: &'a Arc<Server>,
-    /// Its declared databases.
-    pub databases: &'a [String],
+    /// What is asked of it.
+    pub inquiry: &'a Inquiry,
     /// Where its clients are started, or why they cannot be.
     pub clients: Result<Clients<'a>, Closed>,
 }
@@ -59,14 +61,14 @@ pub(super) async fn look(sheet: &Sheet, logins: &Logins, servers: Vec<Asked<'_>>
     let asked = servers.into_iter().map(|asked| async move {
         let Asked {
             server,
-            databases,
+            inquiry,
             clients,
         } = asked;
         let asking = Asking {
             logins,
             sheet,
             server,
-            databases,
+            inquiry,
         };
         match clients {
             Ok(clients) => asking.run(&clients).await,
@@ -118,11 +120,14 @@ impl Closed {
     }
 }
 
+/// The questions for a server, its databases, and the questions for each of those.
+type Questions<'a> = (&'a [Question], &'a [&'a str], Option<&'a [Vec<Question>]>);
+
 struct Asking<'a> {
     logins: &'a Logins,
     sheet: &'a Sheet,
     server: &'a Arc<Server>,
-    databases: &'a [String],
+    inquiry: &'a Inquiry,
 }
 
 impl Asking<'_> {
@@ -166,13 +171,17 @@ impl Asking<'_> {
         Place::Sql(Arc::clone(self.server), database.map(str::to_owned))
     }
 
-    /// The questions for the server as a whole, or for each of its databases.
-    fn questions(&self, whole: bool) -> Vec<Question> {
+    /// The questions for the server as a whole, or for one of its databases.
+    fn questions(&self, database: Option<&str>) -> Vec<Question> {
         let dialect = self.server.dialect;
+        let asked = |question: &Question| self.inquiry.items.contains_key(question.name);
+        let inside = database.is_some_and(|database| self.inquiry.inside.contains(database));
         let fits = |question: &&Question| match question.ask {
-            Ask::PostgresServer(_) => dialect == Dialect::Postgres && whole,
-            Ask::PostgresDatabase(_) => dialect == Dialect::Postgres && !whole,
-            Ask::MariaDb(_) => dialect == Dialect::MariaDb,
+            Ask::PostgresServer(_) => {
+                dialect == Dialect::Postgres && database.is_none() && asked(question)
+            }
+            Ask::PostgresDatabase(_) => dialect == Dialect::Postgres && inside && asked(question),
+            Ask::MariaDb(_) => dialect == Dialect::MariaDb && asked(question),
             Ask::Ledger(of) => of == dialect,
             Ask::Engine(_) | Ask::Folder | Ask::Machine { .. } => false,
         };
@@ -183,14 +192,14 @@ impl Asking<'_> {
     fn all(&self, closed: &Closed) -> Answers {
         let mut answers = Answers::default();
         self.put_all(&mut answers, None, closed.answer());
-        for database in self.databases {
+        for database in &self.inquiry.databases {
             self.put_all(&mut answers, Some(database), closed.answer());
         }
         answers
     }
 
     fn put_all(&self, answers: &mut Answers, database: Option<&str>, answer: Answer) {
-        for question in self.questions(database.is_none()) {
+        for question in self.questions(database) {
             answers.put(self.place(database), question.name, answer.clone());
         }
     }
@@ -204,7 +213,7 @@ impl Asking<'_> {
         missing: &str,
     ) {
         let came: HashMap<String, Answer> = came.into_iter().collect();
-        for question in self.questions(database.is_none()) {
+        for question in self.questions(database) {
             let answer = came.get(question.name).cloned();
             let answer = answer.unwrap_or_else(|| Answer::Unreadable(missing.to_owned()));
             answers.put(self.place(database), question.name, answer);
@@ -215,12 +224,13 @@ impl Asking<'_> {
         if !clients.moves() {
             return self.postgres_one_by_one(clients).await;
         }
-        let each = self.questions(false);
         let mut answers = Answers::default();
-        let mut server = Some(self.questions(true));
-        let mut rest: Vec<&str> = self.databases.iter().map(String::as_str).collect();
+        let mut server = Some(self.questions(None));
+        let mut rest: Vec<&str> = self.inquiry.databases.iter().map(String::as_str).collect();
         loop {
             let questions = server.as_deref().unwrap_or_default();
+            let each = rest.iter().map(|database| self.questions(Some(database)));
+            let each: Vec<_> = each.collect();
             let (seen, stderr) = self.psql(clients, questions, &rest, Some(&each)).await?;
             let missing = broken_off(&self.server.service, &stderr);
             if server.take().is_some() {
@@ -246,13 +256,12 @@ impl Asking<'_> {
     /// Each database by a client of its own, all side by side.
     async fn postgres_one_by_one(&self, clients: &Clients<'_>) -> Result<Answers, Closed> {
         let mut answers = Answers::default();
-        let databases: Vec<&str> = self.databases.iter().map(String::as_str).collect();
+        let databases: Vec<&str> = self.inquiry.databases.iter().map(String::as_str).collect();
         let (seen, stderr) = self
-            .psql(clients, &self.questions(true), &databases, None)
+            .psql(clients, &self.questions(None), &databases, None)
             .await?;
         let missing = broken_off(&self.server.service, &stderr);
         self.put_each(&mut answers, None, seen.server, &missing);
-        let each = self.questions(false);
         let login = self.logins.of(self.server);
         let mut open = Vec::new();
         for (database, found) in databases.iter().zip(&seen.databases) {
@@ -260,8 +269,9 @@ impl Asking<'_> {
                 open.push(*database);
             }
         }
-        let asked = open.iter().map(|database| {
-            let sheet = (&each[..], &[][..], None);
+        let each: Vec<_> = open.iter().map(|one| self.questions(Some(one))).collect();
+        let asked = open.iter().zip(&each).map(|(database, questions)| {
+            let sheet = (&questions[..], &[][..], None);
             self.psql_as(clients, &login, Some(*database), sheet)
         });
         for (database, came) in open.iter().zip(join_all(asked).await) {
@@ -306,7 +316,7 @@ impl Asking<'_> {
         clients: &Clients<'_>,
         server: &[Question],
         databases: &[&str],
-        each: Option<&[Question]>,
+        each: Option<&[Vec<Question>]>,
     ) -> Result<(psql::Seen, String), Closed> {
         let login = self.logins.of(self.server);
         let sheet = (server, databases, each);
@@ -331,7 +341,7 @@ impl Asking<'_> {
         clients: &Clients<'_>,
         login: &str,
         database: Option<&str>,
-        (server, databases, each): (&[Question], &[&str], Option<&[Question]>),
+        (server, databases, each): Questions<'_>,
     ) -> Result<(psql::Seen, String), Closed> {
         let nonce = nonce().map_err(Closed::Unreadable)?;
         let client = Client {
@@ -340,7 +350,7 @@ impl Asking<'_> {
             database,
             session: psql::LOOKING,
             force: false,
-            input: Secret::new(psql::sheet(&nonce, server, databases, each)),
+            input: Secret::new(psql::sheet(&nonce, self.inquiry, server, databases, each)),
             last: Some(format!("{nonce} bye")),
             deadline: PATIENCE,
             once: false,
@@ -359,7 +369,7 @@ impl Asking<'_> {
 
     async fn mariadb(&self, clients: &Clients<'_>) -> Result<Answers, Closed> {
         let nonce = nonce().map_err(Closed::Unreadable)?;
-        let (sheet, lines) = mariadb::sheet(&nonce, &self.questions(true));
+        let (sheet, lines) = mariadb::sheet(&nonce, self.inquiry, &self.questions(None));
         let client = Client {
             dialect: Dialect::MariaDb,
             login: &self.logins.of(self.server),
@@ -389,7 +399,7 @@ impl Asking<'_> {
         self.open(seen.listens, clients)?;
         let missing = broken_off(&self.server.service, &stderr);
         let mut answers = Answers::default();
-        for database in self.databases {
+        for database in &self.inquiry.databases {
             match &seen.databases {
                 None => self.put_all(
                     &mut answers,
@@ -514,9 +524,10 @@ pub(super) async fn wait_until_it_answers(
 
 async fn answers(clients: &Clients<'_>, logins: &Logins, server: &Server) -> Result<(), String> {
     let nonce = nonce()?;
+    let none = Inquiry::default();
     let (session, sheet) = match server.dialect {
-        Dialect::Postgres => (psql::LOOKING, psql::sheet(&nonce, &[], &[], None)),
-        Dialect::MariaDb => (mariadb::LOOKING, mariadb::sheet(&nonce, &[]).0),
+        Dialect::Postgres => (psql::LOOKING, psql::sheet(&nonce, &none, &[], &[], None)),
+        Dialect::MariaDb => (mariadb::LOOKING, mariadb::sheet(&nonce, &none, &[]).0),
     };
     let client = Client {
         dialect: server.dialect,
@@ -583,10 +594,8 @@ esac 2> /dev/null | tail -n \"$2\"
     let count = lines.to_string();
     let program = Program {
         user: "root",
-        argv: ["sh", "-c", TAIL, "sh", what, &count]
-            .map(str::to_owned)
-            .to_vec(),
-        env: Vec::new(),
+        programs: "sh",
+        args: ["-c", TAIL, "sh", what, &count].map(str::to_owned).to_vec(),
         input: Secret::new(""),
         deadline: Duration::from_secs(5),
         once: false,

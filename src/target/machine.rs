@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
-use super::session::{self, Broken, Call, End, Input, Session, Why};
+use super::session::{self, Broken, Call, Coming, End, Input, Session, Why};
 use super::ssh::{self, Connection, Way};
 use super::{Reach, Stop, Trouble, context, local, say};
 use crate::command::{
@@ -27,10 +27,10 @@ use crate::secret::Secret;
 pub(super) struct Program<'a> {
     /// The user of the machine it runs as.
     pub user: &'a str,
-    /// Program and arguments. Never a secret: anybody on the machine can read them.
-    pub argv: Vec<String>,
-    /// Its environment, `NAME=value`, besides a bare one. Never a secret either.
-    pub env: Vec<String>,
+    /// The program: the first of these that is there. Its environment is bare.
+    pub programs: &'static str,
+    /// Its arguments. Never a secret: anybody on the machine can read them.
+    pub args: Vec<String>,
     /// What it reads.
     pub input: Secret,
     /// How long it may take.
@@ -68,21 +68,32 @@ fn patience() -> Duration {
     GUARD.min(Duration::from_secs(session::grace()))
 }
 
-/// Runs a program as a user, with a bare environment: user, then `NAME=value`, program and arguments. `setpriv` opens no login
-/// session, which `runuser` does (slowly, and with a line in the log).
-const PROGRAM: &str = r#"user=$1
-shift
-set -- env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@"
+/// Runs a program as a user, with a bare environment: user, programs, arguments. `setpriv` opens no login session, which `runuser`
+/// does (slowly, and with a line in the log). What the shell can find out by itself starts no program.
+const PROGRAM: &str = r#"user=$1 programs=$2 program=
+shift 2
+for one in $programs; do
+    if command -v "$one" > /dev/null; then
+        program=$one
+        break
+    fi
+done
+[ -n "$program" ] || { echo "there is no ${programs##*[ /]}" >&2; exit 127; }
+set -- "$program" "$@"
 if [ "$user" = root ] && [ -O / ]; then
-    exec "$@"
+    exec env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@"
 elif [ ! -O / ] && [ "$user" = "$(id -un)" ]; then
-    exec "$@"
+    exec env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@"
 fi
-group=$(id -g "$user") || exit 77
+group=
+while IFS=: read -r name _ _ number _; do
+    [ "$name" != "$user" ] || { group=$number && break; }
+done < /etc/passwd
+[ -n "$group" ] || group=$(id -g "$user") || exit 77
 if command -v setpriv > /dev/null; then
-    exec setpriv --reuid="$user" --regid="$group" --init-groups -- "$@"
+    exec setpriv --reuid="$user" --regid="$group" --init-groups --reset-env -- "$@"
 fi
-exec runuser -u "$user" -- "$@""#;
+exec runuser -u "$user" -- env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@""#;
 
 /// What all machines of an environment share.
 #[derive(Clone, Debug)]
@@ -134,16 +145,32 @@ pub(super) struct Remote {
     journal: Mutex<Option<Journal>>,
     /// The lock that every session of ours has to have from now on.
     locked: Mutex<Option<Lock>>,
+    /// The answer about it that a new session owes.
+    locking: Mutex<Option<Coming>>,
 }
 
-/// A lock of ours on a machine.
+/// A lock.
 #[derive(Clone)]
 struct Lock {
+    /// Whose.
     project: String,
     /// Who has it, for others.
     holder: String,
     /// What a session of ours knows it by that an earlier one has taken.
     token: String,
+    /// Whether it was had. From then on nothing at all is said to a session that does not have it.
+    had: bool,
+}
+
+impl Lock {
+    fn call(&self) -> Call {
+        Call::Lock {
+            project: self.project.clone(),
+            holder: self.holder.clone(),
+            token: self.token.clone(),
+            tell: !self.had,
+        }
+    }
 }
 
 /// The journal of a run on a machine.
@@ -196,6 +223,7 @@ impl Remote {
             unreached: std::sync::Mutex::default(),
             journal: Mutex::default(),
             locked: Mutex::default(),
+            locking: Mutex::default(),
         }
     }
 
@@ -245,10 +273,17 @@ impl Remote {
             _ => {}
         }
         let mut made = self.make().await;
-        // A lock goes with its session; nothing is told to another one that does not have it.
-        if let (Ok(link), Some(lock)) = (&made, &*self.locked.lock().await) {
-            let taken = self.take_lock(link, lock).await;
-            made = taken.map(|()| link.clone());
+        // A lock goes with its session, so the first thing that another one hears is to take it.
+        let lock = self.locked.lock().await.clone();
+        if let (Ok(link), Some(lock)) = (&made, lock) {
+            let coming = link.session.ask(lock.call(), QUESTION);
+            match lock.had {
+                true => {
+                    let taken = self.take_lock(link, &lock, coming).await;
+                    made = taken.map(|_| link.clone());
+                }
+                false => *self.locking.lock().await = Some(coming),
+            }
         }
         self.keep_unreached(made.as_ref().err());
         *state = match &made {
@@ -748,19 +783,25 @@ impl Remote {
         guarded(link, "guard_revert \"$1\"", name).await
     }
 
-    /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs.
+    /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs. What is asked meanwhile
+    /// of a session that has to be made for it is asked behind it, in the same trip. With the lock comes what the machine has put back
+    /// by itself since somebody had it last; it says so once.
     pub async fn lock(&self, project: &str, doing: &str) -> Result<(), Failure> {
-        let _turn = self.turn().await;
-        let lock = Lock {
+        let mut lock = Lock {
             project: project.to_owned(),
             holder: format!("{doing}, {}", us()),
             token: say::nonce().map_err(|why| Failure::new(Kind::Failed, why))?,
+            had: false,
         };
         // First of all: a machine that cannot be reached now and can be later has to be locked then.
         *self.locked.lock().await = Some(lock.clone());
+        let _turn = self.turn().await;
         let link = self.greeted().await?;
-        self.take_lock(&link, &lock).await?;
-        let told = self.put_back(&link).await?;
+        let owed = self.locking.lock().await.take();
+        let coming = owed.unwrap_or_else(|| link.session.ask(lock.call(), QUESTION));
+        let told = put_back(&self.take_lock(&link, &lock, coming).await?);
+        lock.had = true;
+        *self.locked.lock().await = Some(lock);
         if told.is_empty() {
             return Ok(());
         }
@@ -770,41 +811,32 @@ impl Remote {
             .hint("the next run goes on, and tries it again where it is still declared"))
     }
 
-    /// What the machine has put back by itself since somebody asked last, a sentence each. It says so once.
-    async fn put_back(&self, link: &Link) -> Result<Vec<String>, Failure> {
-        let call = Call::Script {
-            body: "guard_tell",
-            words: Vec::new(),
-            input: Input::Empty,
-            note: None,
-        };
-        match link.session.ask(call, QUESTION).next().await {
-            Some(Ok(said)) => Ok(put_back(&said.out)),
-            _ => Err(Failure::new(
-                Kind::Unreachable,
-                format!("`{}` was lost when it was locked", self.machine.name),
-            )),
-        }
+    /// Gives a lock back, which goes with the session.
+    pub async fn unlock(&self) {
+        *self.locked.lock().await = None;
+        *self.locking.lock().await = None;
+        *self.state.lock().await = State::Idle;
     }
 
-    async fn take_lock(&self, link: &Link, lock: &Lock) -> Result<(), Failure> {
+    /// Waits for a lock that was asked for; what the machine told with it.
+    async fn take_lock(
+        &self,
+        link: &Link,
+        Lock { project, .. }: &Lock,
+        mut coming: Coming,
+    ) -> Result<Vec<u8>, Failure> {
         let greeted = link.session.greeted().await;
         greeted.map_err(|end| self.unspoken(link, &end))?;
-        let call = Call::Lock {
-            project: lock.project.clone(),
-            holder: lock.holder.clone(),
-            token: lock.token.clone(),
-        };
-        let (name, project) = (&self.machine.name, &lock.project);
+        let name = &self.machine.name;
         let cannot =
             |kind, why: &str| Failure::new(kind, format!("`{name}` cannot be locked: {why}"));
-        let said = match link.session.ask(call, QUESTION).next().await {
+        let said = match coming.next().await {
             Some(Ok(said)) => said,
             Some(Err(broken)) => return Err(cannot(Kind::Unreachable, &sentence(&broken))),
             None => return Err(cannot(Kind::Unreachable, "nothing came back")),
         };
         match said.status {
-            0 => Ok(()),
+            0 => Ok(said.out),
             75 => {
                 let holder = say::clean(&String::from_utf8_lossy(&said.out), 300);
                 let holder = match holder.as_str() {
@@ -845,9 +877,9 @@ impl Remote {
         let began = Instant::now();
         let _turn = self.turn().await;
         let calls = || {
-            let words = std::iter::once(program.user)
-                .chain(program.env.iter().map(String::as_str))
-                .chain(program.argv.iter().map(String::as_str))
+            let words = [program.user, program.programs]
+                .into_iter()
+                .chain(program.args.iter().map(String::as_str))
                 .map(Secret::new);
             let call = Call::Script {
                 body: PROGRAM,
@@ -1149,10 +1181,10 @@ mod tests {
         let items = HashMap::from([("echo", items), ("broken", vec!["thing".to_owned()])]);
         let program = Program {
             user: "root",
-            argv: ["sh", "-c", "cat; env; echo e >&2; exit 3"]
+            programs: "/no/such/program env",
+            args: ["NAME=x y", "sh", "-c", "cat; env; echo e >&2; exit 3"]
                 .map(str::to_owned)
                 .to_vec(),
-            env: vec!["PGAPPNAME=x y".to_owned()],
             input: Secret::new("line\n\n"),
             deadline: Duration::from_secs(5),
             once: false,
@@ -1175,7 +1207,7 @@ mod tests {
         let said = said.unwrap();
         assert_eq!(said.status, 3);
         assert!(said.out.starts_with(b"line\n\n"));
-        assert!(String::from_utf8_lossy(&said.out).contains("PGAPPNAME=x y\n"));
+        assert!(String::from_utf8_lossy(&said.out).contains("NAME=x y\n"));
         assert_eq!(said.err, b"e\n");
         let State::Live(link) = &*here.state.lock().await else {
             panic!("no session");

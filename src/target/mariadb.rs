@@ -4,29 +4,29 @@ use super::frames::{frames, rows};
 use super::say::clean;
 use std::time::Duration;
 
-use crate::command::{Answer, Ask, Dialect, Question, SqlStep, Text};
+use crate::command::{Answer, Ask, Dialect, Inquiry, Question, SqlStep, Text};
 use crate::ledger;
 use crate::quote::identifier;
 use crate::secret::Secret;
 
+/// The client.
+pub(super) const PROGRAM: &str = "mariadb";
+
 /// The client and its arguments. `force`: go on after an error.
 pub(super) fn argv(login: &str, force: bool, init: &str) -> Vec<String> {
-    let mut argv = vec!["mariadb".to_owned(), "--protocol=socket".to_owned()];
-    argv.extend(options(login, force, init));
+    let mut argv = vec![PROGRAM.to_owned()];
+    argv.extend(over_socket(login, force, init));
     argv
 }
 
-/// The client on a machine, over the server's own socket.
-pub(super) fn on_machine(login: &str, force: bool, init: &str) -> Vec<String> {
-    const THERE: &str = "command -v mariadb > /dev/null || { echo 'there is no mariadb' >&2; exit 127; }; exec mariadb \"$@\"";
-    let mut argv = ["sh", "-c", THERE, "mariadb", "--protocol=socket"]
-        .map(str::to_owned)
-        .to_vec();
-    argv.extend(options(login, force, init));
-    argv
+/// Its arguments where it comes in over the server's own socket.
+pub(super) fn over_socket(login: &str, force: bool, init: &str) -> Vec<String> {
+    let mut args = vec!["--protocol=socket".to_owned()];
+    args.extend(options(login, force, init));
+    args
 }
 
-/// The client on a machine, over the network. The first line is one of an option file and holds the password; the shell hands it
+/// Arguments of `setsid` that start it on a machine, over the network. The first line is one of an option file and holds the password; the shell hands it
 /// on through a pipe, and what follows is what the client reads. `read` and `printf` are the shell's own, so no argument holds it.
 pub(super) fn over_network(
     login: &str,
@@ -38,7 +38,7 @@ pub(super) fn over_network(
 ) -> Vec<String> {
     const SPLIT: &str = "command -v mariadb > /dev/null || { echo 'there is no mariadb' >&2; exit 127; }; IFS= read -r p; \
         { printf '[client]\\n%s\\n' \"$p\" | mariadb --defaults-extra-file=/dev/fd/4 \"$@\" 4<&0 0<&3; } 3<&0";
-    let mut argv = ["setsid", "--wait", "sh", "-c", SPLIT, "mariadb"]
+    let mut argv = ["--wait", "sh", "-c", SPLIT, PROGRAM]
         .map(str::to_owned)
         .to_vec();
     argv.extend([
@@ -114,7 +114,11 @@ const DATABASES: &str = "SELECT JSON_OBJECT('key', SCHEMA_NAME) FROM information
 const DATABASES_NAME: &str = "provision databases";
 
 /// A sheet, and the line on which each question begins.
-pub(super) fn sheet(nonce: &str, questions: &[Question]) -> (String, Vec<usize>) {
+pub(super) fn sheet(
+    nonce: &str,
+    inquiry: &Inquiry,
+    questions: &[Question],
+) -> (String, Vec<usize>) {
     let mut text = format!("SELECT CONCAT('{nonce} hello ', IF(@@skip_networking, 1, 0));\n");
     let mut lines = Vec::new();
     let mut ask = |name: &str, query: &str| {
@@ -124,13 +128,13 @@ pub(super) fn sheet(nonce: &str, questions: &[Question]) -> (String, Vec<usize>)
         ));
     };
     for question in questions {
-        match question.ask {
-            Ask::Ledger(_) => ask(
+        match (question.ask, inquiry.query(question)) {
+            (Ask::Ledger(_), _) => ask(
                 question.name,
                 "SET @provision = IF(EXISTS (SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'provision' AND TABLE_NAME = 'entry'), \
                  'SELECT JSON_OBJECT(\\'key\\', id, \\'digest\\', digest) FROM provision.entry', 'DO 0'); EXECUTE IMMEDIATE @provision",
             ),
-            Ask::MariaDb(query) => ask(question.name, query),
+            (_, Some(query)) => ask(question.name, &query),
             _ => {}
         }
     }
@@ -282,6 +286,8 @@ pub(super) fn steps(nonce: &str, steps: &[(usize, &SqlStep)]) -> Text {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     const USERS: Question = Question {
@@ -295,7 +301,11 @@ mod tests {
 
     #[test]
     fn a_failed_question_is_not_an_empty_one() {
-        let (text, lines) = sheet("N", &[USERS, GRANTS]);
+        let inquiry = Inquiry {
+            items: HashMap::from([("users", Vec::new()), ("grants", Vec::new())]),
+            ..Inquiry::default()
+        };
+        let (text, lines) = sheet("N", &inquiry, &[USERS, GRANTS]);
         assert_eq!(lines, [2, 5, 8]);
         assert!(text.lines().nth(1).unwrap().contains("begin users"));
         let output = b"N hello 0\nN begin users\nN end users 0\nN begin grants\nN end grants 0\nN begin provision databases\n{\"key\":\"a\"}\nN end provision databases 0\nN bye\n";

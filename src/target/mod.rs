@@ -46,6 +46,9 @@ use crate::services::hosts;
 pub use engine::ContainerRow;
 pub use ssh::{HostKey, fingerprint};
 
+/// How long who has the first lock waits for those that another run gives back.
+const YIELDING: Duration = Duration::from_secs(8);
+
 /// Lines of a server's log shown where it cannot be restarted.
 const RESTART_LOG: usize = 15;
 
@@ -276,9 +279,9 @@ impl Target {
             .servers
             .iter()
             .filter(|(server, _)| inside(server) == containers.is_some())
-            .map(|(server, databases)| databases::Asked {
+            .map(|(server, inquiry)| databases::Asked {
                 server,
-                databases,
+                inquiry,
                 clients: match containers {
                     Some((engine, containers)) => {
                         databases::in_container(engine, &sheet.project, &server.service, containers)
@@ -340,7 +343,11 @@ impl Target {
     }
 
     /// Takes the lock of the project on machines, side by side. It is held there, for as long as a script of ours runs; it goes
-    /// with this target. One that cannot be reached is locked when it can, and told by whoever asks it something.
+    /// with this target. One that cannot be reached is locked when it can, and told by whoever asks it something. Says whether all
+    /// were had at once: what was seen meanwhile is then what they are.
+    ///
+    /// Of two runs that begin at the same time one has to get them all: who does not get the first machine by name gives back all
+    /// others, and who has it waits a moment for them.
     ///
     /// # Errors
     /// [`Kind::Locked`] with its holder; [`Kind::Failed`] where it cannot be had.
@@ -348,30 +355,57 @@ impl Target {
         &self,
         machines: impl IntoIterator<Item = Arc<str>>,
         doing: &str,
-    ) -> Result<(), Failure> {
-        let machines = machines
-            .into_iter()
-            .collect::<std::collections::BTreeSet<_>>();
-        let locks = machines
-            .iter()
-            .filter_map(|name| self.machines.get(name))
-            .map(|machine| machine.lock(&self.project, doing));
-        let taken = futures_util::future::join_all(locks).await;
-        let failures: Vec<_> = taken
-            .into_iter()
-            .filter_map(Result::err)
-            .filter(|failure| failure.kind != Kind::Unreachable)
-            .collect();
+    ) -> Result<bool, Failure> {
+        let names: std::collections::BTreeSet<_> = machines.into_iter().collect();
+        let machines = names.iter().filter_map(|name| self.machines.get(name));
+        let machines: Vec<_> = machines.collect();
+        let mut left = machines.clone();
+        let mut failures: Vec<Failure> = Vec::new();
+        let began = std::time::Instant::now();
+        let mut at_once = true;
+        loop {
+            let locks = left
+                .iter()
+                .map(|machine| machine.lock(&self.project, doing));
+            let taken = futures_util::future::join_all(locks).await;
+            let mut locked = Vec::new();
+            let mut first = None;
+            for (machine, taken) in left.into_iter().zip(taken) {
+                match taken {
+                    Err(failure) if failure.kind == Kind::Unreachable => continue,
+                    Err(failure) if failure.kind == Kind::Locked => {
+                        locked.push((machine, failure));
+                        first.get_or_insert(false);
+                    }
+                    Err(failure) => failures.push(failure),
+                    Ok(()) => {
+                        first.get_or_insert(true);
+                    }
+                }
+            }
+            // Whoever holds none of those before holds the first, and gives nothing back.
+            let waits = (first == Some(true) || !at_once) && began.elapsed() < YIELDING;
+            if locked.is_empty() || !failures.is_empty() || !waits {
+                failures.extend(locked.into_iter().map(|(_, failure)| failure));
+                break;
+            }
+            at_once = false;
+            left = locked.into_iter().map(|(machine, _)| machine).collect();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         let strongest = Kind::strongest(failures.iter().map(|failure| failure.kind));
         let (mut first, others): (Vec<_>, Vec<_>) = failures
             .into_iter()
             .partition(|failure| Some(failure.kind) == strongest);
         let Some(mut failure) = (!first.is_empty()).then(|| first.remove(0)) else {
-            return Ok(());
+            return Ok(at_once);
         };
         // What is said once is said now.
         for other in first.into_iter().chain(others) {
             failure = failure.hint(other.message);
+        }
+        for machine in machines {
+            machine.unlock().await;
         }
         Err(failure)
     }

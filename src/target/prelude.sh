@@ -1,16 +1,16 @@
 # Functions that every script on a machine may call. POSIX sh; tried with dash, bash and busybox.
 
-# Prints a row: its arguments with tabs between.
+# Prints a row: its arguments with tabs between. One write.
 row() {
-    printf '%s' "$1"
+    _row=$1
     shift
-    for _column in "$@"; do printf '\t%s' "$_column"; done
-    printf '\n'
+    for _column in "$@"; do _row="$_row	$_column"; done
+    printf '%s\n' "$_row"
 }
 
 # Its stdin as base64 in one line.
 b64() {
-    base64 | tr -d '\n'
+    base64 -w 0
 }
 
 # Ends the script with a message.

@@ -4,7 +4,7 @@ use super::frames::{Frame, frames, rows};
 use super::say::clean;
 use std::time::Duration;
 
-use crate::command::{Answer, Dialect, Question, SqlStep};
+use crate::command::{Answer, Ask, Dialect, Inquiry, Question, SqlStep};
 use crate::ledger;
 use crate::quote::{identifier, literal};
 use crate::secret::Secret;
@@ -23,48 +23,49 @@ pub(super) fn argv(login: &str) -> Vec<String> {
 /// The exit statuses that say that there is no client, or no user that it runs as, and so no server yet.
 pub(super) const NOT_THERE: [i32; 2] = [127, 77];
 
-// The user and the program come with the package: without them there is no server.
-const ON_MACHINE: &str = "p=/usr/lib/postgresql/15/bin/psql; [ -x \"$p\" ] || p=$(command -v psql) || { echo 'there is no psql' >&2; exit 127; }; exec \"$p\" \"$@\"";
+/// The clients on a machine. The user and the program come with the package: without them there is no server.
+pub(super) const PROGRAMS: &str = "/usr/lib/postgresql/15/bin/psql psql";
 
-/// The client on a machine, over the socket that has the port's number.
-pub(super) fn over_socket(login: &str, port: u16) -> Vec<String> {
+/// Arguments of the client on a machine, over the socket that has the port's number.
+pub(super) fn over_socket(login: &str, port: u16, options: &str) -> Vec<String> {
     let port = port.to_string();
-    [
-        "sh",
-        "-c",
-        ON_MACHINE,
-        "psql",
-        "-XAtq",
-        "-w",
-        "-h",
-        "/var/run/postgresql",
-        "-p",
-        &port,
-        "-U",
-        login,
-        "-d",
-        "postgres",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    let mut args = ["-XAtq", "-w", "-h", "/var/run/postgresql"]
+        .map(str::to_owned)
+        .to_vec();
+    args.extend(connection(login, &port, None, options));
+    args
 }
 
-/// The client on a machine, over the network. Its first line is the password: without a terminal, which it does not get, that is
-/// where it asks for it.
+/// Arguments of `setsid` that start the client on a machine, over the network. Its first line is the password: without a terminal,
+/// which it does not get, that is where it asks for it.
 pub(super) fn over_network(
     login: &str,
     database: Option<&str>,
     host: &str,
     port: u16,
+    options: &str,
 ) -> Vec<String> {
+    const THERE: &str = "p=/usr/lib/postgresql/15/bin/psql; [ -x \"$p\" ] || p=$(command -v psql) || { echo 'there is no psql' >&2; exit 127; }; exec \"$p\" \"$@\"";
     let port = port.to_string();
-    let database = database.unwrap_or("postgres");
-    [
-        "setsid", "--wait", "sh", "-c", ON_MACHINE, "psql", "-XAtq", "-W", "-h", host, "-p", &port,
-        "-U", login, "-d", database,
+    let mut args = [
+        "--wait", "sh", "-c", THERE, "psql", "-XAtq", "-W", "-h", host,
     ]
     .map(str::to_owned)
-    .to_vec()
+    .to_vec();
+    args.extend(connection(login, &port, database, options));
+    args
+}
+
+/// What leads a client nowhere else: all that could stand in its environment, which is bare. One that goes to another database
+/// keeps it.
+fn connection(login: &str, port: &str, database: Option<&str>, options: &str) -> [String; 6] {
+    let quoted = |value: &str| format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
+    let info = format!(
+        "dbname={} client_encoding=UTF8 application_name=provision connect_timeout=10 options={}",
+        quoted(database.unwrap_or("postgres")),
+        quoted(options)
+    );
+    ["-p", port, "-U", login, "-d", &info].map(str::to_owned)
 }
 
 /// What a client over the network reads.
@@ -97,9 +98,10 @@ pub(super) const LOOKING: &str = "-c default_transaction_read_only=on -c search_
 /// are there.
 pub(super) fn sheet(
     nonce: &str,
+    inquiry: &Inquiry,
     server: &[Question],
     databases: &[&str],
-    each: Option<&[Question]>,
+    each: Option<&[Vec<Question>]>,
 ) -> String {
     let mut text = format!("\\echo {nonce} hello\n");
     // Passwords are in a table that superusers may read; the view that everybody may read is like it without them.
@@ -117,7 +119,7 @@ pub(super) fn sheet(
     text.push_str(" \\gset\n");
     text.push_str(&format!("\\echo {nonce} listens :listens\n"));
     for question in server {
-        ask(&mut text, nonce, question);
+        ask(&mut text, nonce, inquiry, question);
     }
     for (at, database) in databases.iter().enumerate() {
         let Some(each) = each else {
@@ -132,8 +134,8 @@ pub(super) fn sheet(
             identifier(Dialect::Postgres, database)
         ));
         text.push_str(&format!("\\echo {nonce} connected {at}\n"));
-        for question in each {
-            ask(&mut text, nonce, question);
+        for question in each.get(at).into_iter().flatten() {
+            ask(&mut text, nonce, inquiry, question);
         }
         text.push_str("\\endif\n\\endif\n");
     }
@@ -142,18 +144,17 @@ pub(super) fn sheet(
 }
 
 /// One question: its rows, then whether it failed and what was said about that.
-fn ask(text: &mut String, nonce: &str, question: &Question) {
-    use crate::command::Ask;
+fn ask(text: &mut String, nonce: &str, inquiry: &Inquiry, question: &Question) {
     let name = question.name;
     text.push_str(&format!("\\echo {nonce} begin {name}\n"));
-    match question.ask {
-        Ask::Ledger(_) => text.push_str(
+    match (question.ask, inquiry.query(question)) {
+        (Ask::Ledger(_), _) => text.push_str(
             "\\set is_there f\nSELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = 'provision' AND c.relname = 'entry' AND has_schema_privilege(n.oid, 'USAGE') \
              AND has_table_privilege(c.oid, 'SELECT')) AS is_there \\gset\n\\if :is_there\n\
              SELECT row_to_json(q) FROM (SELECT id AS key, digest FROM provision.entry) q;\n\\endif\n",
         ),
-        Ask::PostgresServer(query) | Ask::PostgresDatabase(query) => {
+        (_, Some(query)) => {
             text.push_str(&format!("SELECT row_to_json(q) FROM (\n{query}\n) q;\n"));
         }
         _ => {}
@@ -376,7 +377,6 @@ pub(super) fn message(stderr: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Ask;
 
     const ROLES: Question = Question {
         name: "roles",
@@ -417,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_database_name_stays_a_name() {
-        let text = sheet("N", &[ROLES], &["a\"b'c"], Some(&[]));
+        let text = sheet("N", &Inquiry::default(), &[ROLES], &["a\"b'c"], Some(&[]));
         assert!(
             text.contains("\\connect \"a\"\"b'c\"\n") && text.contains("datname = E'a\"b''c'"),
             "{text}"

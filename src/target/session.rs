@@ -88,6 +88,8 @@ pub(super) enum Call {
         holder: String,
         /// Which run that is, for its own next session.
         token: String,
+        /// Whether the machine tells with it what it has put back by itself.
+        tell: bool,
     },
 }
 
@@ -422,10 +424,9 @@ impl Talk {
             Some(_) => frame.raw(&sudo_line(nonce)),
             None => frame.raw(&loop_line(nonce)),
         }
-        if by_sudo.is_none() {
-            frame.script(&setup(&self.halts));
-        }
         frame.send(pen);
+        // What the loop calls goes down in one frame with what is called first.
+        let mut first = true;
         let mut next_id = 0;
         let mut asking = true;
         let mut deaf = false;
@@ -443,12 +444,11 @@ impl Talk {
             let ready = greeted || by_sudo.is_none();
             tokio::select! {
                 calls = self.queued.recv(), if asking && ready => {
-                    let Some(first) = calls else {
+                    let Some(mut all) = calls else {
                         asking = false;
                         continue;
                     };
                     // Callers that ask side by side get into one frame.
-                    let mut all = first;
                     for _ in 0..3 {
                         tokio::task::yield_now().await;
                         while let Ok(more) = self.queued.try_recv() {
@@ -460,6 +460,9 @@ impl Talk {
                         moved = Instant::now();
                     }
                     let mut frame = Frame::new(nonce);
+                    if std::mem::take(&mut first) {
+                        frame.script(&setup(&self.halts));
+                    }
                     for queued in all {
                         next_id += 1;
                         let group = queued.group;
@@ -517,7 +520,6 @@ impl Talk {
                                 by_sudo = None;
                                 let mut frame = Frame::new(nonce);
                                 frame.raw(&loop_line(nonce));
-                                frame.script(&setup(&self.halts));
                                 frame.send(pen);
                             }
                             (word, true) if word.starts_with("sudo ") => {
@@ -811,11 +813,13 @@ impl<'a> Frame<'a> {
                 project,
                 holder,
                 token,
+                tell,
             } => {
                 self.script(&format!("_l {id}"));
                 self.word(&project);
                 self.word(&holder);
                 self.word(&token);
+                self.script(if tell { " tell" } else { "" });
                 self.script("\n");
                 return Ok(());
             }

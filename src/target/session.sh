@@ -1,4 +1,4 @@
-# What a session's loop calls; sent once, after its hello. POSIX sh; tried with dash, bash and busybox. `_n` is the nonce.
+# What a session's loop calls; sent once, with what is called first. POSIX sh; tried with dash, bash and busybox. `_n` is the nonce.
 set +e +u
 cd /
 umask 077
@@ -68,7 +68,8 @@ _end() {
     printf '\n@%s %s %s\n' "$_n" "$_i" "$_r" || exit 4
 }
 
-# GROUP ID BODY WORD...: runs a script, unless one of its group has failed.
+# GROUP ID BODY WORD...: runs a script, unless one of its group has failed. What only asks speaks plain C: otherwise every program
+# reads a dozen files of its locale first.
 _s() {
     _g=$1 _i=$2 _b=$3
     shift 3
@@ -76,7 +77,7 @@ _s() {
     if _runs; then
         _begin
         if _intend; then
-            (set -eu; eval "$_b") < /dev/null
+            (set -eu; [ "$_g" != 0 ] || LC_ALL=C; eval "$_b") < /dev/null
             _r=$?
         fi
     fi
@@ -159,8 +160,8 @@ _inherit() {
     done
 }
 
-# ID PROJECT HOLDER TOKEN: takes the lock, which lives as long as this shell or a script of it does; or says who has it. Only a folder that
-# nobody else can write in: what stands there is ours.
+# ID PROJECT HOLDER TOKEN [tell]: takes the lock, which lives as long as this shell or a script of it does; or says who has it. Only a folder that
+# nobody else can write in: what stands there is ours. Tells with it what `guard` has put back.
 _l() {
     _g=0 _i=$1 _r=0
     _begin
@@ -192,6 +193,7 @@ _l() {
         if flock -n 9 || _inherit "$4" || { [ "$_r" = 0 ] && sleep 1 && flock -n 9; }; then
             printf '%s\n%s %s\n' "$3" "$4" "$$" > "$_f"
             _held=$2
+            [ -z "${5-}" ] || (guard_tell)
         else
             [ "$_r" = 77 ] || _r=75
             _h=''

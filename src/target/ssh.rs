@@ -2,9 +2,9 @@
 //! spoken to through its control socket. A kept one serves the next command too.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio as Pipes;
@@ -231,15 +231,7 @@ impl Drop for Connection {
             return;
         }
         // Where this fails the connection goes by itself, seconds later.
-        let _closed = std::process::Command::new("ssh")
-            .args(["-F", "none", "-S"])
-            .arg(&self.socket)
-            .args(["-O", "exit", "machine"])
-            .process_group(0)
-            .stdin(Pipes::null())
-            .stdout(Pipes::null())
-            .stderr(Pipes::null())
-            .status();
+        let _closed = close(&self.socket);
         let _gone = fs::remove_file(&self.log);
         if self.way.fresh {
             for path in [&self.socket, &self.log.with_extension("lock")] {
@@ -247,6 +239,23 @@ impl Drop for Connection {
             }
         }
     }
+}
+
+/// Tells a connection to end, as `ssh -O exit` does, and waits until it does.
+fn close(socket: &Path) -> io::Result<()> {
+    const HELLO: [u32; 2] = [1, 4];
+    const TERMINATE: [u32; 2] = [0x1000_0005, 0];
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut told = Vec::new();
+    for packet in [HELLO, TERMINATE] {
+        for number in [8, packet[0], packet[1]] {
+            told.extend_from_slice(&u32::to_be_bytes(number));
+        }
+    }
+    stream.write_all(&told)?;
+    stream.read_to_end(&mut told).map(|_| ())
 }
 
 /// A stream through a connection.
@@ -395,7 +404,7 @@ impl Way {
         let name = secret::sha256(&line);
         let path = folder.join(format!("{}.key", name.get(..20).unwrap_or_default()));
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        io::Write::write_all(&mut file, line.as_bytes())?;
+        file.write_all(line.as_bytes())?;
         file.persist(&path).map_err(|error| error.error)?;
         Ok(path)
     }
@@ -844,7 +853,7 @@ fn jitter(most: u64) -> u64 {
 fn read_text(path: &Path) -> String {
     let mut text = Vec::new();
     if let Ok(file) = fs::File::open(path) {
-        let _cut = io::Read::read_to_end(&mut io::Read::take(file, 64 << 10), &mut text);
+        let _cut = file.take(64 << 10).read_to_end(&mut text);
     }
     String::from_utf8_lossy(&text).replace('\r', "")
 }

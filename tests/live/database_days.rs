@@ -143,8 +143,36 @@ fn databases_of_a_server_are_put_back() {
     lab.apply();
     lab.nothing_to_do();
 
+    gone(&server, &lab);
     renamed(&server, &lab);
     managed(&server);
+}
+
+/// Kinds that the file has no more of are not asked about at first, and go all the same.
+fn gone(server: &Server, lab: &ServerLab) {
+    let settings = "[postgres.analytics.settings]\nshared_buffers = \"64MB\"\n";
+    let user = DECLARED.find("[mariadb.ivr.user").unwrap();
+    let left = DECLARED[..user]
+        .replace(settings, "")
+        .replace("settings = { max_connections = 60 }\n", "");
+    lab.say(&format!("{}{left}", server.host("s1")));
+    let plan = lab.plan();
+    for id in [
+        "postgres_setting.analytics:shared_buffers",
+        "mariadb_grant.ivr:caller@%",
+        "mariadb_user.ivr:caller@%",
+        "mariadb_setting.ivr:max_connections",
+    ] {
+        let change = (id.to_owned(), "remove".to_owned());
+        assert!(plan.contains(&change), "{id}: {plan:?}");
+    }
+    lab.apply();
+    lab.nothing_to_do();
+    let users = "mariadb -NBe \"SELECT count(*) FROM mysql.user WHERE user = 'caller'\"";
+    assert_eq!(server.sh(users), "0");
+    lab.say(&format!("{}{DECLARED}", server.host("s1")));
+    lab.apply();
+    lab.nothing_to_do();
 }
 
 /// The last thing inside a database goes from the file: that database's own ledger knows that it was ours.

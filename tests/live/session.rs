@@ -376,6 +376,62 @@ async fn the_lock_is_the_machines_and_tells_its_holder() {
         .unwrap();
 }
 
+/// Two that begin at the same time never keep each other out for ever: the first machine by name decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_lock_the_same_machines_one_gets_them_all() {
+    let Some(door) = door() else { return };
+    // As users of their own they have locks of their own.
+    let hosts = format!(
+        "{}{}",
+        host(door, "a", "s-bash", &pinned(door)),
+        host(door, "b", "s-dash", &pinned(door))
+    );
+    let (one, other) = (target(&hosts).await, target(&hosts).await);
+    let names = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| Arc::from(*name))
+            .collect::<Vec<_>>()
+    };
+    // Who has the first waits until another one has given back the second.
+    other
+        .target
+        .lock_machines(names(&["b"]), "`other`")
+        .await
+        .unwrap();
+    let gives_back = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        drop(other);
+    };
+    let both = one.target.lock_machines(names(&["a", "b"]), "`one`");
+    let (both, ()) = tokio::join!(both, gives_back);
+    assert!(!both.unwrap(), "what was seen before is asked again");
+    // Who does not get the first keeps none of the others.
+    let third = target(&hosts).await;
+    drop(one);
+    let began = Instant::now();
+    while third
+        .target
+        .lock_machines(names(&["a"]), "`third`")
+        .await
+        .is_err()
+    {
+        assert!(began.elapsed() < Duration::from_secs(60));
+    }
+    let fourth = target(&hosts).await;
+    let refused = fourth.target.lock_machines(names(&["a", "b"]), "`fourth`");
+    assert_eq!(refused.await.unwrap_err().kind, Kind::Locked);
+    let began = Instant::now();
+    while third
+        .target
+        .lock_machines(names(&["b"]), "`third`")
+        .await
+        .is_err()
+    {
+        assert!(began.elapsed() < Duration::from_secs(60));
+    }
+}
+
 /// What was told so far and dropped in the middle: the step that runs ends, the next one never begins.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orphan_stops_at_the_border_of_a_step() {
