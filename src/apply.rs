@@ -10,6 +10,9 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::command::{Do, Place, Script, Server, Sheet, SqlStep};
 use crate::error::{Failure, Kind};
+use crate::fault::{Effect, Point};
+use crate::files::Journal;
+use crate::plan::journal::{self, Note, State};
 use crate::plan::{self, Action, Change, Judging, Plan, Record};
 use crate::resource::{Id, Probe, Resource, Step};
 use crate::target::{Stop, Target, Trouble};
@@ -52,6 +55,8 @@ pub struct Report {
     pub unknown: Vec<(Id, Trouble)>,
     /// Not begun, since something before it failed or the run was interrupted.
     pub not_done: Vec<Id>,
+    /// Done, but nobody could look whether it is as wanted now; these are among what is done, too.
+    pub unchecked: Vec<(Id, Trouble)>,
     /// Done, but still differs when asked again: id and the fields.
     pub unsettled: Vec<(Id, String)>,
     /// Applied, but a probe says it does not work.
@@ -69,6 +74,7 @@ impl Report {
             .failed
             .iter()
             .chain(&self.unknown)
+            .chain(&self.unchecked)
             .map(|(_, trouble)| trouble.kind)
             .collect();
         if self.interrupted {
@@ -90,6 +96,8 @@ pub struct Run<'a> {
     pub resources: &'a [Resource],
     /// What is asked about them.
     pub sheet: &'a Sheet,
+    /// Where it is written down.
+    pub journal: &'a Journal,
     /// As for the plan.
     pub judging: &'a Judging,
     /// What it is applied to.
@@ -220,7 +228,7 @@ fn entailed(after: &Plan, known: &HashSet<Id>) -> Vec<Id> {
         .collect()
 }
 
-/// Moves what still differs from *done* to *unsettled*.
+/// Moves what still differs from *done* to *unsettled*. What cannot be seen stays done, and unchecked.
 fn settle(after: &Plan, report: &mut Report) {
     let left: HashMap<&Id, &Change> = after
         .changes
@@ -229,8 +237,18 @@ fn settle(after: &Plan, report: &mut Report) {
         .collect();
     let (unsettled, done) = std::mem::take(&mut report.done)
         .into_iter()
-        .partition(|id| left.contains_key(id));
+        .partition(|id| {
+            left.get(id)
+                .is_some_and(|change| change.action != Action::Unknown)
+        });
     report.done = done;
+    let unseen = report.done.iter().filter_map(|id| left.get(id));
+    report.unchecked = unseen
+        .map(|change| {
+            let why = Trouble::failed(&change.reason).kind(Kind::Unreachable);
+            (change.id.clone(), why)
+        })
+        .collect();
     for id in unsettled {
         let Some(change) = left.get(&id) else {
             continue;
@@ -437,12 +455,42 @@ async fn round(run: &Run<'_>, changes: &[&Change], report: &mut Report) {
     report.not_done.sort();
 }
 
+/// One unit, with its intent written down before it and what it came to behind it.
 async fn unit(run: &Run<'_>, changes: &[&Change], stream: Stream<'_>) -> (Vec<Id>, End) {
-    match stream {
+    let ids = || changes.iter().map(|change| &change.id);
+    let intent: Vec<String> = ids().map(journal::begins).collect();
+    if let Err(error) = run.journal.intend(&intent) {
+        let why = format!("not begun, since the journal cannot be written: {error}");
+        let failed = ids().map(|id| (id.clone(), Trouble::failed(&why)));
+        return (Vec::new(), End::Failed(failed.collect()));
+    }
+    let (done, end) = match stream {
         Stream::Server(server) => sql(run, changes, server).await,
         Stream::Machine(machine) => scripts(run, changes, machine).await,
         Stream::Alone(_) => steps(run, changes).await,
+    };
+    // What has no steps of its own is over with what it came with.
+    let silent = changes.iter().filter(|change| change.steps.is_empty());
+    let silent = silent.filter(|change| done.contains(&change.id));
+    let lines = silent.map(|change| journal::ended(&change.id, State::Done));
+    run.journal.note(&lines.collect::<Vec<_>>());
+    if let End::Failed(troubles) = &end {
+        let troubled = |id: &Id| troubles.iter().find(|(one, _)| one == id);
+        let open = ids().filter(|id| !done.contains(id));
+        let lines = open.map(|id| match troubled(id) {
+            Some((_, trouble)) if trouble.unknown => journal::ended(id, State::Unknown),
+            Some(_) => journal::ended(id, State::Failed),
+            None => journal::ended(id, State::NotDone),
+        });
+        run.journal.note(&lines.collect::<Vec<_>>());
     }
+    (done, end)
+}
+
+/// Says, and writes down, that a change is done.
+fn finished(run: &Run<'_>, id: &Id, took: Duration) {
+    run.journal.note(&[journal::ended(id, State::Done)]);
+    (run.tell)(Event::Done(id.clone(), took));
 }
 
 /// The steps of a machine's changes as one stream of scripts.
@@ -492,6 +540,29 @@ impl Scripts {
         all
     }
 
+    /// What a machine's own journal says around each script.
+    fn notes(&self, changes: &[&Change]) -> Vec<Note> {
+        let mut begun: HashSet<usize> = HashSet::new();
+        let id = |at: usize| changes.get(at).map(|change| &change.id);
+        let scripts = self.owners.iter().zip(&self.scripts).enumerate();
+        scripts
+            .map(|(script, (owners, (told, _)))| {
+                let new: Vec<usize> = owners
+                    .iter()
+                    .copied()
+                    .filter(|at| begun.insert(*at))
+                    .collect();
+                // What may lock us out is done when a new connection says so.
+                let ended = self.ended(script).filter(|_| told.guard.is_none());
+                Note::new(
+                    new.into_iter().filter_map(id),
+                    ended.filter_map(id),
+                    owners.iter().copied().filter_map(id),
+                )
+            })
+            .collect()
+    }
+
     /// The changes that have begun and are not over before a script.
     fn half_way(&self, next: usize) -> impl Iterator<Item = usize> {
         let begun: HashSet<usize> = self.owners.iter().take(next).flatten().copied().collect();
@@ -535,7 +606,7 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *done = (*done).max(script + 1);
         for at in all.ended(script) {
-            (run.tell)(Event::Done(changes[at].id.clone(), begun.elapsed()));
+            finished(run, &changes[at].id, begun.elapsed());
         }
         if let Some(next) = all.owners.get(script + 1).and_then(|owners| owners.first()) {
             begin(*next);
@@ -552,7 +623,12 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
         return (ids(0), End::Done);
     }
     let stop = Some(&run.stop);
-    match run.target.run(machine, &all.scripts, stop, &heard).await {
+    let notes = all.notes(changes);
+    match run
+        .target
+        .run(machine, &all.scripts, &notes, stop, &heard)
+        .await
+    {
         Ok(()) => (ids(all.scripts.len()), End::Done),
         Err((next, trouble)) if trouble.kind == Kind::Interrupted => {
             let half = all
@@ -588,19 +664,26 @@ async fn steps(run: &Run<'_>, changes: &[&Change]) -> (Vec<Id>, End) {
         return (Vec::new(), End::Done);
     };
     let begun = Instant::now();
+    let mut last = None;
     for step in &first.steps {
         (run.tell)(Event::Begin(first.id.clone(), step.says.clone()));
         let talk = |line: &str| (run.tell)(Event::Talk(first.id.clone(), line.to_owned()));
-        if let Err(trouble) = run
+        let effect = Effect::begin();
+        let acted = run
             .target
             .act(&first.place, &step.does, step.deadline, &talk)
-            .await
-        {
+            .await;
+        effect.at(Point::Between);
+        if let Err(trouble) = acted {
             (run.tell)(Event::Failed(first.id.clone(), trouble.message.clone()));
             return (Vec::new(), End::Failed(vec![(first.id.clone(), trouble)]));
         }
+        last = Some(effect);
     }
-    (run.tell)(Event::Done(first.id.clone(), begun.elapsed()));
+    finished(run, &first.id, begun.elapsed());
+    if let Some(effect) = last {
+        effect.at(Point::After);
+    }
     let done = std::iter::once(first)
         .chain(inside)
         .map(|change| change.id.clone())
@@ -622,8 +705,11 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *done = (*done).max(index + 1);
-        if let Some(&at) = batch.ends.get(&index) {
-            (run.tell)(Event::Done(changes[at].id.clone(), begun.elapsed()));
+        // What wants a restart is over with that.
+        if let Some(&at) = batch.ends.get(&index)
+            && !batch.restarts.contains(&at)
+        {
+            finished(run, &changes[at].id, begun.elapsed());
             let next = changes
                 .get(at + 1)
                 .and_then(|next| Some((next, next.steps.first()?)));
@@ -640,7 +726,7 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
                 .await
         }
     };
-    let finished = |upto: usize| -> Vec<Id> {
+    let ended = |upto: usize| -> Vec<Id> {
         let whole = |at: &usize| {
             batch
                 .ends
@@ -661,7 +747,7 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
         for (id, trouble) in &failed {
             (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
         }
-        return (finished(index), End::Failed(failed));
+        return (ended(index), End::Failed(failed));
     }
     if let Some((at, step)) = batch.restart {
         let id = changes[at].id.clone();
@@ -673,12 +759,11 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
             .await
         {
             (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
-            return (
-                finished(batch.steps.len()),
-                End::Failed(vec![(id, trouble)]),
-            );
+            return (ended(batch.steps.len()), End::Failed(vec![(id, trouble)]));
         }
-        (run.tell)(Event::Done(id, begun.elapsed()));
+        for at in &batch.restarts {
+            finished(run, &changes[*at].id, begun.elapsed());
+        }
     }
     (
         changes.iter().map(|change| change.id.clone()).collect(),

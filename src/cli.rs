@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -15,7 +16,7 @@ use crate::commands::interrupt::Interrupt;
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
     self, Context, Wishes, adopt, apply, audit, destroy, doctor, env, explain, forward, init, plan,
-    render, schema, service, trust, validate, verify,
+    render, schema, service, status, trust, validate, verify,
 };
 use crate::error::Kind;
 use crate::target::Reach;
@@ -221,6 +222,19 @@ enum Command {
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// Say what the last run did, did not do, and does not know
+    Status {
+        #[command(flatten)]
+        on: On,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say who holds the locks; exits with 5 where somebody does
+    Lock {
+        #[command(flatten)]
+        on: On,
+    },
     /// Remove what was made; data only where it is named
     Destroy {
         #[command(flatten)]
@@ -367,6 +381,9 @@ struct ApplyArgs {
     /// Apply this saved plan, if it still holds
     #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "host", "destroy_data"])]
     plan: Option<PathBuf>,
+    /// Wait for whoever holds the lock, this long or as long as it takes
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "31536000")]
+    wait: Option<u32>,
     #[command(flatten)]
     limits: Limits,
 }
@@ -547,6 +564,11 @@ async fn run(context: &Context, command: Command) -> commands::End {
             )
             .await
         }
+        Command::Status { on, json } => {
+            let environment = on.environment;
+            status::run(context, &status::Options { environment, json }).await
+        }
+        Command::Lock { on } => status::locks(context, &on.environment).await,
         Command::Destroy {
             on,
             yes,
@@ -663,7 +685,10 @@ impl From<ApplyArgs> for apply::Options {
             environment: args.on.environment,
             yes: args.yes,
             plan: args.plan,
-            wishes: args.limits.into(),
+            wishes: Wishes {
+                wait: args.wait.map(|seconds| Duration::from_secs(seconds.into())),
+                ..args.limits.into()
+            },
         }
     }
 }

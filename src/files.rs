@@ -1,19 +1,26 @@
-//! Our own files: what was last applied, saved plans, rendered files, the lock. Old or new, never torn; nobody else's.
+//! Our own files: what was last applied, the journal, saved plans, rendered files, the lock. Old or new, never torn; nobody else's.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Failure, Kind};
+use crate::plan::journal::{self, Heading, Over};
 use crate::plan::memory::{self, Memory, Unusable};
+use crate::resource::Id;
 
 /// No file of ours is larger.
 const MOST: u64 = 32 * 1024 * 1024;
 
 /// The record's name in the environment's folder.
 const RECORD: &str = "record.json";
+
+/// The journal's name there.
+const JOURNAL: &str = "journal";
 
 /// The name of the list of hosts in the environment's folder.
 const HOSTS: &str = "hosts.json";
@@ -34,7 +41,11 @@ pub fn read_memory(folder: &Path) -> Result<Memory, Failure> {
     };
     match Memory::parse(&text) {
         Ok(memory) => Ok(memory),
-        Err(Unusable::Newer(format)) => Err(newer(&format!("`{}`", path.display()), format)),
+        Err(Unusable::Newer(format)) => Err(newer(
+            &format!("`{}`", path.display()),
+            format,
+            memory::FORMAT,
+        )),
         Err(Unusable::Damaged(why)) => {
             tracing::warn!("`{}` is damaged and forgotten: {why}", path.display());
             Ok(Memory::default())
@@ -42,11 +53,10 @@ pub fn read_memory(folder: &Path) -> Result<Memory, Failure> {
     }
 }
 
-/// A memory that a later version of the program wrote is neither used nor rewritten.
-pub fn newer(what: &str, format: u64) -> Failure {
+/// What a later version of the program wrote is neither used nor rewritten.
+pub fn newer(what: &str, format: u64, known: u64) -> Failure {
     let message = format!(
-        "{what} is of format {format}, and this version of the program knows formats up to {}",
-        memory::FORMAT
+        "{what} is of format {format}, and this version of the program knows formats up to {known}"
     );
     Failure::new(Kind::Stale, message)
         .hint("use the version that wrote it, or a later one; it is not rewritten")
@@ -96,6 +106,128 @@ pub fn operator() -> String {
     match fs::read_to_string("/proc/sys/kernel/hostname") {
         Ok(host) => format!("{user}@{}", host.trim()),
         Err(_) => user,
+    }
+}
+
+/// The journal of a run, beside the environment: what is about to be done is on the disk before it is done.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    /// The file and how far it is written.
+    file: Mutex<(File, u64)>,
+}
+
+impl Journal {
+    /// Begins the journal of a run in the environment's folder, in place of that of the run before. There is room in it for how
+    /// everything planned may end: a disk that is full is a reason not to begin.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] where it cannot be written, [`Kind::Stale`] where a later version of the program wrote the one before: nothing
+    /// may be begun then.
+    pub fn begin<'a>(
+        folder: &Path,
+        heading: &Heading,
+        planned: impl Iterator<Item = (&'a Id, Option<&'a Arc<str>>)>,
+    ) -> Result<Self, Failure> {
+        let path = folder.join(JOURNAL);
+        if let Err(failure) = read_journal(folder)
+            && failure.kind == Kind::Stale
+        {
+            return Err(failure);
+        }
+        let text = heading.with_plan(planned);
+        let begun = (|| {
+            private_folder(folder)?;
+            // Lines that hold nothing are room. A change is told at most thrice more.
+            let room = vec![b'\n'; text.len() * 4 + 4096];
+            let whole = [text.as_bytes(), &room].concat();
+            write(&path, &whole, 0o600)?;
+            OpenOptions::new().write(true).open(&path)
+        })();
+        let file = begun.map_err(|error| {
+            unwritable(&path, &error).hint(
+                "nothing is begun without a journal, which says after any death what was done",
+            )
+        })?;
+        Ok(Journal {
+            path,
+            file: Mutex::new((file, text.len() as u64)),
+        })
+    }
+
+    /// Adds lines.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub fn add(&self, lines: &[String]) -> io::Result<()> {
+        let mut text = lines.join("\n");
+        text.push('\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, at) = &mut *file;
+        file.write_all_at(text.as_bytes(), *at)?;
+        *at += text.len() as u64;
+        Ok(())
+    }
+
+    /// Adds what is about to be done; it is on the disk behind this.
+    ///
+    /// # Errors
+    /// Where it cannot be written: then it may not be done.
+    pub fn intend(&self, lines: &[String]) -> io::Result<()> {
+        self.add(lines)?;
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.0.sync_data()
+    }
+
+    /// Adds how something ended. That it cannot be written stops nothing: it is unknown then.
+    pub fn note(&self, lines: &[String]) {
+        if lines.is_empty() {
+            return;
+        }
+        if let Err(error) = self.add(lines) {
+            tracing::warn!("`{}` cannot be written: {error}", self.path.display());
+        }
+    }
+
+    /// Writes the last line, and gives back the room.
+    pub fn end(&self, over: Over) {
+        self.note(&[journal::over(over)]);
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = file.0.set_len(file.1).and_then(|()| file.0.sync_all());
+        if let Err(error) = ended {
+            tracing::warn!("`{}` cannot be written: {error}", self.path.display());
+        }
+    }
+}
+
+/// The journal of the last run of an environment from here; none where there was none.
+///
+/// # Errors
+/// [`Kind::Stale`] where a later version of the program wrote it, [`Kind::Failed`] where it cannot be read.
+pub fn read_journal(folder: &Path) -> Result<Option<journal::Journal>, Failure> {
+    let path = folder.join(JOURNAL);
+    let shown = format!("`{}`", path.display());
+    match read_own(&path) {
+        Ok(text) => journal::Journal::parse(&text)
+            .map(Some)
+            .map_err(|unusable| unusable_journal(&shown, &unusable)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::new(
+            Kind::Failed,
+            format!("{shown} cannot be read: {error}"),
+        )),
+    }
+}
+
+/// Why a journal is not read.
+pub fn unusable_journal(shown: &str, unusable: &journal::Unusable) -> Failure {
+    match unusable {
+        journal::Unusable::Newer(format) => newer(shown, *format, journal::FORMAT),
+        journal::Unusable::Damaged => Failure::new(
+            Kind::Failed,
+            format!("{shown} is damaged: nobody can say what the last run did"),
+        )
+        .hint("`provision plan ENV` looks at what is there"),
     }
 }
 
@@ -261,14 +393,30 @@ impl Lock {
                 format!("the lock of project `{project}` cannot be had: {error}"),
             )
         })?;
-        match file.try_lock() {
-            Ok(()) => {
-                let lock = Lock(file);
-                lock.sign(doing);
-                Ok(lock)
+        // Somebody who only looks has it for a moment.
+        for last in [false, false, true] {
+            match file.try_lock() {
+                Ok(()) => {
+                    let lock = Lock(file);
+                    lock.sign(doing);
+                    return Ok(lock);
+                }
+                Err(TryLockError::WouldBlock) if !last => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(error)) => return Err(unwritable(&path, &error)),
             }
-            Err(TryLockError::WouldBlock) => Err(held(project, &file)),
-            Err(TryLockError::Error(error)) => Err(unwritable(&path, &error)),
+        }
+        Err(locked(project, &holder(&file)))
+    }
+
+    /// Who holds the lock of a project on this machine, if somebody does.
+    pub fn holder(project: &str) -> Option<String> {
+        let (_, file) = open_lock(project).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(holder(&file)),
+            _ => None,
         }
     }
 
@@ -301,21 +449,24 @@ impl Drop for Lock {
     }
 }
 
-fn held(project: &str, file: &File) -> Failure {
+fn holder(file: &File) -> String {
     let mut holder = String::new();
     let mut file = file;
     let read = file
         .rewind()
         .and_then(|()| file.take(512).read_to_string(&mut holder));
-    let holder = match read {
+    match read {
         Ok(_) if !holder.trim().is_empty() => holder.trim().to_owned(),
         _ => "another run".to_owned(),
-    };
+    }
+}
+
+fn locked(project: &str, holder: &str) -> Failure {
     Failure::new(
         Kind::Locked,
         format!("project `{project}` is locked: {holder}"),
     )
-    .hint("wait until it is done; the lock goes with the process that holds it")
+    .hint("wait until it is done, or let `--wait` do that; the lock goes with the process that holds it")
 }
 
 /// Opens the lock's file, making it where it is not. Its folder is open to everybody, so what stands there is looked at first.

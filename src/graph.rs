@@ -18,10 +18,10 @@ pub enum Disorder {
 /// The places of the resources in order.
 ///
 /// # Errors
-/// Missing needs, names used twice, or one circle; all missing needs at once.
+/// Missing needs, names used twice, and one circle, all at once.
 pub fn sound(resources: &[Resource]) -> Result<Vec<usize>, Vec<Disorder>> {
     let (sequence, mut disorder) = sequence(resources);
-    if disorder.is_empty() && sequence.len() < resources.len() {
+    if sequence.len() < resources.len() {
         disorder.push(Disorder::Circle(circle(resources, &sequence)));
     }
     if disorder.is_empty() {

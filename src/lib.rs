@@ -22,6 +22,7 @@
 //! | modules | what they are |
 //! |---|---|
 //! | [`error`] | what can go wrong, and the exit code of each |
+//! | [`fault`] | where a test ends a run; does nothing otherwise |
 //! | [`secret`], [`quote`], [`ledger`] | a value that is never shown; words of SQL and shell; what a database remembers of us |
 //! | [`declaration`] | the environment language as data: tables, keys, and values that know their file and line |
 //! | [`command`] | what is said to a machine and what comes back |
@@ -62,6 +63,7 @@
 pub mod command;
 pub mod declaration;
 pub mod error;
+pub mod fault;
 pub mod ledger;
 pub mod quote;
 pub mod resource;

@@ -9,7 +9,7 @@ use crate::command::{
 };
 use crate::declaration::Environment;
 use crate::ledger;
-use crate::plan::memory;
+use crate::plan::{journal, memory};
 use crate::resource::{Probe, Resource, Thing};
 use crate::resources::QUESTIONS;
 use crate::resources::image::Pull;
@@ -180,6 +180,20 @@ impl Asked {
             inside: self.inside,
             items: items.map(|(name, items)| (name, keys(items))).collect(),
         }
+    }
+}
+
+/// What `status` and `lock` ask machines: their journals, and who holds their locks.
+pub fn journals(project: &str, name: &str, machines: &[Arc<str>]) -> Sheet {
+    let items = || HashMap::from([(journal::QUESTION.name, vec![name.to_owned()])]);
+    Sheet {
+        project: project.to_owned(),
+        machines: machines
+            .iter()
+            .map(|machine| (Arc::clone(machine), items()))
+            .collect(),
+        questions: vec![journal::QUESTION],
+        ..Sheet::default()
     }
 }
 

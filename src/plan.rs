@@ -2,6 +2,7 @@
 
 pub mod adoption;
 pub mod destruction;
+pub mod journal;
 pub mod memory;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

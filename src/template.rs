@@ -1,10 +1,13 @@
 //! Templates, strict and without escaping: a template lays out, a value enters a file only through the filter of its format,
 //! which quotes or refuses. Two sorts: strings of an environment file (expressions only), and whole files.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, Value};
@@ -83,8 +86,16 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 /// Instructions that a string may take, and a file: a Compose file of 10,000 services takes a tenth of it.
 const VALUE_FUEL: u64 = 100_000;
 const FILE_FUEL: u64 = 100_000_000;
+/// The same where the user wrote that template: fuel bounds memory too, at 64 bytes each.
+const OWN_FILE_FUEL: u64 = 20_000_000;
 /// Those that a user's own file may take: some 100,000 lines.
 const WRITTEN_FUEL: u64 = 2_000_000;
+/// How deep an expression may nest: a call goes down for each level before any limit is asked, and the stack has an end.
+const DEEPEST: usize = 400;
+/// Fuel does not bound sums and products of lists: one that takes longer than this has no end.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The stack of what is not waited for: that of a main thread.
+const STACK: usize = 8 * 1024 * 1024;
 
 /// A value that strings of an environment file may name.
 #[derive(Clone, Debug)]
@@ -119,9 +130,10 @@ pub struct Rendered {
 
 impl Rendered {
     fn new(text: String, touch: &Touch) -> Self {
+        let secret = touch.has_secret();
         let touch = touch.0.lock().unwrap_or_else(PoisonError::into_inner);
         Rendered {
-            text: match touch.secret {
+            text: match secret {
                 true => Text::secret(Secret::new(text)),
                 false => Text::plain(text),
             },
@@ -171,9 +183,21 @@ pub fn value(template: &str, names: &BTreeMap<String, Datum>) -> Result<Rendered
         path: Vec::new(),
         touch: touch.clone(),
     });
-    let rendered = environment()
-        .render_str(template, context)
-        .map_err(|error| mistake(&error, template))?;
+    let whole = |message: &str| Mistake {
+        message: message.to_owned(),
+        line: 1,
+        range: 0..template.len(),
+    };
+    let shape = Shape::of(template);
+    if shape.is_too_deep() {
+        return Err(whole(TOO_DEEP));
+    }
+    let (text, touched) = (template.to_owned(), touch.clone());
+    let render = move || {
+        let rendered = environment().render_str(&text, context);
+        rendered.map_err(|error| mistake(&error, &text, touched.has_secret()))
+    };
+    let rendered = shape.render(render).unwrap_or(Err(whole(ENDLESS)))?;
     Ok(Rendered::new(rendered, &touch))
 }
 
@@ -195,23 +219,153 @@ pub fn written(
         path: Vec::new(),
         touch: touch.clone(),
     });
+    let mut shape = Shape::of(source);
+    if shape.is_too_deep() {
+        return Err(format!("template `{name}`: {TOO_DEEP}"));
+    }
+    if ["include", "import", "extends"]
+        .iter()
+        .any(|word| source.contains(word))
+    {
+        shape.grows |= templates.values().any(|text| Shape::of(text).grows);
+    }
     let mut environment = environment();
     environment.set_fuel(Some(WRITTEN_FUEL));
     formats(&mut environment);
     let neighbours = templates.clone();
-    environment.set_loader(move |name| Ok(neighbours.get(name).map(|text| text.to_string())));
-    environment
-        .render_named_str(name, source, context)
-        .map(|text| Rendered::new(text, &touch))
-        .map_err(|error| {
-            let inner = innermost(&error);
-            let at = inner.name().unwrap_or(name);
-            let mistake = mistake(&error, templates.get(at).map_or("", |text| text));
-            format!(
-                "template `{at}`, line {}: {}",
-                mistake.line, mistake.message
-            )
-        })
+    environment.set_loader(move |name| match neighbours.get(name) {
+        Some(text) if Shape::of(text).is_too_deep() => Err(refused(TOO_DEEP)),
+        text => Ok(text.map(|text| text.to_string())),
+    });
+    let (of, text, neighbours) = (name.to_owned(), Arc::clone(source), templates.clone());
+    let touched = touch.clone();
+    let render = move || {
+        environment
+            .render_named_str(&of, &text, context)
+            .map_err(|error| {
+                let inner = innermost(&error);
+                let at = inner.name().unwrap_or(&of);
+                let text = neighbours.get(at).map_or("", |text| text);
+                let mistake = mistake(&error, text, touched.has_secret());
+                format!(
+                    "template `{at}`, line {}: {}",
+                    mistake.line, mistake.message
+                )
+            })
+    };
+    let endless = || Err(format!("template `{name}`: {ENDLESS}"));
+    let rendered = shape.render(render).unwrap_or_else(endless)?;
+    Ok(Rendered::new(rendered, &touch))
+}
+
+const TOO_DEEP: &str = "an expression is nested too deep, or too long";
+const ENDLESS: &str = "it takes too long: a sum or product of lists grows without end";
+
+/// What a template could do before any limit of minijinja's own is asked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shape {
+    /// How deep its deepest expression could nest.
+    depth: usize,
+    /// Whether something in it is added or multiplied.
+    grows: bool,
+}
+
+impl Shape {
+    /// Looks at the tags of a template. What may go a level down is counted, so a depth is rather too large than too small.
+    fn of(template: &str) -> Self {
+        let mut shape = Shape::default();
+        let (mut rest, mut elifs) = (template, 0);
+        while let Some(at) = rest.find('{') {
+            rest = rest.get(at + 1..).unwrap_or_default();
+            if let Some(comment) = rest.strip_prefix('#') {
+                rest = comment.split_once("#}").map_or("", |(_, after)| after);
+            } else if let Some(tag) = rest.strip_prefix(['{', '%']) {
+                let word = tag.trim_start_matches(['-', '+']).trim_start();
+                if word.starts_with("raw") {
+                    rest = tag.split_once("endraw").map_or("", |(_, after)| after);
+                    continue;
+                }
+                elifs += usize::from(word.starts_with("elif"));
+                rest = shape.tag(tag);
+            }
+        }
+        shape.depth = shape.depth.max(elifs);
+        shape
+    }
+
+    /// Looks at a tag; what stands after it.
+    fn tag<'a>(&mut self, tag: &'a str) -> &'a str {
+        // How far down each bracket that is open has gone by now: what stands beside a comma stands beside each other.
+        let (mut open, mut here, mut outside) = (Vec::new(), 0, 0);
+        let mut chars = tag.char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '"' | '\'' => {
+                    while let Some((_, inner)) = chars.next() {
+                        match inner {
+                            '\\' => drop(chars.next()),
+                            inner if inner == c => break,
+                            _ => {}
+                        }
+                    }
+                }
+                '%' | '}'
+                    if chars.peek().is_some_and(|(_, next)| *next == '}')
+                        && (c == '%' || open.is_empty()) =>
+                {
+                    return tag.get(at + 2..).unwrap_or_default();
+                }
+                '(' | '[' | '{' => {
+                    here += 1;
+                    open.push(here);
+                    outside += here;
+                    here = 0;
+                }
+                ')' | ']' | '}' => {
+                    here = open.pop().unwrap_or(here);
+                    outside -= here.min(outside);
+                }
+                ',' => here = 0,
+                c if c.is_alphabetic() => {
+                    let end = chars
+                        .clone()
+                        .find(|(_, c)| !c.is_alphanumeric() && *c != '_');
+                    let end = end.map_or(tag.len(), |(at, _)| at);
+                    while chars.next_if(|(at, _)| *at < end).is_some() {}
+                    let word = tag.get(at..end).unwrap_or_default();
+                    here += usize::from(matches!(
+                        word,
+                        "not" | "and" | "or" | "is" | "in" | "if" | "else"
+                    ));
+                }
+                c if c.is_ascii_punctuation() => {
+                    self.grows |= matches!(c, '+' | '*');
+                    here += 1;
+                }
+                _ => {}
+            }
+            self.depth = self.depth.max(outside + here);
+        }
+        ""
+    }
+
+    fn is_too_deep(self) -> bool {
+        self.depth > DEEPEST
+    }
+
+    /// Renders; `None` if it has no end.
+    fn render<T: Send + 'static>(self, render: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        if !self.grows {
+            return Some(render());
+        }
+        let (sender, receiver) = mpsc::channel();
+        // Nothing can stop it. It holds little memory, and ends with us.
+        thread::Builder::new()
+            .stack_size(STACK)
+            .spawn(move || drop(sender.send(render())))
+            .ok()?;
+        receiver.recv_timeout(PATIENCE).ok()
+    }
 }
 
 /// The filters of formats that a value of a file may have to be written in.
@@ -230,8 +384,20 @@ fn formats(environment: &mut Environment<'_>) {
     environment.add_filter("env", env);
 }
 
-fn refused(why: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, why)
+/// Marks an error as one in our own words, which hold no value.
+#[derive(Debug)]
+struct Ours;
+
+impl fmt::Display for Ours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("refused")
+    }
+}
+
+impl std::error::Error for Ours {}
+
+fn refused(why: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, why).with_source(Ours)
 }
 
 /// A value of a unit file of systemd.
@@ -268,13 +434,25 @@ pub fn file(
     context: impl Serialize,
 ) -> Result<String, String> {
     let source = text(name, overrides).ok_or_else(|| format!("there is no template `{name}`"))?;
+    // Our own have no limits but fuel.
+    let (fuel, shape) = match overrides.contains_key(name) {
+        true => (OWN_FILE_FUEL, Shape::of(source)),
+        false => (FILE_FUEL, Shape::default()),
+    };
+    if shape.is_too_deep() {
+        return Err(format!("template `{name}`: {TOO_DEEP}"));
+    }
     let mut environment = environment();
-    environment.set_fuel(Some(FILE_FUEL));
+    environment.set_fuel(Some(fuel));
     formats(&mut environment);
-    environment
-        .render_named_str(name, source, minijinja::value::Serde(context))
+    let context = Value::from(minijinja::value::Serde(context));
+    let (of, text) = (name.to_owned(), source.to_owned());
+    shape
+        .render(move || environment.render_named_str(&of, &text, context))
+        .ok_or_else(|| format!("template `{name}`: {ENDLESS}"))?
         .map_err(|error| {
-            let mistake = mistake(&error, source);
+            // What a file is made of may be secret, and nothing notes what is touched.
+            let mistake = mistake(&error, source, true);
             format!(
                 "template `{name}`, line {}: {}",
                 mistake.line, mistake.message
@@ -320,12 +498,20 @@ fn innermost(error: &Error) -> &Error {
     innermost
 }
 
-fn mistake(error: &Error, template: &str) -> Mistake {
+/// What an error says. Once a template touched a secret, minijinja's own words may hold it: a name that is not there, a number
+/// that is none.
+fn mistake(error: &Error, template: &str, touched: bool) -> Mistake {
     let innermost = innermost(error);
     let range = innermost.range().unwrap_or(0..0);
     let words = template.get(range.clone()).unwrap_or_default();
+    let ours = std::error::Error::source(innermost).is_some_and(|source| source.is::<Ours>());
     let message = match (innermost.kind(), innermost.detail()) {
+        // What is no path of names, as in `'x' ~ nope`, may hold a password.
+        (ErrorKind::UndefinedError, _) if words.contains(['\'', '"']) && words.contains(' ') => {
+            "a name in it is not defined".to_owned()
+        }
         (ErrorKind::UndefinedError, _) if !words.is_empty() => format!("`{words}` is not defined"),
+        (kind, Some(_)) if touched && !ours => kind.to_string(),
         (_, Some(detail)) => detail.to_owned(),
         (kind, None) => kind.to_string(),
     };
@@ -342,10 +528,9 @@ const FORMATS: &[(&str, Quote)] = &[("word", quote::unit_word), ("nginx", quote:
 
 fn carried(format: &str, quote: Quote, value: &Value) -> Result<String, Error> {
     let refused = || {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            format!("the filter `{format}` refuses a value: the format cannot carry it"),
-        )
+        refused(format!(
+            "the filter `{format}` refuses a value: the format cannot carry it"
+        ))
     };
     match value.as_str() {
         Some(text) => quote(text).ok_or_else(refused),
@@ -356,12 +541,9 @@ fn carried(format: &str, quote: Quote, value: &Value) -> Result<String, Error> {
 
 /// A string of Python.
 fn python(value: &Value) -> Result<String, Error> {
-    let text = value.as_str().ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            "a value is no string of Python",
-        )
-    })?;
+    let text = value
+        .as_str()
+        .ok_or_else(|| refused("a value is no string of Python"))?;
     Ok(quote::python(text))
 }
 
@@ -373,6 +555,12 @@ struct Touch(Arc<Mutex<Touched>>);
 struct Touched {
     secret: bool,
     services: BTreeSet<(String, String)>,
+}
+
+impl Touch {
+    fn has_secret(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).secret
+    }
 }
 
 /// A map that notes what is looked up in it.
@@ -433,12 +621,7 @@ fn yaml(value: &Value) -> Result<String, Error> {
         Some(text) if is_bare(text) => Ok(text.to_owned()),
         _ => serde_json::to_string(value)
             .map(|json| escaped(&json))
-            .map_err(|_| {
-                Error::new(
-                    ErrorKind::InvalidOperation,
-                    "a value cannot be written as YAML",
-                )
-            }),
+            .map_err(|_| refused("a value cannot be written as YAML")),
     }
 }
 
@@ -479,8 +662,7 @@ fn is_bare(text: &str) -> bool {
 /// A YAML scalar in a Compose file, where `$` would begin a variable.
 fn compose(value: &Value) -> Result<String, Error> {
     match value.as_str() {
-        Some(text) if text.contains('\0') => Err(Error::new(
-            ErrorKind::InvalidOperation,
+        Some(text) if text.contains('\0') => Err(refused(
             "a value with a NUL byte cannot be carried by a Compose file",
         )),
         Some(text) => yaml(&Value::from(text.replace('$', "$$"))),
@@ -492,8 +674,7 @@ fn compose(value: &Value) -> Result<String, Error> {
 fn sh(value: &Value) -> Result<String, Error> {
     let text = value.to_string();
     match text.contains('\0') {
-        true => Err(Error::new(
-            ErrorKind::InvalidOperation,
+        true => Err(refused(
             "a value with a NUL byte cannot be a word of a shell",
         )),
         false => Ok(quote::word(&text)),
@@ -504,8 +685,7 @@ fn sh(value: &Value) -> Result<String, Error> {
 fn cnf(value: &Value) -> Result<String, Error> {
     let text = value.to_string();
     if text.chars().any(char::is_control) {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
+        return Err(refused(
             "a value with a control character cannot be carried by an option file",
         ));
     }
@@ -522,6 +702,40 @@ fn cnf(value: &Value) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_end_the_stack_is_refused() {
+        let many = |word: &str| word.repeat(DEEPEST + 1);
+        for template in [
+            format!("{{{{ {}1 }}}}", many("not ")),
+            format!("{{{{ {}1 }}}}", many("-")),
+            format!("{{{{ 1{} }}}}", many("+1")),
+            format!("{{{{ a{} }}}}", many(".b")),
+            format!("{{{{ a{} }}}}", many("[0]")),
+            format!("{{{{ a{} }}}}", many("(1, 2)")),
+            format!("{{{{ [1{}] }}}}", many("|abs")),
+            format!("{{{{ 1{} }}}}", many(" if 1 else 1")),
+            format!("{{% if 1 %}}{}{{% endif %}}", many("{% elif 1 %}")),
+            format!("{{# {{{{ #}}{{{{ '}}}}' ~ 1{} }}}}", many(" or 1")),
+        ] {
+            assert!(Shape::of(&template).is_too_deep(), "{template}");
+        }
+        for template in [
+            format!("{{% set a = [{}] %}}", many("'a', ")),
+            format!("{{% set a = {{{}}} %}}", many("'a': 1, ")),
+            many("{{ a.b|c(d[0], 1) }}"),
+            many("---"),
+            format!("{{# {} #}}", many("+")),
+            format!("{{{{ \"\\\"{}\" }}}}", many("+")),
+            format!("{{% raw %}}{{{{{}}}}}{{% endraw %}}", many("+")),
+        ] {
+            assert!(!Shape::of(&template).is_too_deep(), "{template}");
+        }
+        assert!(
+            Shape::of("{{ a + b }}").grows
+                && !Shape::of("a + {{ '+' }} {%- set b = a -%} * {# + #}").grows
+        );
+    }
 
     fn names() -> BTreeMap<String, Datum> {
         let role = Datum::map([("password".to_owned(), Datum::Secret(Secret::new("hunter2")))]);

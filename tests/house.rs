@@ -9,6 +9,7 @@ const LEVELS: &[&[&str]] = &[
         "secret",
         "declaration",
         "error",
+        "fault",
         "command",
         "quote",
         "ledger",
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("indicatif", &["show/", "commands/"]),
     ("rustix", &["main.rs", "target/local.rs"]),
     ("sha_crypt", &["secret.rs"]),
+    ("rustix", &["fault.rs"]),
     ("sha1", &["secret.rs", "target/login.rs"]),
     ("pbkdf2", &["secret.rs", "target/login.rs"]),
 ];

@@ -6,10 +6,10 @@ use std::time::Instant;
 use crate::apply::{self, Event, Report, Run};
 use crate::commands::look::{self, Look, Wishes};
 use crate::commands::progress::Progress;
-use crate::commands::{Context, End, code, memory, plan as planning};
+use crate::commands::{Context, End, code, journal, memory, plan as planning};
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
-use crate::files::{self, Lock};
+use crate::files::{self, Journal, Lock};
 use crate::plan::Plan;
 use crate::saved::Saved;
 use crate::show;
@@ -43,7 +43,10 @@ pub async fn run(context: &Context, options: &Options) -> End {
         doing: Some(doing.clone()),
         ..wishes(options, saved.as_ref())
     };
-    let _lock = Lock::take(&environment.project, &doing)?;
+    let _lock = look::patiently(context, wishes.wait, async || {
+        Lock::take(&environment.project, &doing)
+    })
+    .await?;
     let look = look::look(context, environment, &wishes).await?;
     if let Some(saved) = &saved {
         let target = look.target.says();
@@ -71,17 +74,22 @@ pub async fn run(context: &Context, options: &Options) -> End {
         let question = format!("Apply {}?", these(look.plan.changes.len()));
         consent(context, &question).await?;
     }
+    let journal = journal::begin(&look, "apply").await?;
     context.interrupt.changing(&look.environment.name);
     let before = memory::begin(&look).await?;
     let began = Instant::now();
-    let report = carry_out(context, &look, &look.plan).await?;
+    let report = carry_out(context, &look, &look.plan, &journal).await?;
     let kept = memory::end(&look, &before, &report).await;
+    journal::end(&look, journal, &report).await;
     tell(context, &look, &report, began);
-    kept?;
+    if let Err(failure) = &kept {
+        context.output.fail(failure);
+    }
     context.output.forgive();
     // A machine that nobody could ask is not as wanted either.
     let unseen = look.plan.unseen.iter().map(|unseen| unseen.failure.kind);
-    Ok(code(report.kinds().into_iter().chain(unseen)))
+    let kept = kept.err().map(|failure| failure.kind);
+    Ok(code(report.kinds().into_iter().chain(unseen).chain(kept)))
 }
 
 async fn opened(
@@ -102,6 +110,7 @@ fn wishes(options: &Options, saved: Option<&Saved>) -> Wishes {
             only: saved.only.clone(),
             hosts: saved.hosts.clone(),
             destroy_data: saved.destroy_data.clone(),
+            wait: options.wishes.wait,
             ..Wishes::default()
         },
         None => options.wishes.clone(),
@@ -136,11 +145,17 @@ pub async fn consent(context: &Context, question: &str) -> Result<(), Failure> {
 }
 
 /// Carries a plan out, with progress, until it ends or is told to stop.
-pub async fn carry_out(context: &Context, look: &Look, plan: &Plan) -> Result<Report, Failure> {
+pub async fn carry_out(
+    context: &Context,
+    look: &Look,
+    plan: &Plan,
+    journal: &Journal,
+) -> Result<Report, Failure> {
     let progress = Progress::new(&context.output);
     let run = Run {
         resources: &look.resources,
         sheet: &look.sheet,
+        journal,
         judging: &look.judging,
         target: &look.target,
         tell: &|event: Event| progress.hear(&event),

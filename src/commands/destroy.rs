@@ -5,9 +5,9 @@ use std::time::Instant;
 use crate::apply::Report;
 use crate::command::Place;
 use crate::commands::look::{self, Look, Wishes, unknown_id};
-use crate::commands::{Context, End, apply, code, memory};
+use crate::commands::{Context, End, apply, code, journal, memory};
 use crate::error::{Failure, Kind};
-use crate::files::Lock;
+use crate::files::{Journal, Lock};
 use crate::plan::destruction::{holds_data, judge_destruction};
 use crate::plan::memory::Outcome;
 use crate::plan::{self, Action, Found, Judging, Plan};
@@ -69,9 +69,11 @@ pub async fn run(context: &Context, options: &Options) -> End {
     }
     context.interrupt.changing(&look.environment.name);
     let began = Instant::now();
-    let mut report = carry_out(context, &mut look).await?;
+    let journal = journal::begin(&look, "destroy").await?;
+    let mut report = carry_out(context, &mut look, &journal).await?;
     see(&look, &mut report).await?;
     let forgotten = forget(&look, &released, &report).await;
+    journal::end(&look, journal, &report).await;
     let next = format!("provision destroy {}", look.environment.name);
     let troubles = show::report::troubles(&report, &next, context.output.talk_paint());
     match troubles.is_empty() {
@@ -172,14 +174,18 @@ fn text(context: &Context, look: &Look) -> String {
 }
 
 /// Nothing is wanted any more, so nothing is judged against.
-async fn carry_out(context: &Context, look: &mut Look) -> Result<Report, Failure> {
+async fn carry_out(
+    context: &Context,
+    look: &mut Look,
+    journal: &Journal,
+) -> Result<Report, Failure> {
     let resources = std::mem::take(&mut look.resources);
     look.judging = Judging {
         environment: look.environment.name.clone(),
         memories: look.judging.memories.clone(),
         ..Judging::default()
     };
-    let report = apply::carry_out(context, look, &look.plan).await;
+    let report = apply::carry_out(context, look, &look.plan, journal).await;
     look.resources = resources;
     report
 }

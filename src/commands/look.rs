@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::command::{Answer, Answers, Place, Row, Sheet};
 use crate::commands::{Context, memory};
@@ -27,6 +27,8 @@ pub struct Wishes {
     pub destroy_data: Vec<String>,
     /// What is going to be done, for whoever wants to do something meanwhile: machines are locked for it before they are asked.
     pub doing: Option<String>,
+    /// How long to wait for whoever holds a lock; not at all where there is none.
+    pub wait: Option<Duration>,
     /// Ask what an audit wants to know, too.
     pub audit: bool,
     /// Ask database servers about all that they have, whoever declared it.
@@ -183,8 +185,14 @@ pub async fn look(
         let Some(doing) = &wishes.doing else {
             return Ok(true);
         };
-        let machines = resources.iter().filter_map(|one| one.place.machine());
-        target.lock_machines(machines.cloned(), doing).await
+        let machines = || resources.iter().filter_map(|one| one.place.machine());
+        let mut tries = 0;
+        let at_once = patiently(context, wishes.wait, async || {
+            tries += 1;
+            target.lock_machines(machines().cloned(), doing).await
+        })
+        .await?;
+        Ok::<_, Failure>(at_once && tries == 1)
     };
     // In one trip: what is asked stands behind the lock.
     let (at_once, answers) = tokio::join!(lock, target.look(&sheet));
@@ -231,6 +239,35 @@ pub async fn look(
         judging,
         plan,
     })
+}
+
+/// Takes a lock; where another run has it, again and again for as long as the user wants to wait.
+///
+/// # Errors
+/// [`Kind::Locked`] with its holder at the end of that time, and what else there is to say at once.
+pub async fn patiently<T>(
+    context: &Context,
+    patience: Option<Duration>,
+    mut take: impl AsyncFnMut() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let failure = match take().await {
+            Err(failure) if failure.kind == Kind::Locked => failure,
+            other => return other,
+        };
+        if patience.is_none_or(|patience| began.elapsed() >= patience) {
+            return Err(failure);
+        }
+        if !told {
+            context
+                .output
+                .say(&format!("Waiting: {}.\n", failure.message));
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Leaves out what is on other hosts than these.

@@ -52,7 +52,9 @@ pub async fn recall(
                     None => Memory::default(),
                     Some(text) => match text.and_then(|text| Memory::parse(&text)) {
                         Ok(memory) => memory,
-                        Err(Unusable::Newer(format)) => return Err(files::newer(&where_, format)),
+                        Err(Unusable::Newer(format)) => {
+                            return Err(files::newer(&where_, format, memory::FORMAT));
+                        }
                         Err(Unusable::Damaged(why)) => {
                             let message = format!(
                                 "{where_} is damaged and forgotten: {why}; what was made there and is no longer declared stays"
@@ -274,10 +276,10 @@ async fn write(
         };
         async move {
             let keep = [(script, PATIENCE)];
-            let mut ran = look.target.run(machine, &keep, None, &|_| ()).await;
+            let mut ran = look.target.run(machine, &keep, &[], None, &|_| ()).await;
             // The same is written however often, so a lost connection is no reason to give up.
             if matches!(&ran, Err((_, trouble)) if trouble.kind == Kind::Unreachable) {
-                ran = look.target.run(machine, &keep, None, &|_| ()).await;
+                ran = look.target.run(machine, &keep, &[], None, &|_| ()).await;
             }
             ran.map_err(|(_, trouble)| (Arc::clone(machine), trouble))
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::command::Place;
 use crate::commands::look::{self, Wishes};
-use crate::commands::{Context, End, apply, code};
+use crate::commands::{Context, End, apply, code, journal};
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
 use crate::files::{self, Lock};
@@ -112,7 +112,9 @@ async fn images(context: &Context, environment: Environment, resources: &[Resour
     if look.plan.is_empty() {
         return Ok(0);
     }
-    let report = apply::carry_out(context, &look, &look.plan).await?;
+    let journal = journal::begin(&look, "render").await?;
+    let report = apply::carry_out(context, &look, &look.plan, &journal).await?;
+    journal::end(&look, journal, &report).await;
     let next = format!("provision render {} --images", look.environment.name);
     context.output.say(&show::report::troubles(
         &report,

@@ -175,14 +175,15 @@ impl Checker<'_> {
 
     /// An unknown key; returns the key it was probably meant to be.
     fn unknown(&mut self, name: &str, entry: &RawEntry, table: &Table) -> Option<&'static str> {
-        let close = crate::error::nearest(name, table.keys.iter().map(|key| key.name));
-        // It may be a password whose key is mistyped beyond recognition.
+        // So many are not told, and each costs a look at every key.
+        let told = self.book.problems.len() < super::TOLD;
+        let keys = table.keys.iter().map(|key| key.name).filter(|_| told);
+        let close = crate::error::nearest(name, keys);
+        // It may be a password whose key is mistyped beyond recognition, or whose table is gone.
         let meant = table.keys.iter().find(|key| Some(key.name) == close);
-        let to_secret = match meant {
-            Some(key) => holds_secret(&key.of),
-            None => table.keys.iter().any(|key| holds_secret(&key.of)),
-        };
-        if to_secret || suspicious(name, &entry.node) {
+        let may_be = matches!(entry.node.value, RawValue::Text(_) | RawValue::List(_));
+        let to_secret = meant.is_none_or(|key| leads_to_secret(&key.of));
+        if (to_secret && may_be) || suspicious(name, &entry.node) {
             self.book.secrets.push(entry.node.at);
         }
         self.hide(&entry.node, 0);
@@ -245,7 +246,8 @@ impl Checker<'_> {
             }
             (Type::Template, RawValue::Text(text)) => {
                 let whole = text.starts_with("{{") && text.ends_with("}}");
-                if !whole && (suspicious_name(key) || suspicious_text(&text)) {
+                let named = !whole && (suspicious_name(key) || suspicious_text(&text));
+                if named || quotes_something(&text) {
                     self.book.secrets.push(at);
                 }
                 Value::Text(text)
@@ -288,7 +290,7 @@ impl Checker<'_> {
         let at = raw.at;
         let off = is_off(&raw) && has_switch(table);
         let RawValue::Table(inner) = raw.value else {
-            return self.wrong(&raw, &Type::Table(&ITEM), key);
+            return self.wrong(&raw, &Type::Table(table), key);
         };
         self.dropped += usize::from(off);
         let entries = self.keys(inner, table, at);
@@ -313,7 +315,7 @@ impl Checker<'_> {
             let origin = self.book.origin(entry.key);
             let node_at = entry.node.at;
             let RawValue::Table(inner) = entry.node.value else {
-                self.wrong(&entry.node, &Type::Table(&ITEM), &name);
+                self.wrong(&entry.node, &Type::Table(table), &name);
                 // Others may name it: it is there, only wrong.
                 let value = Value::Table(Entries::default());
                 let node = Node {
@@ -396,7 +398,9 @@ impl Checker<'_> {
 
     /// Says what a value is and what it has to be.
     pub fn wrong(&mut self, raw: &Raw, of: &Type, key: &str) -> Option<Node> {
-        if suspicious(key, raw) {
+        // A password may stand where the table that holds it belongs.
+        let text = matches!(raw.value, RawValue::Text(_) | RawValue::List(_));
+        if suspicious(key, raw) || (text && leads_to_secret(of)) {
             self.book.secrets.push(raw.at);
         }
         if matches!(raw.value, RawValue::Table(_)) {
@@ -433,13 +437,6 @@ fn nothing() -> RawEntry {
         inherited: false,
     }
 }
-
-/// Stands for "a table" in messages.
-static ITEM: Table = Table {
-    name: "",
-    doc: "",
-    keys: &[],
-};
 
 /// Keys as a user writes them.
 fn dotted<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
@@ -548,6 +545,18 @@ pub(super) fn holds_secret(of: &Type) -> bool {
     takes(of, |of| matches!(of, Type::Secret))
 }
 
+/// The same, or a key of the tables that it is made of does.
+fn leads_to_secret(of: &Type) -> bool {
+    match of {
+        Type::Either(one, other) => leads_to_secret(one) || leads_to_secret(other),
+        Type::List(of) | Type::Map(of) => leads_to_secret(of),
+        Type::Table(table) | Type::Named(table) | Type::Many(table) => {
+            table.keys.iter().any(|key| leads_to_secret(&key.of))
+        }
+        of => holds_secret(of),
+    }
+}
+
 /// What a value has to be, for people.
 pub(super) fn says(of: &Type) -> String {
     match of {
@@ -594,6 +603,23 @@ fn suspicious_name(name: &str) -> bool {
     ]
     .iter()
     .any(|word| name.contains(word))
+}
+
+/// Whether an expression has a text of its own, which may be a password: not only a name in brackets.
+fn quotes_something(text: &str) -> bool {
+    let quotes = ['"', '\''];
+    let names = |rest: &str| {
+        rest.split(quotes)
+            .step_by(2)
+            .all(|part| part.ends_with('[') || part.starts_with(']'))
+    };
+    let inside = text
+        .split("{{")
+        .skip(1)
+        .filter_map(|rest| rest.split("}}").next());
+    inside
+        .into_iter()
+        .any(|inside| inside.contains(quotes) && !names(inside))
 }
 
 /// `scheme://user:password@host`

@@ -194,7 +194,8 @@ impl Book {
         file
     }
 
-    /// A syntax error. Its line is echoed only where it surely is a table's header, which holds no secret.
+    /// A syntax error. Its line is echoed only where it surely is a table's header, without anything quoted: in the middle of a
+    /// list a password may stand behind a bracket too.
     fn syntax(&mut self, file: u32, text: &str, span: std::ops::Range<usize>, message: &str) {
         let at = span.start.min(text.len());
         let before = text.get(..at).unwrap_or_default();
@@ -205,8 +206,14 @@ impl Book {
             .lines()
             .next()
             .unwrap_or_default();
+        let inside = before
+            .get(..start)
+            .unwrap_or_default()
+            .trim_end()
+            .ends_with(['[', '{', ',', '=']);
         let header = line.trim_start().starts_with('[')
-            && !line.contains('=')
+            && !inside
+            && !line.contains(['=', '"', '\''])
             && !text.contains("\"\"\"")
             && !text.contains("'''");
         let spot = At {

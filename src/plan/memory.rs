@@ -36,7 +36,7 @@ pub const KEEP: &str = r#"
 folder=/var/lib/provision
 path=$folder/$1.json
 if [ "$2" = forget ]; then
-    rm -f -- "$path"
+    rm -f -- "$path" "$folder/$1.run"
     # The last one takes with it what nobody needs without one.
     set -- "$folder"/*.json
     if [ ! -e "$1" ]; then

@@ -22,8 +22,9 @@ const MAKE: &str = r#"
 folder=${1%/*} name=./${1##*/}
 stand_in "${folder:-/}"
 [ -L "$name" ] || [ ! -e "$name" ] || die "\`$1\` is no link: look again"
+sweep
 way_in "$3" "$1"
-draft=$(mktemp -u ./.provision-XXXXXXXXXX)
+draft=$(mktemp -u "./.provision-$$-XXXXXXXXXX")
 ln -s -- "$2" "$draft" || die "cannot write in \`${folder:-/}\`"
 mv -f -T -- "$draft" "$name" || { rm -f -- "$draft"; die "cannot put \`$1\` in place"; }
 way_out "$3"

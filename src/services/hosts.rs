@@ -158,6 +158,22 @@ pub fn check_on(environment: &Environment, what: &str, entry: &Entry, problems: 
     }
 }
 
+/// Ways to hosts that `ssh` would take for options of its own.
+pub fn check_ways(environment: &Environment, problems: &mut Vec<Problem>) {
+    for (_, entry) in environment.services("host") {
+        for key in ["address", "user", "jump", "identity"] {
+            let Some(node) = entry.node.get(key) else {
+                continue;
+            };
+            let is_option = |text: &str| text.starts_with('-') || text.contains(char::is_control);
+            if node.as_text().is_some_and(is_option) {
+                let message = format!("`{key}` begins with `-` or holds a control character");
+                problems.push(Problem::error(message, &node.origin));
+            }
+        }
+    }
+}
+
 /// The address of a machine as its neighbours see it.
 pub fn address(environment: &Environment, machine: &str) -> String {
     if environment.driver != Driver::Ssh {

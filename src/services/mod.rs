@@ -256,6 +256,7 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
         }
     }
     server::check_ports(environment, &mut problems);
+    hosts::check_ways(environment, &mut problems);
     problems
 }
 

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod problems;
 pub mod progress;
 pub mod report;
+pub mod status;
 pub mod table;
 pub mod trust;
 pub mod variables;

@@ -23,6 +23,10 @@ pub fn troubles(report: &Report, next: &str, paint: Paint) -> String {
     for (what, troubles) in [
         ("failed", &report.failed),
         ("may or may not have happened", &report.unknown),
+        (
+            "was done, but could not be looked at again",
+            &report.unchecked,
+        ),
         ("was applied, but does not work", &report.unhealthy),
     ] {
         for (ids, trouble) in alike(troubles) {

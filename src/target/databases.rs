@@ -444,11 +444,17 @@ impl Asking<'_> {
         if let Some(state) = passing(said) {
             return Closed::Passing(format!("`{service}` {state}"));
         }
-        if clients.may_be_stopped() && nobody_there.iter().any(|words| said.contains(words)) {
-            return match clients.is_young() {
-                true => Closed::Passing(format!("`{service}` is starting")),
-                false => Closed::Down(format!("`{service}` does not run")),
+        // A client that says nothing at all fell with the container that it ran in.
+        let fell = clients.is_young() && said.trim().is_empty();
+        let nobody = fell || nobody_there.iter().any(|words| said.contains(words));
+        if clients.may_be_stopped() && nobody {
+            // One that falls over and over is always young, so nobody waits for it here.
+            let is = if clients.is_young() {
+                "is starting"
+            } else {
+                "does not run"
             };
+            return Closed::Down(format!("`{service}` {is}"));
         }
         let message =
             message.unwrap_or_else(|| said.lines().last().unwrap_or("it said nothing").to_owned());

@@ -19,6 +19,8 @@ use crate::command::{
 };
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
+use crate::fault::{self, Effect, Point};
+use crate::plan::journal::{self, Note};
 use crate::secret::Secret;
 
 /// A program to run on a machine: a client of a database, fed with a text.
@@ -139,6 +141,8 @@ pub(super) struct Remote {
     turn: Mutex<Weak<OwnedSemaphorePermit>>,
     /// Why it could not be reached, and when that was seen.
     unreached: std::sync::Mutex<Option<(Failure, Instant)>>,
+    /// The journal of this run there.
+    journal: Mutex<Option<Journal>>,
     /// The lock that every session of ours has to have from now on.
     locked: Mutex<Option<Lock>>,
     /// The answer about it that a new session owes.
@@ -167,6 +171,19 @@ impl Lock {
             tell: !self.had,
         }
     }
+}
+
+/// The journal of a run on a machine.
+#[derive(Clone)]
+struct Journal {
+    /// Its file.
+    path: String,
+    /// Its first line.
+    heading: String,
+    /// How it begins: the first line and what is planned.
+    text: String,
+    /// Whether it is there.
+    open: bool,
 }
 
 /// What is there of a machine's session.
@@ -204,6 +221,7 @@ impl Remote {
             state: Mutex::default(),
             turn: Mutex::default(),
             unreached: std::sync::Mutex::default(),
+            journal: Mutex::default(),
             locked: Mutex::default(),
             locking: Mutex::default(),
         }
@@ -394,6 +412,7 @@ impl Remote {
                     body,
                     words: words.collect(),
                     input: Input::Empty,
+                    note: None,
                 };
                 (call, QUESTION)
             });
@@ -472,25 +491,37 @@ impl Remote {
     }
 
     /// Runs scripts in order, sent without waiting for each other; those after the first that fails do not run. `done` hears the
-    /// index of each that is done. Once it is said to stop, the one that runs comes to its end and no other begins.
+    /// index of each that is done. Once it is said to stop, the one that runs comes to its end and no other begins. What the journal
+    /// there says of them goes with them: one note a script, or none at all.
     pub async fn run(
         &self,
         scripts: &[(Script, Duration)],
+        notes: &[Note],
         stop: Option<&Stop>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
+        let mut journal = self.journal.lock().await;
+        let path = journal.as_ref().map(|journal| journal.path.clone());
         let mut calls = Vec::new();
         for (at, (script, deadline)) in scripts.iter().enumerate() {
-            let call = call(script).await;
+            let note = path.clone().zip(notes.get(at).cloned());
+            let call = call(script, note).await;
             calls.push((call.map_err(|why| (at, Trouble::failed(why)))?, *deadline));
         }
         let _turn = self.turn().await;
         let link = self.greeted().await;
         let link = link.map_err(|failure| (0, unreachable(failure)))?;
+        if let Some(journal) = journal.as_mut().filter(|journal| !journal.open)
+            && !notes.is_empty()
+        {
+            self.begin_journal(&link, journal).await?;
+        }
+        drop(journal);
         let mut calls = calls.into_iter();
         let mut from = 0;
         // What may lock us out is confirmed before anything after it is sent.
-        for part in scripts.split_inclusive(|(script, _)| script.guard.is_some()) {
+        let border = |(script, _): &(Script, Duration)| script.guard.is_some();
+        for part in scripts.split_inclusive(|one| border(one) || fault::one_by_one()) {
             let sent = calls.by_ref().take(part.len()).collect();
             if stop.is_some_and(|stop| *stop.borrow()) {
                 return Err((from, Trouble::halted()));
@@ -513,9 +544,11 @@ impl Remote {
         stop: Option<&Stop>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
+        let effect = Effect::begin();
         let mut coming = link.session.tell(calls);
         let (halt, unhalt) = (link.session.halt(&coming), link.session.unhalt(&coming));
         let ran = async {
+            let mut effect = effect;
             let mut ended = Ok(());
             for (at, (script, deadline)) in scripts.iter().enumerate() {
                 let came = coming.next().await;
@@ -545,8 +578,13 @@ impl Remote {
                     Some(Err(broken)) => Err((at, trouble(&broken, *deadline))),
                     None => Err((at, Trouble::unknown("nothing came back"))),
                 };
+                effect.at(Point::Between);
                 if ended.is_ok() {
                     done(at);
+                }
+                effect.at(Point::After);
+                if at + 1 < scripts.len() {
+                    effect = Effect::begin();
                 }
             }
             ended
@@ -585,6 +623,97 @@ impl Remote {
             let _left = other.session.ask(unhalt, GUARD).next().await;
         }
         ended
+    }
+
+    /// The journal of this run, from now on: what scripts with notes do there is written down there.
+    pub async fn keep_journal(&self, path: String, heading: String, text: String) {
+        *self.journal.lock().await = Some(Journal {
+            path,
+            heading,
+            text,
+            open: false,
+        });
+    }
+
+    async fn begin_journal(
+        &self,
+        link: &Link,
+        journal: &mut Journal,
+    ) -> Result<(), (usize, Trouble)> {
+        let words = vec![
+            Secret::new(&journal.path),
+            Secret::new(&journal.text),
+            Secret::new(journal::FORMAT.to_string()),
+        ];
+        let told = self.tell_one(link, journal::OPEN, words, QUESTION).await;
+        told.map_err(|trouble| (0, trouble))
+            .and_then(|said| match said.status {
+                0 => Ok(()),
+                78 => {
+                    let format = say::clean(&String::from_utf8_lossy(&said.out), 20);
+                    let message = format!(
+                        "nothing is begun: a later version of the program keeps its journal in `{}`, which is of format {format}",
+                        journal.path
+                    );
+                    Err((0, Trouble::failed(message).kind(Kind::Stale)))
+                }
+                _ => {
+                    let message = format!(
+                        "nothing is begun, since no journal can be kept in `{}`: {}",
+                        journal.path,
+                        last_line(&said.err)
+                    );
+                    Err((0, Trouble::failed(message)))
+                }
+            })?;
+        journal.open = true;
+        Ok(())
+    }
+
+    /// Writes the last line of the journal, where there is one.
+    ///
+    /// # Errors
+    /// Why it is not written: then the run looks as if it had not come to its end.
+    pub async fn end_journal(&self, over: &str) -> Result<(), Trouble> {
+        let journal = self.journal.lock().await.clone();
+        let Some(journal) = journal.filter(|journal| journal.open) else {
+            return Ok(());
+        };
+        let _turn = self.turn().await;
+        let link = self.greeted().await.map_err(unreachable)?;
+        let words = vec![
+            Secret::new(&journal.path),
+            Secret::new(&journal.heading),
+            Secret::new(over),
+        ];
+        let said = self
+            .tell_one(&link, journal::CLOSE, words, QUESTION)
+            .await?;
+        match said.status {
+            0 => Ok(()),
+            _ => Err(Trouble::failed(last_line(&said.err))),
+        }
+    }
+
+    /// Tells one script, which nothing depends on.
+    async fn tell_one(
+        &self,
+        link: &Link,
+        body: &'static str,
+        words: Vec<Secret>,
+        deadline: Duration,
+    ) -> Result<session::Said, Trouble> {
+        let call = Call::Script {
+            body,
+            words,
+            input: Input::Empty,
+            note: None,
+        };
+        match link.session.tell(vec![(call, deadline)]).next().await {
+            Some(Ok(said)) => Ok(said),
+            Some(Err(broken)) => Err(trouble(&broken, deadline)),
+            None => Err(Trouble::unknown("nothing came back")),
+        }
     }
 
     /// Another session, once it is said to stop: the first one is busy with what was sent.
@@ -716,7 +845,7 @@ impl Remote {
                 };
                 let message = format!("project `{project}` is locked on `{name}`: {holder}");
                 Err(Failure::new(Kind::Locked, message)
-                    .hint("wait until it is done; the lock goes with the process that holds it"))
+                    .hint("wait until it is done, or let `--wait` do that; the lock goes with the process that holds it"))
             }
             77 => Err(cannot(
                 Kind::Unreachable,
@@ -756,6 +885,7 @@ impl Remote {
                 body: PROGRAM,
                 words: words.collect(),
                 input: Input::Text(program.input.clone()),
+                note: None,
             };
             vec![(call, program.deadline)]
         };
@@ -797,6 +927,7 @@ async fn guarded(link: &Link, body: &'static str, name: &'static str) -> Option<
         body,
         words: vec![Secret::new(name)],
         input: Input::Empty,
+        note: None,
     };
     let said = link.session.tell(vec![(call, patience())]).next().await;
     said.and_then(Result::ok)
@@ -886,7 +1017,7 @@ fn redacted(script: &Script, said: &str) -> String {
 }
 
 /// A script as a call.
-async fn call(script: &Script) -> Result<Call, String> {
+async fn call(script: &Script, note: Option<(String, Note)>) -> Result<Call, String> {
     let input = match &script.input {
         None => Input::Empty,
         Some(Blob::Text(text)) => Input::Text(text.expose()),
@@ -913,6 +1044,7 @@ async fn call(script: &Script) -> Result<Call, String> {
         body: script.body,
         words: script.words.iter().map(|word| word.expose()).collect(),
         input,
+        note,
     })
 }
 
@@ -1084,6 +1216,7 @@ mod tests {
             body: ":",
             words: Vec::new(),
             input: Input::Empty,
+            note: None,
         };
         let next = link
             .session
@@ -1108,7 +1241,7 @@ mod tests {
             script("rm -- \"$1\"", &[mark]),
         ];
         let ran = here
-            .run(&scripts, None, &|at| done.lock().unwrap().push(at))
+            .run(&scripts, &[], None, &|at| done.lock().unwrap().push(at))
             .await;
         let (at, trouble) = ran.unwrap_err();
         assert_eq!((at, trouble.message.as_str()), (1, "no: why"));
@@ -1116,7 +1249,7 @@ mod tests {
         assert_eq!(*done.lock().unwrap(), [0]);
         assert!(std::path::Path::new(mark).exists());
         // The next ones are not held up by it.
-        here.run(&scripts[2..], None, &|_| ()).await.unwrap();
+        here.run(&scripts[2..], &[], None, &|_| ()).await.unwrap();
         assert!(!std::path::Path::new(mark).exists());
     }
 
@@ -1145,7 +1278,7 @@ mod tests {
         };
         let done = std::sync::Mutex::new(Vec::new());
         let heard = |at| done.lock().unwrap().push(at);
-        let (ran, ()) = tokio::join!(here.run(&scripts, Some(&stop), &heard), tell);
+        let (ran, ()) = tokio::join!(here.run(&scripts, &[], Some(&stop), &heard), tell);
         let (at, trouble) = ran.unwrap_err();
         assert_eq!((at, trouble.kind), (2, Kind::Interrupted));
         assert!(!std::path::Path::new(&mark).exists());
@@ -1155,10 +1288,10 @@ mod tests {
             "! ls \"$_hd\" | grep -qF \"$_halt\"; printf x > \"$1\"",
             &[&mark],
         );
-        here.run(&[gone], None, &|_| ()).await.unwrap();
+        here.run(&[gone], &[], None, &|_| ()).await.unwrap();
         assert!(std::path::Path::new(&mark).exists());
         // Told before it begins, nothing begins.
-        let ran = here.run(&scripts, Some(&stop), &|_| ()).await;
+        let ran = here.run(&scripts, &[], Some(&stop), &|_| ()).await;
         assert_eq!(ran.unwrap_err().0, 0);
     }
 
@@ -1176,7 +1309,7 @@ mod tests {
         ];
         scripts[0].0.input = Some(Blob::File(from));
         scripts[1].0.input = Some(Blob::Text(Text::plain(" a\n\n")));
-        here.run(&scripts, None, &|_| ()).await.unwrap();
+        here.run(&scripts, &[], None, &|_| ()).await.unwrap();
         assert_eq!(std::fs::read(to).unwrap(), bytes);
     }
 
@@ -1185,7 +1318,7 @@ mod tests {
         let here = here();
         let mut told = script("die \"cannot use '$1'\"", &[]);
         told.0.words = vec![Text::secret(Secret::new("hunter2"))];
-        let (_, trouble) = here.run(&[told], None, &|_| ()).await.unwrap_err();
+        let (_, trouble) = here.run(&[told], &[], None, &|_| ()).await.unwrap_err();
         assert_eq!(trouble.message, "cannot use '[secret]'");
     }
 
@@ -1224,7 +1357,7 @@ mod tests {
         let link = here.link().await.unwrap();
         let mut calls = Vec::new();
         for (script, deadline) in &scripts {
-            calls.push((call(script).await.unwrap(), *deadline));
+            calls.push((call(script, None).await.unwrap(), *deadline));
         }
         let _coming = link.session.tell(calls);
         while !std::path::Path::new(&runs).exists() {
@@ -1243,9 +1376,11 @@ mod tests {
         let here = here();
         let mut slow = script("sleep 30", &[]);
         slow.1 = Duration::from_millis(300);
-        let (_, trouble) = here.run(&[slow], None, &|_| ()).await.unwrap_err();
+        let (_, trouble) = here.run(&[slow], &[], None, &|_| ()).await.unwrap_err();
         assert!(trouble.unknown, "{trouble:?}");
         // The next run gets a session of its own.
-        here.run(&[script(":", &[])], None, &|_| ()).await.unwrap();
+        here.run(&[script(":", &[])], &[], None, &|_| ())
+            .await
+            .unwrap();
     }
 }

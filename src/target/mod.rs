@@ -27,8 +27,8 @@ mod ssh;
 pub(crate) mod tree;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::command::{
@@ -37,6 +37,8 @@ use crate::command::{
 };
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
+use crate::fault::{Effect, Point};
+use crate::plan::journal::Note;
 use crate::resource::Probe;
 use crate::secret::Secret;
 use crate::services::hosts;
@@ -104,7 +106,7 @@ pub struct Trouble {
 
 impl Trouble {
     /// It did not happen.
-    fn failed(message: impl Into<String>) -> Self {
+    pub fn failed(message: impl Into<String>) -> Self {
         Trouble {
             kind: Kind::Failed,
             message: message.into(),
@@ -128,7 +130,7 @@ impl Trouble {
     }
 
     /// The same, of another kind.
-    fn kind(mut self, kind: Kind) -> Self {
+    pub fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
     }
@@ -409,7 +411,8 @@ impl Target {
     }
 
     /// Runs scripts on a machine in order, in one stream; those after the first that fails do not run. `done` hears the index of
-    /// each that is done. Once it is said to stop, no other begins than the one that runs.
+    /// each that is done. Once it is said to stop, no other begins than the one that runs. What its journal says of them goes with
+    /// them: one note a script, or none at all.
     ///
     /// # Errors
     /// The index of the script that failed, and why; [`Kind::Interrupted`] and that of the first that was not begun.
@@ -417,11 +420,30 @@ impl Target {
         &self,
         machine: &str,
         scripts: &[(Script, Duration)],
+        notes: &[Note],
         stop: Option<&Stop>,
         done: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<(), (usize, Trouble)> {
         let machine = self.remote(machine).map_err(|trouble| (0, trouble))?;
-        machine.run(scripts, stop, done).await
+        machine.run(scripts, notes, stop, done).await
+    }
+
+    /// From now on what scripts do on a machine is written down there too, in a file that begins with this text.
+    pub async fn keep_journal(&self, machine: &str, path: &str, heading: &str, text: String) {
+        if let Ok(machine) = self.remote(machine) {
+            let (path, heading) = (path.to_owned(), heading.to_owned());
+            machine.keep_journal(path, heading, text).await;
+        }
+    }
+
+    /// Writes the last line of the journals of machines, side by side; gives those on which that could not be done.
+    pub async fn end_journals(&self, over: &str) -> Vec<(Arc<str>, Trouble)> {
+        let ended = self.machines.iter().map(|(name, machine)| async move {
+            let ended = machine.end_journal(over).await;
+            Some((Arc::clone(name), ended.err()?))
+        });
+        let ended = futures_util::future::join_all(ended).await;
+        ended.into_iter().flatten().collect()
     }
 
     /// Carries out one effect that is not SQL. `talk` hears a line now and then (a pull's progress).
@@ -442,7 +464,7 @@ impl Target {
                 (Do::Engine(action), _) => self.engine_action(action, deadline, talk).await,
                 (Do::Script(script), Place::Machine(machine)) => {
                     let scripts = [(script.clone(), deadline)];
-                    let ran = self.run(machine, &scripts, None, &|_| ()).await;
+                    let ran = self.run(machine, &scripts, &[], None, &|_| ()).await;
                     ran.map_err(|(_, trouble)| trouble)
                 }
                 (Do::Script(_), _) => Err(Trouble::failed("there is no machine to tell")),
@@ -488,7 +510,17 @@ impl Target {
         }
         let clients = self.clients(server).await.map_err(|t| (0, t))?;
         let login = self.logins.of(server);
-        sql::run(&clients, server, &login, steps, deadline, done).await
+        let effect = std::sync::Mutex::new(Effect::begin());
+        let heard = |at: usize| {
+            let mut effect = effect.lock().unwrap_or_else(PoisonError::into_inner);
+            effect.at(Point::Between);
+            done(at);
+            effect.at(Point::After);
+            if at + 1 < steps.len() {
+                *effect = Effect::begin();
+            }
+        };
+        sql::run(&clients, server, &login, steps, deadline, &heard).await
     }
 
     /// The clients of a server, wherever they are started.
@@ -765,7 +797,9 @@ impl Target {
             }
             Seat::Machine { name, port } => {
                 let script = databases::restart(server.dialect, *port);
-                let ran = self.run(name, &[(script, deadline)], None, &|_| ()).await;
+                let ran = self
+                    .run(name, &[(script, deadline)], &[], None, &|_| ())
+                    .await;
                 if let Err((_, trouble)) = ran {
                     let log = self.log_of(server, RESTART_LOG).await;
                     return Err(trouble.log(log));

@@ -69,6 +69,14 @@ put_text() {
     put_draft text "$@"
 }
 
+# Removes from the working directory what a run left that was killed: drafts whose process is not there any more.
+sweep() {
+    for _old in ./.provision-[0-9]*; do
+        _pid=${_old#./.provision-}
+        [ ! -e "$_old" ] && [ ! -L "$_old" ] || [ -e "/proc/${_pid%%-*}" ] || rm -rf -- "$_old"
+    done
+}
+
 put_draft() (
     from=$1 text=$2 path=$3 owner=$4 group=$5 mode=$6
     shift 6
@@ -76,14 +84,15 @@ put_draft() (
     stand_in "${folder:-/}"
     name=${path##*/}
     [ -L "./$name" ] || [ ! -d "./$name" ] || die "\`$path\` is a folder"
+    sweep
     if [ "$stood" = root ]; then
         draft=./.provision-$$ to=./$name
         trap 'rm -f -- "$draft"' EXIT
-        # Left by a run that was killed.
+        # Left by one that had our number.
         [ ! -e "$draft" ] && [ ! -L "$draft" ] || rm -rf -- "$draft"
     else
         # Between two commands a user who owns the folder could lay a link in the place of a draft: so the draft gets a room.
-        room=$(mktemp -d ./.provision-XXXXXXXXXX 2>&1) || die "cannot write in \`${folder:-/}\`: ${room##*: }"
+        room=$(mktemp -d "./.provision-$$-XXXXXXXXXX" 2>&1) || die "cannot write in \`${folder:-/}\`: ${room##*: }"
         cd -- "$room" || die "cannot write in \`${folder:-/}\`"
         [ "$(stat -c '%u %a' .)" = '0 700' ] || die "somebody changes \`${folder:-/}\` right now"
         trap 'rm -f ./draft; cd .. && rmdir -- "$room"' EXIT

@@ -20,6 +20,8 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::say;
+use crate::fault;
+use crate::plan::journal::Note;
 use crate::quote;
 use crate::secret::Secret;
 
@@ -75,6 +77,8 @@ pub(super) enum Call {
         words: Vec<Secret>,
         /// Its stdin.
         input: Input,
+        /// What is written down around it, and in which file of the machine.
+        note: Option<(String, Note)>,
     },
     /// The lock of a project, with words that say who has it.
     Lock {
@@ -237,6 +241,7 @@ impl Session {
             body,
             words: vec![Secret::new(format!("{}{}", self.halts, coming.group))],
             input: Input::Empty,
+            note: None,
         }
     }
 
@@ -803,7 +808,7 @@ impl<'a> Frame<'a> {
         call: Call,
         pen: &mpsc::UnboundedSender<Sent>,
     ) -> Result<(), String> {
-        let (body, words, input) = match call {
+        let (body, words, input, note) = match call {
             Call::Lock {
                 project,
                 holder,
@@ -818,7 +823,12 @@ impl<'a> Frame<'a> {
                 self.script("\n");
                 return Ok(());
             }
-            Call::Script { body, words, input } => (body, words, input),
+            Call::Script {
+                body,
+                words,
+                input,
+                note,
+            } => (body, words, input, note),
         };
         let text = match &input {
             Input::Text(text) => Some(text),
@@ -830,6 +840,13 @@ impl<'a> Frame<'a> {
             .any(|word| word.expose().contains('\0'))
         {
             return Err("a value holds a NUL character, which a shell cannot be given".to_owned());
+        }
+        if let Some((path, note)) = note {
+            self.script("_j");
+            for word in [&path, &note.begins, &note.done, &note.failed] {
+                self.word(word);
+            }
+            self.script("\n");
         }
         match &input {
             Input::Empty => self.script(&format!("_s {group} {id}")),
@@ -949,6 +966,13 @@ fn setup(halts: &str) -> String {
             text.push('\n');
         }
     }
+    if let Some((script, point)) = fault::remote() {
+        text.push_str(&format!(
+            "_k=0\n_hit() {{\n[ \"$_g\" != 0 ] || return 0\n[ \"$1\" != before ] || _k=$((_k + 1))\n\
+             [ \"$_k $1\" != '{script} {}' ] || kill -9 $$\n}}\n",
+            point.word()
+        ));
+    }
     let _ = writeln!(text, "_grace={}", grace());
     text
 }
@@ -984,6 +1008,7 @@ mod tests {
             body: ":",
             words: Vec::new(),
             input: Input::Empty,
+            note: None,
         };
         let asked = (0..calls)
             .map(|_| (call(), Duration::from_secs(5)))
@@ -1233,6 +1258,7 @@ mod tests {
                 body,
                 words: words(),
                 input,
+                note: None,
             };
             let (before, bytes) = stream(nonce, call);
             for shell in shells {

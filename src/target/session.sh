@@ -6,7 +6,32 @@ unset CDPATH ENV BASH_ENV IFS _x _in _b _held
 PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin
 LC_ALL=C.UTF-8
 export PATH LC_ALL
-_x=-
+_x=- _jp='' _jb='' _jd='' _jf=''
+
+# PATH BEGINS DONE FAILED: the journal that the next script goes into, and what is written there before it and behind it.
+_j() {
+    _jp=$1 _jb=$2 _jd=$3 _jf=$4
+}
+
+# Writes lines into it.
+_note() {
+    [ -z "$_jp" ] || [ -z "$1" ] || { printf '%s\n' "$1" >> "$_jp"; } 2> /dev/null
+}
+
+# The same before a script: what cannot be written down is not done.
+_intend() {
+    _hit before
+    _note "$_jb" && return
+    printf 'cannot write down in `%s` what is about to be done\n' "$_jp" >&2
+    _r=73
+    return 1
+}
+
+# POINT: where a test ends this shell; nothing else ever does.
+_hit() {
+    :
+}
+
 # The folder of names that say which group of scripts is to stop: nobody but us can write there.
 if [ -O / ]; then
     _hd=/run
@@ -28,7 +53,17 @@ _begin() {
 
 # Says how it ended, behind all that it said.
 _end() {
-    [ "$_r" = 0 ] || [ "$_r" = skip ] || [ "$_g" = 0 ] || _x=$_g
+    [ "$_r" = skip ] || _hit between
+    case $_r in
+    0) _note "$_jd" || : ;;
+    skip) ;;
+    *)
+        [ "$_g" = 0 ] || _x=$_g
+        _note "$_jf" || :
+        ;;
+    esac
+    _jp='' _jb='' _jd='' _jf=''
+    [ "$_r" = skip ] || _hit after
     printf '\n@%s %s %s\n' "$_n" "$_i" "$_r" >&2
     printf '\n@%s %s %s\n' "$_n" "$_i" "$_r" || exit 4
 }
@@ -41,8 +76,10 @@ _s() {
     _r=skip
     if _runs; then
         _begin
-        (set -eu; [ "$_g" != 0 ] || LC_ALL=C; eval "$_b") < /dev/null
-        _r=$?
+        if _intend; then
+            (set -eu; [ "$_g" != 0 ] || LC_ALL=C; eval "$_b") < /dev/null
+            _r=$?
+        fi
     fi
     _end
 }
@@ -54,8 +91,10 @@ _t() {
     _r=skip
     if _runs; then
         _begin
-        printf '%s' "$_in" 2> /dev/null | (set -eu; eval "$_b")
-        _r=$?
+        if _intend; then
+            printf '%s' "$_in" 2> /dev/null | (set -eu; eval "$_b")
+            _r=$?
+        fi
     fi
     unset _in
     _end
@@ -95,7 +134,7 @@ _f() {
     exec 7>&-
     IFS= read -r _e
     [ "$_e" = "$_n" ] || exit 3
-    if [ "$_r" = 0 ]; then
+    if [ "$_r" = 0 ] && _intend; then
         (set -eu; eval "$_b") <&8 8<&-
         _r=$?
         exec 8<&-
@@ -150,7 +189,8 @@ _l() {
         _r=76
     else
         exec 9<> "$_f"
-        if flock -n 9 || _inherit "$4"; then
+        # Somebody who only looks has it for a moment.
+        if flock -n 9 || _inherit "$4" || { [ "$_r" = 0 ] && sleep 1 && flock -n 9; }; then
             printf '%s\n%s %s\n' "$3" "$4" "$$" > "$_f"
             _held=$2
             [ -z "${5-}" ] || (guard_tell)

@@ -329,7 +329,7 @@ fn planted(trial: &mut Trial) {
         ("link", "to = \"/etc\"\n"),
     ];
     for folder in ["/srv/open", "/srv/his"] {
-        for (name, plant) in PLANTS {
+        for (name, plant) in trial.sample(PLANTS, 3) {
             let target = format!("{folder}/target");
             let plant = plant.replace("TARGET", &target);
             let chosen = trial.sample(&kinds, 1);
@@ -372,7 +372,7 @@ fn planted(trial: &mut Trial) {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    for round in 0..trial.size(4, 100) {
+    for round in 0..trial.size(2, 100) {
         trial.case(format!("swapped meanwhile, round {round}"), || {
             apply(&lab)?;
             prints(&server, victims, &whole)

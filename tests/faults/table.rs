@@ -29,7 +29,7 @@ pub struct Row {
 pub enum How {
     /// Here, one after another.
     Tried(fn(&mut Trial)),
-    /// Here, beside others: it needs no machine, listens on no port and changes nothing of this process.
+    /// Here, beside others: it needs no machine but its own, is in nobody's way and minds no load.
     Pure(fn(&mut Trial)),
     /// Here, after all others.
     Last(fn(&mut Trial)),

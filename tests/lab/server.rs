@@ -327,6 +327,15 @@ impl Server {
         Ran::of(child.wait_with_output().unwrap()).ends(0);
     }
 
+    /// Starts it anew, as a power cut does; its address may be another one then.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        docker(&["restart", "-t", "0", &self.container]);
+        let format = "{{.NetworkSettings.IPAddress}}";
+        self.address = docker(&["inspect", "-f", format, &self.container]);
+        self.wait();
+    }
+
     /// Copies a file or folder of this machine to it.
     #[track_caller]
     pub fn put(&self, from: &Path, to: &str) {

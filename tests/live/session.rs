@@ -162,7 +162,13 @@ impl Way {
         };
         let told = self
             .target
-            .run(host, &[(script, Duration::from_secs(20))], None, &|_| ())
+            .run(
+                host,
+                &[(script, Duration::from_secs(20))],
+                &[],
+                None,
+                &|_| (),
+            )
             .await;
         told.map_err(|(_, trouble)| trouble)
     }
@@ -440,7 +446,7 @@ async fn an_orphan_stops_at_the_border_of_a_step() {
     let scripts =
         ["sleep 2; touch /run/orphan-1", "touch /run/orphan-2"].map(|body| script(body, 20));
     {
-        let told = way.target.run("bash", &scripts, None, &|_| ());
+        let told = way.target.run("bash", &scripts, &[], None, &|_| ());
         let cut = tokio::time::timeout(Duration::from_millis(1000), told).await;
         assert!(cut.is_err());
     }
@@ -469,7 +475,7 @@ async fn a_step_whose_connection_is_cut_is_unknown() {
     ]
     .map(|body| script(body, 60));
     let done = |at| DONE.lock().unwrap().push(at);
-    let told = way.target.run("cut", &scripts, None, &done);
+    let told = way.target.run("cut", &scripts, &[], None, &done);
     let killed = async {
         let begun = Instant::now();
         while door.try_sh("test -e /run/begun").code != 0 {
@@ -531,7 +537,7 @@ async fn the_drop_of_many_is_tried_again_and_silence_is_noticed() {
     );
 
     let scripts = [script("sleep 60", 90)];
-    let told = way.target.run("h1", &scripts, None, &|_| ());
+    let told = way.target.run("h1", &scripts, &[], None, &|_| ());
     let silenced = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         lab::docker(&["network", "disconnect", "bridge", &server.container]);
@@ -565,7 +571,7 @@ async fn told_by_one_who_is_killed() {
         .unwrap();
     let scripts =
         ["sleep 3; touch /run/killed-1", "touch /run/killed-2"].map(|body| script(body, 20));
-    let told = way.target.run("dash", &scripts, None, &|_| ()).await;
+    let told = way.target.run("dash", &scripts, &[], None, &|_| ()).await;
     panic!("nobody was killed: {told:?}");
 }
 
