@@ -130,7 +130,11 @@ password = "canary-{number}-of"
 owner = "app"
 {more}"#,
             host = self.server.host("s1"),
-            mode = if number.is_multiple_of(2) { "0755" } else { "0750" },
+            mode = if number.is_multiple_of(2) {
+                "0755"
+            } else {
+                "0750"
+            },
         ));
     }
 
