@@ -312,7 +312,7 @@ fn plan() -> String {
     let write = |digest: &str| {
         let relied = |found: serde_json::Value| serde_json::json!({"declared": "sha256:0", "state": "there", "found": found});
         let plan = serde_json::json!({
-            "format_version": 1,
+            "format_version": 2,
             "tool_version": env!("CARGO_PKG_VERSION"),
             "environment": "x",
             "project": "x",
@@ -321,6 +321,7 @@ fn plan() -> String {
             "only": [],
             "hosts": ["s1"],
             "destroy_data": [],
+            "machines": {"s1": "ssh deploy@192.0.2.1 port 22"},
             "changes": [{
                 "id": "file.s1:/etc/motd",
                 "action": "update",
