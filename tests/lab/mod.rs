@@ -104,9 +104,35 @@ impl Ran {
     }
 }
 
+/// Whether this process was started with signals ignored, as a shell does with what it runs in the background: then all that it starts
+/// ignores them, too.
+pub fn is_deaf() -> bool {
+    static DEAF: OnceLock<bool> = OnceLock::new();
+    *DEAF.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        // HUP, INT, QUIT and TERM.
+        mask.is_some_and(|mask| mask & 0b100_0000_0000_0111 != 0)
+    })
+}
+
+/// A program that hears all signals.
+pub fn hearing(program: &str) -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    command
+        .arg("--default-signal=HUP,INT,QUIT,TERM")
+        .arg(program);
+    command
+}
+
 /// The binary under test.
 pub fn provision() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_provision"));
+    let binary = env!("CARGO_BIN_EXE_provision");
+    let mut command = match is_deaf() {
+        true => hearing(binary),
+        false => Command::new(binary),
+    };
     command
         .stdin(Stdio::null())
         .env_remove("NO_COLOR")
