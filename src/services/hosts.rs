@@ -179,32 +179,44 @@ pub fn address(environment: &Environment, machine: &str) -> String {
     if environment.driver != Driver::Ssh {
         return "127.0.0.1".to_owned();
     }
-    let host = environment
-        .services("host")
-        .find(|(name, _)| *name == machine);
-    let node = host.map(|(_, entry)| &entry.node);
-    node.and_then(|node| {
-        node.text("private_address")
-            .or_else(|| node.text("address"))
-    })
-    .unwrap_or(machine)
-    .to_owned()
+    let mut hosts = environment.services("host");
+    let host = hosts.find(|(name, _)| *name == machine);
+    host.map_or(machine, |(name, entry)| seen_at(name, &entry.node))
+        .to_owned()
 }
 
-/// What strings of an entry on a machine may name besides services: `vars` with the machine's own over them, `here` (its `name` and
-/// `address`), and `host.NAME.address` of all.
-pub(super) fn names(environment: &Environment, machine: Option<&str>) -> BTreeMap<String, Datum> {
-    let mut vars: BTreeMap<String, Datum> =
-        environment.services("vars").filter_map(datum).collect();
-    let hosts = environment.services("host");
-    let all = hosts.map(|(name, _)| {
-        let address = Datum::Text(address(environment, name));
+fn seen_at<'a>(name: &'a str, host: &'a Node) -> &'a str {
+    host.text("private_address")
+        .or_else(|| host.text("address"))
+        .unwrap_or(name)
+}
+
+/// What `host` is in strings of every entry: the addresses of all machines, made once for all who name one.
+pub(super) fn addresses(environment: &Environment) -> Datum {
+    let is_here = environment.driver != Driver::Ssh;
+    Datum::map(environment.services("host").map(|(name, entry)| {
+        let address = match is_here {
+            true => "127.0.0.1",
+            false => seen_at(name, &entry.node),
+        };
+        let address = Datum::Text(address.to_owned());
         (
             name.to_owned(),
             Datum::map([("address".to_owned(), address)]),
         )
-    });
-    let mut names = BTreeMap::from([("host".to_owned(), Datum::map(all))]);
+    }))
+}
+
+/// What strings of an entry on a machine may name besides services: `vars` with the machine's own over them, `here` (its `name` and
+/// `address`), and `host.NAME.address` of all, as of [`addresses`].
+pub(super) fn names(
+    environment: &Environment,
+    addresses: &Datum,
+    machine: Option<&str>,
+) -> BTreeMap<String, Datum> {
+    let mut vars: BTreeMap<String, Datum> =
+        environment.services("vars").filter_map(datum).collect();
+    let mut names = BTreeMap::from([("host".to_owned(), addresses.clone())]);
     if let Some(machine) = machine {
         let host = environment
             .services("host")

@@ -442,7 +442,7 @@ fn names(project: &Project<'_>, view: &View) -> BTreeMap<String, Datum> {
         View::Machine(machine) => Some(&**machine),
         View::Container | View::Operator => None,
     };
-    let mut names = hosts::names(project.environment, machine);
+    let mut names = hosts::names(project.environment, &project.addresses, machine);
     for service in SERVICES {
         let entries = project
             .environment

@@ -34,6 +34,8 @@ pub struct Project<'a> {
     /// What strings may name; on servers as seen from the machine that is expanded for ([`Project::stand_on`]).
     pub names: BTreeMap<String, Datum>,
     views: BTreeMap<Arc<str>, BTreeMap<String, Datum>>,
+    /// The addresses of all machines, which every view has.
+    pub(super) addresses: Datum,
     /// What cannot be meant.
     pub problems: Vec<Problem>,
     /// Whether generated files stay empty: for a check, which needs the resources and not what they hold.
@@ -59,6 +61,7 @@ impl<'a> Project<'a> {
             environment,
             names: BTreeMap::new(),
             views: BTreeMap::new(),
+            addresses: super::hosts::addresses(environment),
             problems: Vec::new(),
             outline: false,
             forwards,
