@@ -36,9 +36,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("toml", &["environment/"]),
     ("annotate_snippets", &["show/"]),
     ("indicatif", &["show/", "commands/"]),
-    ("rustix", &["main.rs", "target/local.rs"]),
+    ("rustix", &["fault.rs", "main.rs", "target/local.rs"]),
     ("sha_crypt", &["secret.rs"]),
-    ("rustix", &["fault.rs"]),
     ("sha1", &["secret.rs", "target/login.rs"]),
     ("pbkdf2", &["secret.rs", "target/login.rs"]),
 ];
