@@ -190,7 +190,7 @@ _l() {
     else
         exec 9<> "$_f"
         # Somebody who only looks has it for a moment.
-        if flock -n 9 || _inherit "$4" || { [ "$_r" = 0 ] && sleep 1 && flock -n 9; }; then
+        if flock -n 9 || _inherit "$4" || { [ "$_r" = 0 ] && { sleep 0.2 2> /dev/null || sleep 1; } && flock -n 9; }; then
             printf '%s\n%s %s\n' "$3" "$4" "$$" > "$_f"
             _held=$2
             [ -z "${5-}" ] || (guard_tell)
