@@ -122,7 +122,7 @@ fn commands(block: &str) -> Vec<(String, String)> {
 
 /// A shell in a folder, whose `provision` is the one under test.
 fn shell(folder: &Path, line: &str) -> Command {
-    let inside = provision().get_program().to_owned();
+    let inside = crate::lab::BINARY;
     let programs = Path::new(&inside).parent().unwrap().to_owned();
     let path = std::env::var_os("PATH").unwrap();
     let path =

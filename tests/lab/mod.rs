@@ -104,6 +104,9 @@ impl Ran {
     }
 }
 
+/// Where the binary under test is.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_provision");
+
 /// Whether this process was started with signals ignored, as a shell does with what it runs in the background: then all that it starts
 /// ignores them, too.
 pub fn is_deaf() -> bool {
@@ -128,10 +131,9 @@ pub fn hearing(program: &str) -> Command {
 
 /// The binary under test.
 pub fn provision() -> Command {
-    let binary = env!("CARGO_BIN_EXE_provision");
     let mut command = match is_deaf() {
-        true => hearing(binary),
-        false => Command::new(binary),
+        true => hearing(BINARY),
+        false => Command::new(BINARY),
     };
     command
         .stdin(Stdio::null())

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::lab::server::{self, Image, Server, key};
-use crate::lab::{copy, engine, provision, run};
+use crate::lab::{copy, engine, run};
 use crate::readme;
 
 /// A throwaway copy of the production environment.
@@ -111,7 +111,7 @@ impl Production {
                 "ssh web1 ",
                 &format!("docker exec {} ", self.servers[1].container),
             );
-        let program = provision().get_program().to_owned();
+        let program = crate::lab::BINARY;
         let own = Path::new(&program).parent().unwrap().to_owned();
         let path = std::env::var_os("PATH").unwrap();
         let folders = [own, self.folder.path().join("bin")];
