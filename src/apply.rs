@@ -274,13 +274,8 @@ fn refuse(after: &Plan, waiting: &HashSet<Id>, report: &mut Report) {
         .iter()
         .filter(|refusal| waiting.contains(&refusal.id))
     {
-        let trouble = Trouble {
-            kind: refusal.kind,
-            message: refusal.message.clone(),
-            log: refusal.hints.clone(),
-            unknown: false,
-            ahead: 0,
-        };
+        let trouble = Trouble::failed(&refusal.message).kind(refusal.kind);
+        let trouble = trouble.log(refusal.hints.clone());
         report.failed.push((refusal.id.clone(), trouble));
     }
     for change in after
@@ -298,13 +293,8 @@ fn refuse(after: &Plan, waiting: &HashSet<Id>, report: &mut Report) {
 
 /// A thing that cannot be seen is not touched.
 fn unseen(why: &str) -> Trouble {
-    Trouble {
-        kind: Kind::Unreachable,
-        message: format!("it cannot be seen, so it is not touched: {why}"),
-        log: Vec::new(),
-        unknown: false,
-        ahead: 0,
-    }
+    Trouble::failed(format!("it cannot be seen, so it is not touched: {why}"))
+        .kind(Kind::Unreachable)
 }
 
 /// Whose stream a change goes down.
@@ -579,13 +569,7 @@ impl Scripts {
 
 /// Of a change of which only the first steps were done.
 fn half_way() -> Trouble {
-    Trouble {
-        kind: Kind::Interrupted,
-        message: "it was stopped between two of its steps".to_owned(),
-        log: Vec::new(),
-        unknown: true,
-        ahead: 0,
-    }
+    Trouble::unknown("it was stopped between two of its steps").kind(Kind::Interrupted)
 }
 
 /// A machine's changes down one session, in order, up to the first that fails.
@@ -638,24 +622,29 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
         }
         Err((script, trouble)) => {
             let sent = all.owners.iter().skip(script).take(1 + trouble.ahead);
-            let mut sent: Vec<usize> = sent.flatten().copied().collect();
-            // A change whose steps stand side by side is named once.
-            sent.dedup();
-            let failed = troubled(changes, sent, &trouble);
-            for (id, trouble) in &failed {
-                (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
-            }
+            let failed = troubled(run, changes, sent.flatten(), &trouble);
             (ids(script), End::Failed(failed))
         }
     }
 }
 
-/// Changes with the trouble that the first of them met: of one that nobody knows the end of, also what was sent behind it.
-fn troubled(changes: &[&Change], sent: Vec<usize>, trouble: &Trouble) -> Vec<(Id, Trouble)> {
-    let changes = sent.into_iter().filter_map(|at| changes.get(at));
-    changes
-        .map(|change| (change.id.clone(), trouble.clone()))
-        .collect()
+/// Changes with the trouble that the first of them met: of one that nobody knows the end of, also what was sent behind it. Each is
+/// told.
+fn troubled<'a>(
+    run: &Run<'_>,
+    changes: &[&Change],
+    sent: impl Iterator<Item = &'a usize>,
+    trouble: &Trouble,
+) -> Vec<(Id, Trouble)> {
+    let mut sent: Vec<usize> = sent.copied().collect();
+    // A change whose steps stand side by side is named once.
+    sent.dedup();
+    let sent = sent.into_iter().filter_map(|at| changes.get(at));
+    sent.map(|change| {
+        (run.tell)(Event::Failed(change.id.clone(), trouble.message.clone()));
+        (change.id.clone(), trouble.clone())
+    })
+    .collect()
 }
 
 /// A change of the engine or of a file, with what its first start makes.
@@ -741,12 +730,7 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
     };
     if let Err((index, trouble)) = result {
         let sent = batch.owners.iter().skip(index).take(1 + trouble.ahead);
-        let mut sent: Vec<usize> = sent.copied().collect();
-        sent.dedup();
-        let failed = troubled(changes, sent, &trouble);
-        for (id, trouble) in &failed {
-            (run.tell)(Event::Failed(id.clone(), trouble.message.clone()));
-        }
+        let failed = troubled(run, changes, sent, &trouble);
         return (ended(index), End::Failed(failed));
     }
     if let Some((at, step)) = batch.restart {
@@ -882,13 +866,7 @@ async fn probe(run: &Run<'_>, touched: &HashSet<Id>, report: &mut Report) {
             continue;
         }
         let log = run.target.log_tail(probe, LOG_LINES).await;
-        let trouble = Trouble {
-            kind: Kind::Unhealthy,
-            message,
-            log,
-            unknown: false,
-            ahead: 0,
-        };
+        let trouble = Trouble::failed(message).kind(Kind::Unhealthy).log(log);
         report.unhealthy.push((id.clone(), trouble));
     }
 }

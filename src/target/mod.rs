@@ -122,7 +122,7 @@ impl Trouble {
     }
 
     /// Nobody can say whether it happened.
-    fn unknown(message: impl Into<String>) -> Self {
+    pub fn unknown(message: impl Into<String>) -> Self {
         Trouble {
             unknown: true,
             ..Trouble::failed(message)
@@ -136,7 +136,7 @@ impl Trouble {
     }
 
     /// The same with the last lines of a log.
-    fn log(mut self, log: Vec<String>) -> Self {
+    pub fn log(mut self, log: Vec<String>) -> Self {
         self.log = log;
         self
     }
