@@ -41,8 +41,7 @@ pub async fn begin(look: &Look, doing: &str) -> Result<Journal, Failure> {
     for machine in machines {
         let there = planned().filter(|(_, one)| *one == Some(machine));
         let text = heading.with_plan(there);
-        let line = heading.line();
-        look.target.keep_journal(machine, &path, &line, text).await;
+        look.target.keep_journal(machine, &path, text).await;
     }
     Journal::begin(&environment.folder, &heading, planned())
 }

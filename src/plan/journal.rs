@@ -232,7 +232,7 @@ pub fn over(over: Over) -> String {
 
 impl Heading {
     /// Its line.
-    pub fn line(&self) -> String {
+    fn line(&self) -> String {
         json!({
             "journal": FORMAT, "run": self.run, "doing": self.doing, "by": self.by,
             "process": self.process, "at": self.at,

@@ -178,9 +178,7 @@ impl Lock {
 struct Journal {
     /// Its file.
     path: String,
-    /// Its first line.
-    heading: String,
-    /// How it begins: the first line and what is planned.
+    /// How it begins: the heading, which is its first line, and what is planned.
     text: String,
     /// Whether it is there.
     open: bool,
@@ -626,10 +624,9 @@ impl Remote {
     }
 
     /// The journal of this run, from now on: what scripts with notes do there is written down there.
-    pub async fn keep_journal(&self, path: String, heading: String, text: String) {
+    pub async fn keep_journal(&self, path: String, text: String) {
         *self.journal.lock().await = Some(Journal {
             path,
-            heading,
             text,
             open: false,
         });
@@ -645,7 +642,7 @@ impl Remote {
             Secret::new(&journal.text),
             Secret::new(journal::FORMAT.to_string()),
         ];
-        let told = self.tell_one(link, journal::OPEN, words, QUESTION).await;
+        let told = tell_one(link, journal::OPEN, words, QUESTION).await;
         told.map_err(|trouble| (0, trouble))
             .and_then(|said| match said.status {
                 0 => Ok(()),
@@ -683,36 +680,13 @@ impl Remote {
         let link = self.greeted().await.map_err(unreachable)?;
         let words = vec![
             Secret::new(&journal.path),
-            Secret::new(&journal.heading),
+            Secret::new(journal.text.lines().next().unwrap_or_default()),
             Secret::new(over),
         ];
-        let said = self
-            .tell_one(&link, journal::CLOSE, words, QUESTION)
-            .await?;
+        let said = tell_one(&link, journal::CLOSE, words, QUESTION).await?;
         match said.status {
             0 => Ok(()),
             _ => Err(Trouble::failed(last_line(&said.err))),
-        }
-    }
-
-    /// Tells one script, which nothing depends on.
-    async fn tell_one(
-        &self,
-        link: &Link,
-        body: &'static str,
-        words: Vec<Secret>,
-        deadline: Duration,
-    ) -> Result<session::Said, Trouble> {
-        let call = Call::Script {
-            body,
-            words,
-            input: Input::Empty,
-            note: None,
-        };
-        match link.session.tell(vec![(call, deadline)]).next().await {
-            Some(Ok(said)) => Ok(said),
-            Some(Err(broken)) => Err(trouble(&broken, deadline)),
-            None => Err(Trouble::unknown("nothing came back")),
         }
     }
 
@@ -921,16 +895,30 @@ impl Remote {
     }
 }
 
-/// What a guard's function says; nothing, where it was not heard.
-async fn guarded(link: &Link, body: &'static str, name: &'static str) -> Option<session::Said> {
+/// Tells one script, which nothing depends on.
+async fn tell_one(
+    link: &Link,
+    body: &'static str,
+    words: Vec<Secret>,
+    deadline: Duration,
+) -> Result<session::Said, Trouble> {
     let call = Call::Script {
         body,
-        words: vec![Secret::new(name)],
+        words,
         input: Input::Empty,
         note: None,
     };
-    let said = link.session.tell(vec![(call, patience())]).next().await;
-    said.and_then(Result::ok)
+    match link.session.tell(vec![(call, deadline)]).next().await {
+        Some(Ok(said)) => Ok(said),
+        Some(Err(broken)) => Err(trouble(&broken, deadline)),
+        None => Err(Trouble::unknown("nothing came back")),
+    }
+}
+
+/// What a guard's function says; nothing, where it was not heard.
+async fn guarded(link: &Link, body: &'static str, name: &'static str) -> Option<session::Said> {
+    let said = tell_one(link, body, vec![Secret::new(name)], patience()).await;
+    said.ok()
 }
 
 /// A failure to reach it, as an effect's.

@@ -429,10 +429,9 @@ impl Target {
     }
 
     /// From now on what scripts do on a machine is written down there too, in a file that begins with this text.
-    pub async fn keep_journal(&self, machine: &str, path: &str, heading: &str, text: String) {
+    pub async fn keep_journal(&self, machine: &str, path: &str, text: String) {
         if let Ok(machine) = self.remote(machine) {
-            let (path, heading) = (path.to_owned(), heading.to_owned());
-            machine.keep_journal(path, heading, text).await;
+            machine.keep_journal(path.to_owned(), text).await;
         }
     }
 
