@@ -220,10 +220,10 @@ pub fn read_journal(folder: &Path) -> Result<Option<journal::Journal>, Failure> 
 }
 
 /// Why a journal is not read.
-pub fn unusable_journal(shown: &str, unusable: &journal::Unusable) -> Failure {
+pub fn unusable_journal(shown: &str, unusable: &Unusable) -> Failure {
     match unusable {
-        journal::Unusable::Newer(format) => newer(shown, *format, journal::FORMAT),
-        journal::Unusable::Damaged => Failure::new(
+        Unusable::Newer(format) => newer(shown, *format, journal::FORMAT),
+        Unusable::Damaged(_) => Failure::new(
             Kind::Failed,
             format!("{shown} is damaged: nobody can say what the last run did"),
         )

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::command::{Ask, Question};
+use crate::plan::memory::Unusable;
 use crate::resource::Id;
 
 /// The version of the format; a journal of a later one is refused and never rewritten.
@@ -164,15 +165,6 @@ pub struct Journal {
     pub over: Option<Over>,
 }
 
-/// Why a journal cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unusable {
-    /// A later version of the program wrote it, in this format.
-    Newer(u64),
-    /// It makes no sense.
-    Damaged,
-}
-
 /// What is written down on a machine around a script: whole lines, or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Note {
@@ -230,6 +222,10 @@ pub fn over(over: Over) -> String {
     format!("over {}", over.word())
 }
 
+fn damaged(why: &str) -> Unusable {
+    Unusable::Damaged(why.to_owned())
+}
+
 impl Heading {
     /// Its line.
     fn line(&self) -> String {
@@ -241,11 +237,12 @@ impl Heading {
     }
 
     fn parse(line: &str) -> Result<Self, Unusable> {
-        let json: Value = serde_json::from_str(line).map_err(|_| Unusable::Damaged)?;
+        let json: Value =
+            serde_json::from_str(line).map_err(|error| Unusable::Damaged(error.to_string()))?;
         match json.get("journal").and_then(Value::as_u64) {
             Some(FORMAT) => {}
             Some(later) if later > FORMAT => return Err(Unusable::Newer(later)),
-            _ => return Err(Unusable::Damaged),
+            _ => return Err(damaged("its version is none")),
         }
         let text = |key: &str| Some(json.get(key)?.as_str()?.to_owned());
         let process = json.get("process").and_then(Value::as_u64);
@@ -258,7 +255,7 @@ impl Heading {
                 at: text("at")?,
             })
         })();
-        heading.ok_or(Unusable::Damaged)
+        heading.ok_or_else(|| damaged("its heading makes no sense"))
     }
 
     /// How a journal begins: the heading, and what is planned with the machine whose scripts do it.
@@ -290,7 +287,7 @@ impl Journal {
             .rfind('\n')
             .map_or("", |end| text.get(..end).unwrap_or_default());
         let mut lines = whole.split('\n').filter(|line| !line.is_empty());
-        let heading = Heading::parse(lines.next().ok_or(Unusable::Damaged)?)?;
+        let heading = Heading::parse(lines.next().ok_or_else(|| damaged("it has no heading"))?)?;
         let mut journal = Journal {
             heading,
             entries: Vec::new(),
@@ -427,7 +424,10 @@ mod tests {
                 continue;
             };
             match Journal::parse(text) {
-                Err(why) => assert!(why == Unusable::Damaged && !text.contains('\n'), "{text}"),
+                Err(why) => assert!(
+                    matches!(why, Unusable::Damaged(_)) && !text.contains('\n'),
+                    "{text}"
+                ),
                 Ok(journal) => {
                     let now = journal.entries.first().map_or(NotDone, |entry| entry.state);
                     let steps = [NotDone, Unknown, Done];
@@ -445,7 +445,8 @@ mod tests {
         let later = text().replace("{\"journal\":1", "{\"journal\":2");
         assert_eq!(Journal::parse(&later), Err(Unusable::Newer(2)));
         for damaged in ["", "\n", "x\n", "[]\n", "{\"journal\":1}\n"] {
-            assert_eq!(Journal::parse(damaged), Err(Unusable::Damaged), "{damaged}");
+            let read = Journal::parse(damaged);
+            assert!(matches!(read, Err(Unusable::Damaged(_))), "{damaged}");
         }
     }
 
