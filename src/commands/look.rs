@@ -82,7 +82,11 @@ pub fn open(context: &Context, name: &str) -> Result<Environment, Failure> {
 
 /// The same, and everything declared in it can be carried out.
 pub fn supported(context: &Context, name: &str) -> Result<Environment, Failure> {
-    let environment = open(context, name)?;
+    carried_out(open(context, name)?)
+}
+
+/// The same environment, if everything declared in it can be carried out.
+pub fn carried_out(environment: Environment) -> Result<Environment, Failure> {
     if !environment.later.is_empty() {
         let message = format!("`{}` declares what is not supported yet", environment.file);
         return Err(Failure::problems(message, environment.later));

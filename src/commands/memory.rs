@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::apply::Report;
-use crate::command::{Answer, Answers, Blob, Place, Script, Sheet, Text};
+use crate::command::{Answer, Answers, Blob, Place, Row, Script, Sheet, Text};
 use crate::commands::Context;
 use crate::commands::look::Look;
 use crate::declaration::{Driver, Environment};
@@ -48,7 +48,7 @@ pub async fn recall(
         let where_ = format!("`/var/lib/provision/{name}.json` on `{machine}`");
         match answers.get(&place, QUESTION.name) {
             Some(Answer::Rows(rows)) => {
-                let memory = match content(rows.of(&name).first()) {
+                let memory = match content(rows.of(&name).first(), "content") {
                     None => Memory::default(),
                     Some(text) => match text.and_then(|text| Memory::parse(&text)) {
                         Ok(memory) => memory,
@@ -88,9 +88,9 @@ pub async fn recall(
     Ok(memories)
 }
 
-/// The text of a memory, as its machine printed it.
-fn content(row: Option<&crate::command::Row>) -> Option<Result<String, Unusable>> {
-    let content = row?.get("content")?.as_str()?;
+/// The text of a file in a column of a machine's answer, as it printed it.
+pub fn content(row: Option<&Row>, column: &str) -> Option<Result<String, Unusable>> {
+    let content = row?.get(column)?.as_str()?;
     let bytes = STANDARD.decode(content).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     Some(text.ok_or_else(|| Unusable::Damaged("it is no text".to_owned())))

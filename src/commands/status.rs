@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::command::{Answer, Place, Row};
-use crate::commands::look;
-use crate::commands::{Context, End, code};
+use crate::commands::{Context, End, code, look, memory};
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
 use crate::files::{self, Lock};
 use crate::observe::{self, Besides};
-use crate::plan::journal::{self, Entry, Journal, QUESTION};
+use crate::plan::journal::{self, Journal, QUESTION};
 use crate::show;
 use crate::show::status::{Held, Told};
 use crate::target::Target;
@@ -93,9 +89,7 @@ async fn ask(context: &Context, name: &str) -> Result<Known, Failure> {
         return Ok(known);
     }
     // The way to a machine may need a secret.
-    let driver = known.environment.driver;
-    known.environment = look::ready(context, name).await?;
-    known.environment.driver = driver;
+    known.environment = look::resolved(look::carried_out(known.environment)?).await?;
     let besides = Besides::of(&known.environment, &[], false, false);
     let sheet = observe::journals(
         &known.environment.project,
@@ -132,26 +126,25 @@ const HERE: &str = "this machine";
 impl Known {
     /// What a machine said.
     fn machine(&mut self, machine: &Arc<str>, path: &str, row: &Row) -> Result<(), Failure> {
-        let text = |column: &str| {
-            let bytes = STANDARD.decode(row.get(column)?.as_str()?).ok()?;
-            String::from_utf8(bytes)
-                .ok()
-                .filter(|text| !text.is_empty())
-        };
-        let journal = match text("journal") {
-            None => None,
-            Some(text) => Some(Journal::parse(&text).map_err(|unusable| {
-                files::unusable_journal(&format!("`{path}` on `{machine}`"), &unusable)
-            })?),
-        };
+        let text = |column: &str| memory::content(Some(row), column);
+        let is_there = row.get("journal").is_some_and(|journal| journal != "");
+        let journal = text("journal").filter(|_| is_there);
+        let journal = journal.map(|text| Journal::parse(&text?)).transpose();
+        let journal = journal.map_err(|unusable| {
+            files::unusable_journal(&format!("`{path}` on `{machine}`"), &unusable)
+        })?;
         self.machines.insert(Arc::clone(machine), journal);
         // What is done on this machine itself has its lock beside ours.
         self.asked.push(machine.to_string());
         if row.get("held").is_some_and(|held| held == "held") {
-            let holder = text("holder").unwrap_or_else(|| "another run".to_owned());
+            let holder = text("holder").and_then(Result::ok).unwrap_or_default();
+            let holder = match holder.trim() {
+                "" => "another run",
+                holder => holder,
+            };
             self.held.push(Held {
                 place: machine.to_string(),
-                holder: holder.trim().to_owned(),
+                holder: holder.to_owned(),
             });
         }
         Ok(())
@@ -177,10 +170,8 @@ fn runs(here: Option<Journal>, machines: &BTreeMap<Arc<str>, Option<Journal>>) -
         {
             // Each machine has its own part of one run.
             Some(run) => {
-                run.entries.extend(journal.entries.iter().map(Entry::clone));
-                if run.over.is_none() || journal.over.is_none() {
-                    run.over = None;
-                }
+                run.entries.extend(journal.entries.iter().cloned());
+                run.over = journal.over.and(run.over);
             }
             None => runs.push(journal.clone()),
         }
