@@ -228,19 +228,7 @@ fn postgres(lab: &Lab, values: &[String]) {
             assert_eq!(line, hexed(value), "{value:?}");
         }
     }
-    // A name has at most 63 bytes, at least one.
-    let names: Vec<&String> = values
-        .iter()
-        .filter(|v| (1..=63).contains(&v.len()))
-        .collect();
-    let mut sql = String::new();
-    for name in &names {
-        let quoted = quote::identifier(Dialect::Postgres, name);
-        let _ = writeln!(
-            sql,
-            "SELECT encode(convert_to(key, 'UTF8'), 'hex') FROM json_each(row_to_json((SELECT r FROM (SELECT 1 AS {quoted}) r)));"
-        );
-    }
+    let (names, sql) = crate::lab::names_of_postgres(values);
     let client = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", "postgres"];
     let ran = ask(lab, "analytics", &client, &sql);
     let lines: Vec<&str> = ran.stdout.lines().collect();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,9 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::lab::server::{Image, Server, ServerLab};
-use crate::lab::{Lab, Ran, canary};
+use crate::lab::{Lab, Ran, SMALL, canary};
 use crate::table::{How, Row, row};
-use crate::trial::{Trial, ended, kill_group, that, within};
+use crate::trial::{Trial, begin, ended, kill_group, that, within};
 
 pub const ROWS: &[Row] = &[
     row("F01", "client killed at effect k", How::Tried(client)),
@@ -44,6 +43,9 @@ pub const ROWS: &[Row] = &[
 
 /// Long enough for anything on a busy machine.
 const LONG: Duration = Duration::from_secs(300);
+
+/// So many applies are started at the same moment.
+const AT_ONCE: usize = 4;
 
 const POINTS: [&str; 3] = ["", ".between", ".after"];
 
@@ -225,13 +227,7 @@ validate = ["/usr/local/bin/waits", "{}"]
 
     /// Starts an apply and waits until it is in the middle of the script that waits.
     fn caught(&self) -> Result<Child, String> {
-        let mut command = self.lab.command(&["apply", "servers", "--yes"]);
-        let child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| error.to_string())?;
+        let child = begin(&mut self.lab.command(&["apply", "servers", "--yes"]))?;
         let begun = Instant::now();
         while self.server.try_sh("test -e /run/here").code != 0 {
             if begun.elapsed() > LONG {
@@ -311,23 +307,7 @@ fn client(trial: &mut Trial) {
 
 /// The same on an engine, from nothing: image, network, volume, container, what is inside.
 fn engine_client(trial: &mut Trial) {
-    let lab = || {
-        Lab::with(
-            "deaths",
-            r#"
-[environment]
-project = "PROJECT"
-stage = "dev"
-[target]
-driver = "docker"
-[postgres.analytics]
-[postgres.analytics.role.app]
-password = "canary-engine-app"
-[postgres.analytics.database.data]
-owner = "app"
-"#,
-        )
-    };
+    let lab = || Lab::with("deaths", SMALL);
     let apply = |lab: &Lab, fault: &str| {
         let mut command = lab.command(&["apply", "local", "--yes", "-vv"]);
         within(command.env("PROVISION_FAULT", fault), LONG)
@@ -408,12 +388,7 @@ fn at_once(trial: &mut Trial) {
         let mut command = site
             .lab
             .command(&["apply", "servers", "--yes", "--wait=200"]);
-        let waits = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| error.to_string())?;
+        let waits = begin(&mut command)?;
         site.let_go();
         let first = ended(first, LONG)?;
         that(first.code == 0, || format!("{first:?}"))?;
@@ -425,20 +400,13 @@ fn at_once(trial: &mut Trial) {
     for round in 0..rounds {
         trial.case(format!("round {round}"), || {
             site.waiting();
-            let children: Vec<Child> = (0..trial_width())
-                .map(|_| {
-                    let mut command = site.lab.command(&["apply", "servers", "--yes"]);
-                    command
-                        .stdout(Stdio::piped())
-                        .stderr(Stdio::piped())
-                        .process_group(0)
-                        .spawn()
-                        .unwrap()
-                })
-                .collect();
+            let mut children: Vec<Option<Child>> = Vec::new();
+            for _ in 0..AT_ONCE {
+                let mut command = site.lab.command(&["apply", "servers", "--yes"]);
+                children.push(Some(begin(&mut command)?));
+            }
             // The winner waits in the middle until all others are gone.
             let mut codes = Vec::new();
-            let mut children: Vec<Option<Child>> = children.into_iter().map(Some).collect();
             let begun = Instant::now();
             while children.iter().flatten().count() > 1 && begun.elapsed() < LONG {
                 for slot in &mut children {
@@ -456,16 +424,11 @@ fn at_once(trial: &mut Trial) {
                 codes.push(ended(child, LONG)?.code);
             }
             codes.sort_unstable();
-            let mut wanted = vec![5; trial_width()];
+            let mut wanted = vec![5; AT_ONCE];
             wanted[0] = 0;
             that(codes == wanted, || format!("{codes:?}"))
         });
     }
-}
-
-/// So many applies are started at the same moment.
-fn trial_width() -> usize {
-    4
 }
 
 /// Two laptops: only the server's lock is between them.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, docker, free_port, provision};
+use crate::lab::{Lab, SMALL, docker, free_port, provision};
 use crate::table::{How, Row, row};
 use crate::trial::{Trial, ended, that, within};
 
@@ -61,20 +61,6 @@ pub const ROWS: &[Row] = &[
         How::Tried(socket),
     ),
 ];
-
-/// A PostgreSQL server with a role and a database.
-const SMALL: &str = r#"
-[environment]
-project = "PROJECT"
-[postgres.analytics]
-[postgres.analytics.role.app]
-password = "app-canary-pass"
-[postgres.analytics.database.app]
-owner = "app"
-[forward.analytics]
-to = "postgres.analytics"
-listen = "127.0.0.1:POSTGRES_PORT"
-"#;
 
 /// Id and whether it runs.
 fn state(container: &str) -> String {

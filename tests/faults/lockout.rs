@@ -1,13 +1,12 @@
 //! Changes that could lock us out: each really does it, and the machine is as it was before the timer is over.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use crate::databases::databases;
 use crate::lab::server::{Image, Server, ServerLab, new_key};
 use crate::lab::{Ran, run, until};
 use crate::table::{How, Row, row};
-use crate::trial::{Trial, ended, that};
+use crate::trial::{Trial, begin, ended, that};
 
 pub const ROWS: &[Row] = &[
     row(
@@ -284,14 +283,7 @@ const KILLERS: [(&str, Killer); 2] = [
 
 /// An apply whose change is there and not confirmed.
 fn begun(lab: &Lab, grace: Option<u64>) -> Result<std::process::Child, String> {
-    use std::os::unix::process::CommandExt as _;
-    let client = lab
-        .command(&["apply", "servers", "--yes"], grace)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| error.to_string())?;
+    let client = begin(&mut lab.command(&["apply", "servers", "--yes"], grace))?;
     until("the change is there", || {
         let look = "test -e /run/provision/guard-access.armed && grep -q Force /etc/ssh/sshd_config.d/10-lab.conf";
         lab.server.try_sh(look).code == 0

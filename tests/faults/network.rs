@@ -13,7 +13,7 @@ use crate::lab::{Ran, docker, run};
 use crate::proxy::{End, Proxy, Side};
 use crate::scale;
 use crate::table::{How, Row, row};
-use crate::trial::{Trial, kill_group, that};
+use crate::trial::{Trial, begin, kill_group, that};
 
 pub const ROWS: &[Row] = &[
     row(
@@ -230,15 +230,8 @@ struct Held {
 
 impl Held {
     fn begin(own: &Own, server: &Server) -> Result<Self, String> {
-        use std::os::unix::process::CommandExt as _;
         server.sh("rm -rf /srv/held /srv/open /srv/in-b");
-        let mut child = own
-            .command(&["apply", "servers", "--yes", "--no-persist"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| error.to_string())?;
+        let mut child = begin(&mut own.command(&["apply", "servers", "--yes", "--no-persist"]))?;
         let said: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
         let (lines, pen) = (child.stderr.take().unwrap(), Arc::clone(&said));
         let reader = thread::spawn(move || {

@@ -2,7 +2,6 @@
 //! each file stands still there until the test lets it go on, so every signal comes in the middle of a step that is known.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::lab::server::{Image, Server, ServerLab, key};
 use crate::lab::{Ran, run};
 use crate::table::{How, Row, row};
-use crate::trial::{Trial, ended, kill_group, that, within};
+use crate::trial::{Trial, begin, ended, kill_group, that, within};
 
 pub const ROWS: &[Row] = &[
     row(
@@ -142,7 +141,7 @@ impl Gated {
     /// Starts an apply that stands still at a gate.
     fn at(&self, gate: usize) -> Result<Child, String> {
         self.reset(gate);
-        let mut child = begin(&mut self.command(&["apply", "servers", "--yes"]));
+        let mut child = begin(&mut self.command(&["apply", "servers", "--yes"]))?;
         match self.reached(gate) {
             Ok(()) => Ok(child),
             Err(why) => {
@@ -229,16 +228,6 @@ impl Drop for Gated {
     }
 }
 
-/// Starts something in a process group of its own, whose output is kept.
-fn begin(command: &mut Command) -> Child {
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap()
-}
-
 fn by_then(what: &str, holds: impl Fn() -> bool) -> Result<(), String> {
     let begun = Instant::now();
     while !holds() {
@@ -314,7 +303,7 @@ fn once(trial: &mut Trial) {
             server().host("s1")
         );
         let lab = ServerLab::with(&text);
-        let child = begin(&mut lab.command(&["apply", "servers", "--yes"]));
+        let child = begin(&mut lab.command(&["apply", "servers", "--yes"]))?;
         let asked = by_then("the secret is asked for", || begun.exists());
         kill_group("INT", child.id());
         let ran = ended(child, Duration::from_secs(60))?;
@@ -341,7 +330,7 @@ fn typed(
             .env("TERM", "xterm")
             .env("OPERATOR_SECRET", CANARY)
             .stdin(Stdio::piped()),
-    );
+    )?;
     let mut stdin = child.stdin.take().unwrap();
     let came = by_then("the moment to type", when);
     let _ = stdin.write_all(keys);
@@ -489,7 +478,7 @@ fn terminated(trial: &mut Trial) {
     trial.case("SIGHUP to who was started with `nohup`", || {
         gated.reset(1);
         let line = "trap '' HUP; exec \"$0\" apply servers --yes";
-        let child = begin(&mut gated.shell(line));
+        let child = begin(&mut gated.shell(line))?;
         let reached = gated.reached(1);
         kill_group("HUP", child.id());
         gated.open();
@@ -1202,7 +1191,7 @@ fn crash(trial: &mut Trial) {
         trial.case(format!("SIG{signal}"), || {
             gated.reset(0);
             let line = "ulimit -c unlimited; exec \"$0\" apply servers --yes -vvv";
-            let child = begin(gated.shell(line).env("RUST_BACKTRACE", "full"));
+            let child = begin(gated.shell(line).env("RUST_BACKTRACE", "full"))?;
             let reached = gated.reached(0);
             // Nobody else of the same user can look in either.
             let owner =

@@ -216,19 +216,7 @@ fn postgres_literals(places: &Places<'_>, values: &[String]) -> Result<(), Strin
 }
 
 fn postgres_names(places: &Places<'_>, values: &[String]) -> Result<(), String> {
-    // A name has at most 63 bytes, at least one.
-    let names: Vec<&String> = values
-        .iter()
-        .filter(|value| (1..=63).contains(&value.len()))
-        .collect();
-    let mut sql = String::new();
-    for name in &names {
-        let quoted = quote::identifier(Dialect::Postgres, name);
-        let _ = writeln!(
-            sql,
-            "SELECT encode(convert_to(key, 'UTF8'), 'hex') FROM json_each(row_to_json((SELECT r FROM (SELECT 1 AS {quoted}) r)));"
-        );
-    }
+    let (names, sql) = crate::lab::names_of_postgres(values);
     same_hex(&fed(places.full, &PSQL, &sql)?, &names, "psql")
 }
 

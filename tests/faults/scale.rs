@@ -10,7 +10,7 @@ use crate::farm::{Farm, Own};
 use crate::lab::Ran;
 use crate::proxy::Proxy;
 use crate::table::{How, Row, row};
-use crate::trial::{Trial, ended, kill_group, that};
+use crate::trial::{Trial, begin, ended, kill_group, that};
 
 pub const ROWS: &[Row] = &[
     row("F101", "1,000 hosts, 30 dead", How::Tried(dead)),
@@ -88,14 +88,7 @@ struct Most {
 
 /// Runs a command to its end and sees what it takes.
 fn measured(own: &Own, words: &[&str], deadline: Duration) -> Result<(Ran, Most), String> {
-    use std::os::unix::process::CommandExt as _;
-    let child = own
-        .command(words)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| error.to_string())?;
+    let child = begin(&mut own.command(words))?;
     let folder = format!("/proc/{}", child.id());
     thread::scope(|scope| {
         let watch = scope.spawn(|| {

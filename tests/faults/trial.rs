@@ -188,16 +188,20 @@ pub fn that(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(why()) }
 }
 
-/// Runs a program in a process group of its own; what is not over by then is killed and an error.
-pub fn within(command: &mut Command, deadline: Duration) -> Result<Ran, String> {
+/// Starts a program in a process group of its own, whose output is kept.
+pub fn begin(command: &mut Command) -> Result<Child, String> {
     use std::os::unix::process::CommandExt as _;
-    let child = command
+    command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-        .map_err(|error| format!("{command:?}: {error}"))?;
-    let ran = ended(child, deadline)?;
+        .map_err(|error| format!("{command:?}: {error}"))
+}
+
+/// Runs a program in a process group of its own; what is not over by then is killed and an error.
+pub fn within(command: &mut Command, deadline: Duration) -> Result<Ran, String> {
+    let ran = ended(begin(command)?, deadline)?;
     canary::hear(command, &ran);
     Ok(ran)
 }

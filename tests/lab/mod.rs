@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use provision::command::Dialect;
+use provision::quote;
 use serde_json::Value;
 
 pub mod canary;
@@ -166,6 +168,36 @@ pub fn free_port() -> u16 {
         .unwrap()
         .port()
 }
+
+/// Those of some values that can be names in PostgreSQL, of 1 to 63 bytes, and what makes the server say each of them in hexadecimal.
+pub fn names_of_postgres(values: &[String]) -> (Vec<&String>, String) {
+    use std::fmt::Write as _;
+    let fits = |value: &&String| (1..=63).contains(&value.len());
+    let names: Vec<&String> = values.iter().filter(fits).collect();
+    let mut sql = String::new();
+    for name in &names {
+        let quoted = quote::identifier(Dialect::Postgres, name);
+        let _ = writeln!(
+            sql,
+            "SELECT encode(convert_to(key, 'UTF8'), 'hex') FROM json_each(row_to_json((SELECT r FROM (SELECT 1 AS {quoted}) r)));"
+        );
+    }
+    (names, sql)
+}
+
+/// An environment for [`Lab::with`]: a PostgreSQL server with a role and a database.
+pub const SMALL: &str = r#"
+[environment]
+project = "PROJECT"
+[postgres.analytics]
+[postgres.analytics.role.app]
+password = "app-canary-pass"
+[postgres.analytics.database.app]
+owner = "app"
+[forward.analytics]
+to = "postgres.analytics"
+listen = "127.0.0.1:POSTGRES_PORT"
+"#;
 
 /// A throwaway copy of `environments/` with its own project and ports; gone with everything on the engine when dropped.
 pub struct Lab {

@@ -4,21 +4,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::lab::{Lab, Ran, docker, engine, run, until};
-
-/// A PostgreSQL server with a role and a database.
-const SMALL: &str = r#"
-[environment]
-project = "PROJECT"
-[postgres.analytics]
-[postgres.analytics.role.app]
-password = "app-canary-pass"
-[postgres.analytics.database.app]
-owner = "app"
-[forward.analytics]
-to = "postgres.analytics"
-listen = "127.0.0.1:POSTGRES_PORT"
-"#;
+use crate::lab::{Lab, Ran, SMALL, docker, engine, run, until};
 
 #[track_caller]
 fn says(ran: &Ran, words: &[&str]) {
