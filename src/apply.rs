@@ -653,8 +653,12 @@ async fn steps(run: &Run<'_>, changes: &[&Change]) -> (Vec<Id>, End) {
         return (Vec::new(), End::Done);
     };
     let begun = Instant::now();
-    let mut last = None;
+    let mut last: Option<Effect> = None;
     for step in &first.steps {
+        // Of a step before the last one nothing is written down.
+        if let Some(effect) = last.take() {
+            effect.at(Point::After);
+        }
         (run.tell)(Event::Begin(first.id.clone(), step.says.clone()));
         let talk = |line: &str| (run.tell)(Event::Talk(first.id.clone(), line.to_owned()));
         let effect = Effect::begin();
