@@ -183,7 +183,7 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
 }
 
 /// What cannot be done before it is looked again: what cannot be seen yet, and whatever needs that.
-fn held(changes: &[&Change]) -> HashSet<Id> {
+pub fn held(changes: &[&Change]) -> HashSet<Id> {
     let mut held: HashSet<Id> = HashSet::new();
     for change in changes {
         if change.action == Action::Wait || change.needs.iter().any(|need| held.contains(need)) {

@@ -47,10 +47,13 @@ pub async fn run(context: &Context, options: &Options) -> End {
         Lock::take(&environment.project, &doing)
     })
     .await?;
-    let look = look::look(context, environment, &wishes).await?;
-    if let Some(saved) = &saved {
-        let target = look.target.says();
-        saved.holds(&planning::basis(&look, &target, &wishes), &look.plan)?;
+    let mut look = look::look(context, environment, &wishes).await?;
+    match &saved {
+        Some(saved) => {
+            let target = look.target.says();
+            saved.holds(&planning::basis(&look, &target, &wishes), &look.plan)?;
+        }
+        None => look.started(context, &wishes).await?,
     }
     context.output.data(&planning::text(context, &look, None));
     context.output.say(&show::plan::refusals(

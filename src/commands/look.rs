@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::apply;
 use crate::command::{Answer, Answers, Place, Row, Sheet};
 use crate::commands::{Context, memory};
 use crate::declaration::{Driver, Environment};
 use crate::environment;
 use crate::error::{Failure, Kind, Level, Problem};
 use crate::observe::{self, Besides};
-use crate::plan::{self, Judging, Plan};
+use crate::plan::{self, Action, Change, Judging, Plan};
 use crate::resource::{Id, Resource, Thing};
 use crate::services::{self, Endpoint, Ports, forward, hosts};
 use crate::show;
@@ -217,17 +218,7 @@ pub async fn look(
         environment: environment.name.clone(),
         done: Vec::new(),
     };
-    let mut plan = plan::judge(&resources, &answers, &judging);
-    for (machine, failure) in target.unreached() {
-        plan.lose(&machine, failure);
-    }
-    check_destroy_data(wishes, &resources, &plan)?;
-    if !wishes.only.is_empty() {
-        let only = named(&wishes.only, &resources, &plan)?;
-        plan = plan.only(&only);
-    }
-    tracing::info!(ms = ms(began), changes = plan.changes.len(), "judged");
-    Ok(Look {
+    let mut look = Look {
         environment,
         resources,
         endpoints,
@@ -238,8 +229,66 @@ pub async fn look(
         machines: besides.machines,
         answers,
         judging,
-        plan,
-    })
+        plan: Plan::default(),
+    };
+    look.judge(wishes)?;
+    tracing::info!(ms = ms(began), changes = look.plan.changes.len(), "judged");
+    Ok(look)
+}
+
+/// How long a server that starts is waited for, where nothing can be done before, and how long until it is looked at again.
+const STARTING: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Look {
+    /// Judges what was answered.
+    fn judge(&mut self, wishes: &Wishes) -> Result<(), Failure> {
+        let mut plan = plan::judge(&self.resources, &self.answers, &self.judging);
+        for (machine, failure) in self.target.unreached() {
+            plan.lose(&machine, failure);
+        }
+        check_destroy_data(wishes, &self.resources, &plan)?;
+        if !wishes.only.is_empty() {
+            let only = named(&wishes.only, &self.resources, &plan)?;
+            plan = plan.only(&only);
+        }
+        self.plan = plan;
+        Ok(())
+    }
+
+    /// Looks again as long as all that differs waits for a server that starts by itself, as one does that a run has made and left: so an
+    /// apply behind it is not told to come back.
+    ///
+    /// # Errors
+    /// Where nobody can look any more.
+    pub async fn started(&mut self, context: &Context, wishes: &Wishes) -> Result<(), Failure> {
+        let began = Instant::now();
+        let mut told = false;
+        while let Some(why) = self.waits()
+            && began.elapsed() < STARTING
+        {
+            if !told {
+                context.output.say(&format!("Waiting: {why}.\n"));
+                told = true;
+            }
+            tokio::time::sleep(PAUSE).await;
+            self.answers = self.target.look(&self.sheet).await?;
+            self.judge(wishes)?;
+        }
+        Ok(())
+    }
+
+    /// For what all that differs waits, if it does.
+    fn waits(&self) -> Option<&str> {
+        let changes: Vec<&Change> = self.plan.changes.iter().collect();
+        let held = apply::held(&changes);
+        let idle = |change: &&Change| change.action == Action::Unknown || held.contains(&change.id);
+        let first = changes
+            .iter()
+            .find(|change| change.action == Action::Wait)?;
+        let nothing_else = self.plan.refusals.is_empty() && changes.iter().all(idle);
+        nothing_else.then_some(&first.reason)
+    }
 }
 
 /// Takes a lock; where another run has it, again and again for as long as the user wants to wait.
@@ -323,7 +372,7 @@ fn check_destroy_data(wishes: &Wishes, resources: &[Resource], plan: &Plan) -> R
         let goes = plan
             .changes
             .iter()
-            .any(|change| change.id.as_str() == id && change.action == plan::Action::Remove);
+            .any(|change| change.id.as_str() == id && change.action == Action::Remove);
         if goes {
             continue;
         }
