@@ -418,7 +418,16 @@ impl Asking<'_> {
 
     async fn client(&self, clients: &Clients<'_>, client: Client<'_>) -> Result<Heard, Closed> {
         let ran = clients.run(client).await;
-        ran.map_err(|error| not_run(&self.server.service, error))
+        let service = &self.server.service;
+        ran.map_err(|error| match error {
+            NotRun::Down(why) => Closed::Down(format!("`{service}` {why}")),
+            NotRun::Trouble(trouble)
+                if clients.is_young() && fell_with_its_container(&trouble.message) =>
+            {
+                Closed::Down(format!("`{service}` is starting"))
+            }
+            NotRun::Trouble(trouble) => Closed::Unreadable(trouble.message),
+        })
     }
 
     /// A server that only listens on its socket is still in its first start: what is inside is half made.
@@ -444,8 +453,7 @@ impl Asking<'_> {
         if let Some(state) = passing(said) {
             return Closed::Passing(format!("`{service}` {state}"));
         }
-        // A client that says nothing at all fell with the container that it ran in.
-        let fell = clients.is_young() && said.trim().is_empty();
+        let fell = clients.is_young() && fell_with_its_container(said);
         let nobody = fell || nobody_there.iter().any(|words| said.contains(words));
         if clients.may_be_stopped() && nobody {
             // One that falls over and over is always young, so nobody waits for it here.
@@ -465,11 +473,11 @@ impl Asking<'_> {
     }
 }
 
-fn not_run(service: &str, error: NotRun) -> Closed {
-    match error {
-        NotRun::Down(why) => Closed::Down(format!("`{service}` {why}")),
-        NotRun::Trouble(trouble) => Closed::Unreadable(trouble.message),
-    }
+/// Whether a client, by what it said, was never started or ended since its container did: it says nothing at all, or the engine
+/// lost the process before it was one. A program that the image does not have is another matter.
+fn fell_with_its_container(said: &str) -> bool {
+    let lost = said.contains("OCI runtime exec failed") && !said.contains("executable file");
+    lost || said.trim().is_empty()
 }
 
 /// A state of the server that ends by itself, as it says so. A standby that is not to be read from says much the same and stays so.
