@@ -323,10 +323,13 @@ fn typed(
     keys: &[u8],
 ) -> Result<String, String> {
     use std::io::Write as _;
+    // The shell gets the key, too, and goes on.
+    let command = format!("trap : INT; {command}");
     let mut child = begin(
         Command::new("script")
-            .args(["-qefc", command, "/dev/null"])
+            .args(["-qefc", &command, "/dev/null"])
             .current_dir(folder)
+            .env("SHELL", "/bin/sh")
             .env("TERM", "xterm")
             .env("OPERATOR_SECRET", CANARY)
             .stdin(Stdio::piped()),
