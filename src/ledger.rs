@@ -6,7 +6,7 @@
 //! MariaDB: one table, `provision.entry`. An entry is `kind:key` and, for scripts, the digest of what ran.
 
 use crate::command::{Ask, Dialect, Question};
-use crate::quote::literal;
+use crate::quote::{identifier, literal};
 
 /// The ledger of a PostgreSQL database.
 pub const POSTGRES: Question = Question {
@@ -19,6 +19,18 @@ pub const MARIADB: Question = Question {
     name: "ledger",
     ask: Ask::Ledger(Dialect::MariaDb),
 };
+
+/// Whether the PostgreSQL database `d` is marked as one with a ledger. The mark is a setting without a meaning, kept in a catalog
+/// that all databases share: so nobody enters a database only to find no ledger in it.
+pub const MARKED: &str = "EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid AND 'provision.ledger=on' = ANY (s.setconfig))";
+
+/// Marks a PostgreSQL database as one with a ledger. The mark goes with the database, and with the role that made it.
+pub fn mark(database: &str) -> String {
+    format!(
+        "ALTER ROLE CURRENT_USER IN DATABASE {} SET provision.ledger = 'on'; ",
+        identifier(Dialect::Postgres, database)
+    )
+}
 
 /// Makes the ledger where it is not.
 pub fn create(dialect: Dialect) -> &'static str {

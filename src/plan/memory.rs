@@ -22,9 +22,7 @@ for name in "$@"; do
     path=/var/lib/provision/$name.json
     [ -e "$path" ] || [ -L "$path" ] || continue
     if [ -L "$path" ] || [ ! -f "$path" ]; then die "\`$path\` is no plain file"; fi
-    printf '%s\t' "$name"
-    b64 < "$path"
-    printf '\n'
+    row "$name" "$(b64 < "$path")"
 done
 "#,
         columns: &["key", "content"],

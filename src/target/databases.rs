@@ -13,7 +13,7 @@ use super::machine::{Program, Remote};
 use super::say::{clean, last_lines, nonce};
 use super::{mariadb, psql};
 use crate::command::{
-    Answer, Answers, Ask, Dialect, Inquiry, Place, Question, Script, Server, Sheet, Text,
+    Answer, Answers, Ask, Dialect, Inquiry, Place, Question, Rows, Script, Server, Sheet, Text,
 };
 use crate::secret::Secret;
 
@@ -290,7 +290,7 @@ impl Asking<'_> {
         Ok(answers)
     }
 
-    /// Keeps that a database is not there or lets nobody in, and says whether it is so.
+    /// Keeps that a database is not there, lets nobody in or holds nothing of ours, and says whether it is so.
     fn put_closed(&self, answers: &mut Answers, database: &str, is: &str) -> bool {
         match is {
             "absent" => self.put_all(answers, Some(database), Answer::Absent),
@@ -298,6 +298,7 @@ impl Asking<'_> {
                 let why = format!("the database `{database}` does not allow connections");
                 self.put_all(answers, Some(database), Answer::Unreadable(why));
             }
+            "quiet" => self.put_all(answers, Some(database), Answer::Rows(Rows::default())),
             _ => return false,
         }
         true

@@ -8,9 +8,9 @@ row() {
     printf '%s\n' "$_row"
 }
 
-# Its stdin as base64 in one line.
+# Its stdin as base64 in one line. The last thing that its shell does: `$(b64 < FILE)`, `... | b64`.
 b64() {
-    base64 -w 0
+    exec base64 -w 0
 }
 
 # Ends the script with a message.

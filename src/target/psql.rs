@@ -105,18 +105,26 @@ pub(super) fn sheet(
 ) -> String {
     let mut text = format!("\\echo {nonce} hello\n");
     // Passwords are in a table that superusers may read; the view that everybody may read is like it without them.
+    text.push_str("SELECT *");
+    for at in 0..databases.len() {
+        text.push_str(&format!(", is_{at} = 'there' AS go_{at}"));
+    }
     text.push_str(
-        "SELECT current_setting('listen_addresses') <> '' AS listens,\n \
+        " FROM (SELECT current_setting('listen_addresses') <> '' AS listens,\n \
          CASE WHEN has_table_privilege('pg_authid', 'SELECT') THEN 'pg_authid' ELSE 'pg_roles' END AS provision_roles",
     );
     for (at, database) in databases.iter().enumerate() {
-        let name = literal(Dialect::Postgres, database);
+        // One in which nothing is declared and that has no ledger is not entered.
+        let open = match inquiry.inside.contains(*database) {
+            true => "'there'".to_owned(),
+            false => format!("CASE WHEN {} THEN 'there' ELSE 'quiet' END", ledger::MARKED),
+        };
         text.push_str(&format!(
-            ",\n coalesce((SELECT CASE WHEN datallowconn THEN 'there' ELSE 'closed' END FROM pg_database WHERE datname = {name}), 'absent') AS is_{at},\n \
-             EXISTS (SELECT FROM pg_database WHERE datname = {name} AND datallowconn) AS go_{at}"
+            ",\n coalesce((SELECT CASE WHEN datallowconn THEN {open} ELSE 'closed' END FROM pg_database d WHERE datname = {}), 'absent') AS is_{at}",
+            literal(Dialect::Postgres, database)
         ));
     }
-    text.push_str(" \\gset\n");
+    text.push_str(") seen \\gset\n");
     text.push_str(&format!("\\echo {nonce} listens :listens\n"));
     for question in server {
         ask(&mut text, nonce, inquiry, question);
@@ -149,9 +157,8 @@ fn ask(text: &mut String, nonce: &str, inquiry: &Inquiry, question: &Question) {
     text.push_str(&format!("\\echo {nonce} begin {name}\n"));
     match (question.ask, inquiry.query(question)) {
         (Ask::Ledger(_), _) => text.push_str(
-            "\\set is_there f\nSELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-             WHERE n.nspname = 'provision' AND c.relname = 'entry' AND has_schema_privilege(n.oid, 'USAGE') \
-             AND has_table_privilege(c.oid, 'SELECT')) AS is_there \\gset\n\\if :is_there\n\
+            "\\set is_there f\nSELECT coalesce(CASE WHEN has_schema_privilege(to_regnamespace('provision'), 'USAGE') \
+             THEN has_table_privilege(to_regclass('provision.entry'), 'SELECT') END, false) AS is_there \\gset\n\\if :is_there\n\
              SELECT row_to_json(q) FROM (SELECT id AS key, digest FROM provision.entry) q;\n\\endif\n",
         ),
         (_, Some(query)) => {
@@ -182,7 +189,7 @@ pub(super) struct Seen {
 /// What came back of a database.
 #[derive(Debug, Default)]
 pub(super) struct SeenDatabase {
-    /// `there`, `absent`, `closed`; empty where nothing came.
+    /// `there`, `quiet` (there, and not entered), `absent`, `closed`; empty where nothing came.
     pub is: String,
     /// Whether we got into it.
     pub connected: bool,
@@ -282,7 +289,12 @@ pub(super) fn steps(
         }
         let writes_ledger = step.remember.is_some() || step.forget.is_some();
         if writes_ledger && !with_ledger.contains(&database) {
-            let make = format!("BEGIN; {} COMMIT;\n", ledger::create(Dialect::Postgres));
+            let mark = step.database.as_deref().map(ledger::mark);
+            let make = format!(
+                "BEGIN; {} {}COMMIT;\n",
+                ledger::create(Dialect::Postgres),
+                mark.unwrap_or_default()
+            );
             text.push_str(&match superuser {
                 true => make,
                 false => format!("{MAY_REMEMBER}\\if :provision_ledger\n{make}\\endif\n"),
@@ -413,6 +425,21 @@ mod tests {
             let output = format!("N hello\nN begin a\n{{\"key\":\"x\"}}\n{forged}");
             assert!(read(output.as_bytes(), "N").server.is_empty(), "{forged}");
         }
+    }
+
+    #[test]
+    fn a_database_without_anything_of_ours_is_not_entered() {
+        let inquiry = Inquiry {
+            inside: ["declared".to_owned()].into(),
+            ..Inquiry::default()
+        };
+        let text = sheet("N", &inquiry, &[], &["declared", "other"], Some(&[]));
+        let line = |at: &str| text.lines().find(|line| line.contains(at)).unwrap();
+        assert!(!line("AS is_0").contains("quiet"), "{text}");
+        assert!(line("AS is_1").contains(ledger::MARKED), "{text}");
+        assert!(
+            ledger::mark("o\"r").contains("IN DATABASE \"o\"\"r\" SET provision.ledger = 'on'")
+        );
     }
 
     #[test]

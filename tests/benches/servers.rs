@@ -34,6 +34,8 @@ const SERVERS: usize = 10;
 const RUNS: usize = 9;
 /// What the far servers are away, there and back.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
+/// How long until what a hundred sessions leave behind is over.
+const SETTLING: Duration = Duration::from_secs(3);
 
 const QUESTIONS: &str = include_str!("role/question-sheet.sh");
 const FIRST: &str = include_str!("role/first-apply.sh");
@@ -311,11 +313,16 @@ fn many(servers: &[Server], marks: &mut Marks) {
     let (few, lots) = (other(&ten), other(&hundred));
     let (mut bare_few, mut bare_lots) = (Vec::new(), Vec::new());
     let (mut plan_few, mut plan_lots) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
-        bare_few.push(timed(1, || at_once(&ten, "true", "")));
-        bare_lots.push(timed(1, || at_once(&hundred, "true", "")));
-        plan_few.push(timed(1, || quiet(&mut cold(&few))));
-        plan_lots.push(timed(1, || quiet(&mut cold(&lots))));
+    // Sessions of the round before that still end would be measured, too.
+    let settled = |run: &dyn Fn()| {
+        thread::sleep(SETTLING);
+        timed(1, run)
+    };
+    for _ in 0..5 {
+        bare_few.push(settled(&|| at_once(&ten, "true", "")));
+        plan_few.push(settled(&|| quiet(&mut cold(&few))));
+        bare_lots.push(settled(&|| at_once(&hundred, "true", "")));
+        plan_lots.push(settled(&|| quiet(&mut cold(&lots))));
     }
     let (bare, bare_few) = (median(bare_lots), median(bare_few));
     row(
