@@ -24,7 +24,8 @@ pub const MARIADB: Question = Question {
 /// that all databases share: so nobody enters a database only to find no ledger in it.
 pub const MARKED: &str = "EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid AND 'provision.ledger=on' = ANY (s.setconfig))";
 
-/// Marks a PostgreSQL database as one with a ledger. The mark goes with the database, and with the role that made it.
+/// Marks a PostgreSQL database as one with a ledger, which only a superuser may. The mark goes with the database, and with the role that
+/// made it.
 pub fn mark(database: &str) -> String {
     format!(
         "ALTER ROLE CURRENT_USER IN DATABASE {} SET provision.ledger = 'on'; ",

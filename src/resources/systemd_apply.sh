@@ -79,7 +79,12 @@ complain() {
     failed=yes
     printf '%s\n' "$2" >&2
     if [ -n "$systemd" ] && [ -n "$3" ]; then
-        journalctl -q --no-pager -o cat -n 15 _SYSTEMD_INVOCATION_ID="$3" + INVOCATION_ID="$3" >&2 2> /dev/null || :
+        # What was said by a process that was gone when the journal heard it has no invocation, only its unit.
+        journalctl --sync 2> /dev/null || :
+        since=$(systemctl show --timestamp=unix -P InactiveExitTimestamp -- "$1" 2> /dev/null) || :
+        case $since in @*) ;; *) since=@0 ;; esac
+        journalctl -q --no-pager -o cat -n 15 --since="$since" \
+            _SYSTEMD_INVOCATION_ID="$3" + INVOCATION_ID="$3" + _SYSTEMD_UNIT="$1" >&2 2> /dev/null || :
     elif [ -n "$systemd" ]; then
         SYSTEMD_LOG_LEVEL=warning systemd-analyze verify "$1" 2>&1 | tail -n 15 >&2 || :
     else

@@ -31,7 +31,8 @@ pub(super) fn postgres(resources: &[Resource]) -> Text {
         }
         if ledgers.insert(database.clone()) {
             sql.push_str(ledger::create(Dialect::Postgres));
-            sql.push_str("\n");
+            let mark = database.as_deref().map(ledger::mark);
+            sql.push_str(&format!(" {}\n", mark.unwrap_or_default()));
         }
         append(&mut sql, Dialect::Postgres, resource);
     }

@@ -351,7 +351,14 @@ impl Asking<'_> {
             database,
             session: psql::LOOKING,
             force: false,
-            input: Secret::new(psql::sheet(&nonce, self.inquiry, server, databases, each)),
+            input: Secret::new(psql::sheet(
+                &nonce,
+                self.inquiry,
+                clients.is_superuser(),
+                server,
+                databases,
+                each,
+            )),
             last: Some(format!("{nonce} bye")),
             deadline: PATIENCE,
             once: false,
@@ -535,7 +542,10 @@ async fn answers(clients: &Clients<'_>, logins: &Logins, server: &Server) -> Res
     let nonce = nonce()?;
     let none = Inquiry::default();
     let (session, sheet) = match server.dialect {
-        Dialect::Postgres => (psql::LOOKING, psql::sheet(&nonce, &none, &[], &[], None)),
+        Dialect::Postgres => (
+            psql::LOOKING,
+            psql::sheet(&nonce, &none, false, &[], &[], None),
+        ),
         Dialect::MariaDb => (mariadb::LOOKING, mariadb::sheet(&nonce, &none, &[]).0),
     };
     let client = Client {

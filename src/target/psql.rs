@@ -95,10 +95,11 @@ pub(super) const LOOKING: &str = "-c default_transaction_read_only=on -c search_
     -c statement_timeout=15000 -c lock_timeout=5000 -c jit=off -c max_parallel_workers_per_gather=0";
 
 /// A sheet for one server: its questions, then those of each of its databases that is there; without `each` only whether they
-/// are there.
+/// are there. `marked`: databases with a ledger have a mark, as superusers make it.
 pub(super) fn sheet(
     nonce: &str,
     inquiry: &Inquiry,
+    marked: bool,
     server: &[Question],
     databases: &[&str],
     each: Option<&[Vec<Question>]>,
@@ -115,7 +116,7 @@ pub(super) fn sheet(
     );
     for (at, database) in databases.iter().enumerate() {
         // One in which nothing is declared and that has no ledger is not entered.
-        let open = match inquiry.inside.contains(*database) {
+        let open = match !marked || inquiry.inside.contains(*database) {
             true => "'there'".to_owned(),
             false => format!("CASE WHEN {} THEN 'there' ELSE 'quiet' END", ledger::MARKED),
         };
@@ -289,15 +290,15 @@ pub(super) fn steps(
         }
         let writes_ledger = step.remember.is_some() || step.forget.is_some();
         if writes_ledger && !with_ledger.contains(&database) {
+            let create = ledger::create(Dialect::Postgres);
             let mark = step.database.as_deref().map(ledger::mark);
-            let make = format!(
-                "BEGIN; {} {}COMMIT;\n",
-                ledger::create(Dialect::Postgres),
-                mark.unwrap_or_default()
-            );
             text.push_str(&match superuser {
-                true => make,
-                false => format!("{MAY_REMEMBER}\\if :provision_ledger\n{make}\\endif\n"),
+                true => format!("BEGIN; {create} {}COMMIT;\n", mark.unwrap_or_default()),
+                false => {
+                    format!(
+                        "{MAY_REMEMBER}\\if :provision_ledger\nBEGIN; {create} COMMIT;\n\\endif\n"
+                    )
+                }
             });
             with_ledger.push(database);
         }
@@ -433,10 +434,12 @@ mod tests {
             inside: ["declared".to_owned()].into(),
             ..Inquiry::default()
         };
-        let text = sheet("N", &inquiry, &[], &["declared", "other"], Some(&[]));
+        let text = sheet("N", &inquiry, true, &[], &["declared", "other"], Some(&[]));
         let line = |at: &str| text.lines().find(|line| line.contains(at)).unwrap();
         assert!(!line("AS is_0").contains("quiet"), "{text}");
         assert!(line("AS is_1").contains(ledger::MARKED), "{text}");
+        let text = sheet("N", &inquiry, false, &[], &["declared", "other"], Some(&[]));
+        assert!(!text.contains("quiet"), "{text}");
         assert!(
             ledger::mark("o\"r").contains("IN DATABASE \"o\"\"r\" SET provision.ledger = 'on'")
         );
@@ -444,7 +447,14 @@ mod tests {
 
     #[test]
     fn a_database_name_stays_a_name() {
-        let text = sheet("N", &Inquiry::default(), &[ROLES], &["a\"b'c"], Some(&[]));
+        let text = sheet(
+            "N",
+            &Inquiry::default(),
+            true,
+            &[ROLES],
+            &["a\"b'c"],
+            Some(&[]),
+        );
         assert!(
             text.contains("\\connect \"a\"\"b'c\"\n") && text.contains("datname = E'a\"b''c'"),
             "{text}"
