@@ -153,14 +153,14 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         report.record = Some(after.settled.clone());
         settle(&after, &mut report);
         // What comes behind a failure was not tried, so how it looks by now is no failure of its own.
-        let behind = blocked(&after, &report);
+        let behind = blocked(&now, &after, &report);
         let tried = waiting.difference(&behind).cloned().collect();
         refuse(&after, &tried, &mut report);
         left = waiting
             .into_iter()
             .chain(entailed(&after, &known))
             .collect();
-        let blocked = blocked(&after, &report);
+        let blocked = blocked(&now, &after, &report);
         let lost = |id: &Id| report.interrupted || blocked.contains(id);
         let (not_done, next): (Vec<Id>, Vec<Id>) = left.drain().partition(lost);
         let differs: HashSet<&Id> = after.changes.iter().map(|change| &change.id).collect();
@@ -195,7 +195,7 @@ pub fn held(changes: &[&Change]) -> HashSet<Id> {
 
 /// What is not gone on with after a failure: the rest of its machine, and whatever needs it; where there are no machines, all of it.
 /// The other machines go on.
-fn blocked(after: &Plan, report: &Report) -> HashSet<Id> {
+fn blocked(before: &Plan, after: &Plan, report: &Report) -> HashSet<Id> {
     let troubled = report.failed.iter().chain(&report.unknown);
     let bad: HashSet<&Id> = troubled.map(|(id, _)| id).chain(&report.not_done).collect();
     let mut broken: HashSet<Option<&str>> = HashSet::new();
@@ -207,7 +207,8 @@ fn blocked(after: &Plan, report: &Report) -> HashSet<Id> {
         broken.insert(change.place.machine().map(|machine| &**machine));
     }
     let mut blocked: HashSet<Id> = HashSet::new();
-    for change in &after.changes {
+    // By what was known before, too: what starts and ends again and again may look well right now, and then nothing needs it.
+    for change in before.changes.iter().chain(&after.changes) {
         let machine = change.place.machine().map(|machine| &**machine);
         let lost = |id: &Id| bad.contains(id) || blocked.contains(id);
         if broken.contains(&machine) || lost(&change.id) || change.needs.iter().any(lost) {
