@@ -24,6 +24,7 @@ use crate::resource::{Id, Resource};
 use crate::secret::Secret;
 use crate::template::{self, Datum};
 
+use project::Elsewhere;
 pub use project::{Project, View};
 
 /// A sort of service: one TOML table and what it means.
@@ -442,20 +443,34 @@ fn names(project: &Project<'_>, view: &View) -> BTreeMap<String, Datum> {
         View::Machine(machine) => Some(&**machine),
         View::Container | View::Operator => None,
     };
+    let elsewhere = machine.map(|_| project.elsewhere.get_or_init(|| elsewhere(project)));
+    let mut elsewhere = elsewhere.into_iter().flatten();
     let mut names = hosts::names(project.environment, &project.addresses, machine);
     for service in SERVICES {
-        let entries = project
-            .environment
-            .services(service.word)
-            .filter_map(|(name, entry)| {
-                Some((
-                    name.to_owned(),
-                    (service.names)(project, name, entry, view)?,
-                ))
-            });
+        let entries = project.environment.services(service.word);
+        let entries = entries.filter_map(|(name, entry)| {
+            let seen = match elsewhere.next() {
+                Some(far) if !far.on.iter().any(|on| Some(&**on) == machine) => far.seen.clone(),
+                _ => (service.names)(project, name, entry, view),
+            };
+            Some((name.to_owned(), seen?))
+        });
         names.insert(service.word.to_owned(), Datum::map(entries));
     }
     names
+}
+
+/// All services, in order, as a machine sees them that none is on.
+fn elsewhere(project: &Project<'_>) -> Vec<Elsewhere> {
+    let nowhere = View::Machine("".into());
+    let of = |service: &'static Service| {
+        let entries = project.environment.services(service.word);
+        entries.map(|(name, entry)| Elsewhere {
+            on: project.machines_of(entry),
+            seen: (service.names)(project, name, entry, &nowhere),
+        })
+    };
+    SERVICES.iter().flat_map(of).collect()
 }
 
 /// A Compose project knows a service by one name, whatever its sort.

@@ -1,5 +1,6 @@
 //! What all services of a project on a Docker engine share: names, network, images, forwards.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -40,12 +41,22 @@ pub struct Project<'a> {
     pub problems: Vec<Problem>,
     /// Whether generated files stay empty: for a check, which needs the resources and not what they hold.
     pub outline: bool,
+    /// What machines see of the services that are elsewhere, made once: the same from all of them.
+    pub(super) elsewhere: OnceCell<Vec<Elsewhere>>,
     forwards: BTreeMap<String, Vec<Forward>>,
     resources: Vec<Resource>,
     endpoints: Vec<Endpoint>,
     images: BTreeSet<Id>,
     /// What has to be there before somebody uses a service, by `postgres.analytics`.
     settled: BTreeMap<(String, String), Vec<Id>>,
+}
+
+/// A service as machines see it that it is not on.
+pub(super) struct Elsewhere {
+    /// The machines that it is on.
+    pub on: Vec<Arc<str>>,
+    /// What the others see of it.
+    pub seen: Option<Datum>,
 }
 
 impl<'a> Project<'a> {
@@ -64,6 +75,7 @@ impl<'a> Project<'a> {
             addresses: super::hosts::addresses(environment),
             problems: Vec::new(),
             outline: false,
+            elsewhere: OnceCell::new(),
             forwards,
             resources: Vec::new(),
             endpoints: Vec::new(),

@@ -406,7 +406,7 @@ fn at_once(trial: &mut Trial) {
                 children.push(Some(begin(&mut command)?));
             }
             // The winner waits in the middle until all others are gone.
-            let mut codes = Vec::new();
+            let mut ran = Vec::new();
             let begun = Instant::now();
             while children.iter().flatten().count() > 1 && begun.elapsed() < LONG {
                 for slot in &mut children {
@@ -414,19 +414,22 @@ fn at_once(trial: &mut Trial) {
                         .as_mut()
                         .is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
                     if over && let Some(child) = slot.take() {
-                        codes.push(ended(child, LONG)?.code);
+                        ran.push(ended(child, LONG)?);
                     }
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
             site.let_go();
             for child in children.into_iter().flatten() {
-                codes.push(ended(child, LONG)?.code);
+                ran.push(ended(child, LONG)?);
             }
+            let mut codes: Vec<i32> = ran.iter().map(|ran| ran.code).collect();
             codes.sort_unstable();
             let mut wanted = vec![5; AT_ONCE];
             wanted[0] = 0;
-            that(codes == wanted, || format!("{codes:?}"))
+            that(codes == wanted, || {
+                format!("{codes:?}, the last: {:?}", ran.last())
+            })
         });
     }
 }
