@@ -24,15 +24,6 @@ pub const MARIADB: Question = Question {
 /// that all databases share: so nobody enters a database only to find no ledger in it.
 pub const MARKED: &str = "EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setdatabase = d.oid AND 'provision.ledger=on' = ANY (s.setconfig))";
 
-/// Marks a PostgreSQL database as one with a ledger, which only a superuser may. The mark goes with the database, and with the role that
-/// made it.
-pub fn mark(database: &str) -> String {
-    format!(
-        "ALTER ROLE CURRENT_USER IN DATABASE {} SET provision.ledger = 'on'; ",
-        identifier(Dialect::Postgres, database)
-    )
-}
-
 /// Makes the ledger where it is not.
 pub fn create(dialect: Dialect) -> &'static str {
     match dialect {
@@ -52,6 +43,16 @@ pub fn create(dialect: Dialect) -> &'static str {
 /// The entry's name: `kind:key`.
 pub fn id(kind: &str, key: &str) -> String {
     format!("{kind}:{key}")
+}
+
+/// The same for PostgreSQL as a superuser, who marks the database; the maintenance database, where none is named, is always entered. The
+/// mark goes with the database, and with the role that made it.
+pub fn create_marked(database: Option<&str>) -> String {
+    let mark = database.map(|database| {
+        let name = identifier(Dialect::Postgres, database);
+        format!(" ALTER ROLE CURRENT_USER IN DATABASE {name} SET provision.ledger = 'on';")
+    });
+    format!("{}{}", create(Dialect::Postgres), mark.unwrap_or_default())
 }
 
 /// Writes an entry, or its new digest.

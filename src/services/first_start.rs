@@ -30,9 +30,8 @@ pub(super) fn postgres(resources: &[Resource]) -> Text {
             here = Some(database.clone());
         }
         if ledgers.insert(database.clone()) {
-            sql.push_str(ledger::create(Dialect::Postgres));
-            let mark = database.as_deref().map(ledger::mark);
-            sql.push_str(&format!(" {}\n", mark.unwrap_or_default()));
+            sql.push_str(&ledger::create_marked(database.as_deref()));
+            sql.push_str("\n");
         }
         append(&mut sql, Dialect::Postgres, resource);
     }

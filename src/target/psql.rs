@@ -290,11 +290,13 @@ pub(super) fn steps(
         }
         let writes_ledger = step.remember.is_some() || step.forget.is_some();
         if writes_ledger && !with_ledger.contains(&database) {
-            let create = ledger::create(Dialect::Postgres);
-            let mark = step.database.as_deref().map(ledger::mark);
             text.push_str(&match superuser {
-                true => format!("BEGIN; {create} {}COMMIT;\n", mark.unwrap_or_default()),
+                true => {
+                    let create = ledger::create_marked(step.database.as_deref());
+                    format!("BEGIN; {create} COMMIT;\n")
+                }
                 false => {
+                    let create = ledger::create(Dialect::Postgres);
                     format!(
                         "{MAY_REMEMBER}\\if :provision_ledger\nBEGIN; {create} COMMIT;\n\\endif\n"
                     )
@@ -441,7 +443,8 @@ mod tests {
         let text = sheet("N", &inquiry, false, &[], &["declared", "other"], Some(&[]));
         assert!(!text.contains("quiet"), "{text}");
         assert!(
-            ledger::mark("o\"r").contains("IN DATABASE \"o\"\"r\" SET provision.ledger = 'on'")
+            ledger::create_marked(Some("o\"r"))
+                .contains("IN DATABASE \"o\"\"r\" SET provision.ledger = 'on'")
         );
     }
 
