@@ -10,6 +10,7 @@ mod django_server;
 mod drift;
 mod kinds;
 mod local;
+mod machine;
 mod memory;
 mod production;
 mod server_days;

@@ -91,9 +91,10 @@ fn disks(rows: &Rows, machine: &str) -> Vec<Finding> {
         for row in rows.of(key) {
             let (mount, device) = (text(row, "what"), text(row, "device"));
             let used: i64 = text(row, "value").parse().unwrap_or_default();
-            // A file system that cannot grow is full by nature, and one that is mounted twice is told once.
+            // A file system that cannot grow is full by nature, and one that is mounted twice is told once. In memory all have one name.
             let own = device.starts_with("/dev/loop") || mount.starts_with("/snap/");
-            if used <= FULL || own || !seen.insert(device.to_owned()) {
+            let which = if device == "tmpfs" { mount } else { device };
+            if used <= FULL || own || !seen.insert(which.to_owned()) {
                 continue;
             }
             let severity = if used >= BRIM {
@@ -324,13 +325,16 @@ fn updates(rows: &Rows, machine: &str) -> Vec<Finding> {
         } else {
             Severity::Medium
         };
+        let packages = match all.len() {
+            1 => format!("1 package of `{machine}` has an update"),
+            many => format!("{many} packages of `{machine}` have updates"),
+        };
         found.push(Finding::known(
             severity,
             "updates",
             (machine, "packages"),
             format!(
-                "{} packages of `{machine}` have updates, {} of them for security: {}{more}",
-                all.len(),
+                "{packages}, {} for security: {}{more}",
                 security.len(),
                 first.join(", ")
             ),
