@@ -13,6 +13,7 @@ mod local;
 mod machine;
 mod memory;
 mod production;
+mod repositories;
 mod server_days;
 mod servers;
 mod session;

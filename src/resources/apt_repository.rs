@@ -56,16 +56,21 @@ if [ -n "$keys" ]; then
 fi
 "#;
 
-/// Words: name, end of the key's name, line, the key's text (or it comes as stdin).
+/// Words: name, end of the key's name, address with suite and components, the key's text (or it comes as stdin). The old list keeps
+/// its key until lists were fetched with the new one: a wrong key must not end the updates of a machine.
 const ADD: &str = with_apt!(
     r#"
-name=$1 end=$2 line=$3 key=$4
-apt_update() { fetch -o "Dir::Etc::SourceList=$1" -o Dir::Etc::SourceParts=- -o APT::Get::List-Cleanup=0 || blame; }
-[ -d /etc/apt/keyrings ] || (umask 022 && mkdir /etc/apt/keyrings)
-if [ -n "$key" ]; then printf '%s' "$key"; else cat; fi | put_file "/etc/apt/keyrings/$name.$end" root root 0644
-printf '%s\n' "$line" | put_file "/etc/apt/sources.list.d/$name.list" root root 0644 apt_update '{}'
-case $end in asc) end=gpg ;; *) end=asc ;; esac
-rm -f -- "/etc/apt/keyrings/$name.$end"
+name=$1 end=$2 source=$3 key=$4
+keys=/etc/apt/keyrings trial=/etc/apt/keyrings/.provision-$$-$1
+[ -d "$keys" ] || (umask 022 && mkdir "$keys")
+trap 'rm -f -- "$trial.$end" "$trial.list"' EXIT
+if [ -n "$key" ]; then printf '%s' "$key"; else cat; fi | put_file "$trial.$end" root root 0644
+printf 'deb [signed-by=%s] %s\n' "$trial.$end" "$source" | put_file "$trial.list" root root 0644
+fetch -o "Dir::Etc::SourceList=$trial.list" -o Dir::Etc::SourceParts=- -o APT::Get::List-Cleanup=0 || blame
+mv -f -T -- "$trial.$end" "$keys/$name.$end"
+printf 'deb [signed-by=%s] %s\n' "$keys/$name.$end" "$source" | put_file "/etc/apt/sources.list.d/$name.list" root root 0644
+case $end in asc) other=gpg ;; *) other=asc ;; esac
+rm -f -- "$keys/$name.$other"
 "#
 );
 
@@ -101,15 +106,10 @@ impl AptRepository {
         }
     }
 
-    fn line(&self) -> String {
-        let options = self.options();
-        let line = format!(
-            "deb {options} {} {} {}",
-            self.url,
-            self.suite,
-            self.components()
-        );
-        line.trim_end().to_owned()
+    /// Where its packages come from: address, suite, components.
+    fn source(&self) -> String {
+        let source = format!("{} {} {}", self.url, self.suite, self.components());
+        source.trim_end().to_owned()
     }
 }
 
@@ -198,7 +198,7 @@ impl Kind for AptRepository {
         if !self.fields(found).iter().any(Field::differs) {
             return Vec::new();
         }
-        let words = [&self.name, self.end(), &self.line(), &self.key].map(|word: &str| Text::plain(word));
+        let words = [&self.name, self.end(), &self.source(), &self.key].map(|word: &str| Text::plain(word));
         let mut step = Step::script("fetch its lists", ADD, words);
         if let (Some((path, _)), Do::Script(script)) = (&self.binary_key, &mut step.does) {
             script.input = Some(Blob::File(path.clone()));
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_repository_differs_by_field() {
-        let line = pgdg().line();
+        let line = format!("deb {} {}", pgdg().options(), pgdg().source());
         assert_eq!(
             line,
             "deb [signed-by=/etc/apt/keyrings/pgdg.asc] https://apt.postgresql.org/pub/repos/apt bookworm-pgdg main"
@@ -283,6 +283,6 @@ mod tests {
             suite: "./".to_owned(),
             ..pgdg()
         };
-        assert!(flat.line().ends_with("apt ./"));
+        assert!(flat.source().ends_with("apt ./"));
     }
 }

@@ -88,9 +88,10 @@ runuser -u postgres -- psql -Xqc "alter system set listen_addresses = '*'"
 systemctl restart postgresql@15-main
 "#;
 
-type Found = (String, String);
+pub type Found = (String, String);
 
-fn findings(lab: &ServerLab) -> Vec<Found> {
+/// What `audit` finds and who moved; not updates that wait.
+pub fn findings(lab: &ServerLab) -> Vec<Found> {
     let ran = lab.provision(&["audit", "servers", "--format", "json"]);
     let json = ran.json();
     assert_eq!(json["unread"], serde_json::json!([]), "{ran:?}");
