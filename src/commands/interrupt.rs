@@ -161,7 +161,7 @@ impl Interrupt {
                 "stopped at once: what was running may or may not have happened",
             )
             .hint(format!(
-                "`provision plan {environment}` looks again and says what is left"
+                "`provision status {environment}` says what is done, not done and unknown; `provision plan {environment}` looks again"
             )),
             _ => Failure::new(Kind::Interrupted, "interrupted, nothing was changed"),
         }

@@ -40,6 +40,10 @@ else
     _hd=${XDG_RUNTIME_DIR:-$HOME}
 fi
 
+# The names go with the session that they tell to stop, also where nobody is left who would take them away.
+trap 'for _d in "$_hd/$_halt"*; do [ ! -e "$_d" ] || rm -f -- "$_d"; done' EXIT
+trap 'exit 4' PIPE
+
 # Whether the next script of a group runs: none before it failed, and nobody has said in another session that it is to stop. No
 # process is started for that.
 _runs() {

@@ -168,7 +168,9 @@ fn sources(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path: PathBuf = entry.unwrap().path();
         let name = path.file_name().unwrap();
-        if name == "target" || name == ".git" || name == ".provision" {
+        // Only at the top: there is a folder of that name among the sources, too.
+        let built = ["target", ".git", ".provision"];
+        if from == root() && built.iter().any(|built| name == *built) {
             continue;
         }
         if path.is_dir() {

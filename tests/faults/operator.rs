@@ -452,8 +452,9 @@ fn ends_at_once(gated: &Gated, gate: usize, child: Child) -> Result<(), String> 
     that(gates == (0..=gate).collect::<Vec<_>>(), || {
         format!("the gates {gates:?} were reached")
     })?;
-    server().try_sh("rm -f /run/provision-halt-*");
-    gated.converges()
+    gated.converges()?;
+    let left = server().sh("ls /run | grep halt || :");
+    that(left.is_empty(), || format!("left over: {left}"))
 }
 
 fn terminated(trial: &mut Trial) {
