@@ -502,6 +502,12 @@ impl Way {
                 format!("look at `jump` of `[host.{name}]`, or {ssh}"),
             );
         }
+        if has("Temporary failure in name resolution") {
+            return (
+                format!("the name `{address}` cannot be looked up: no resolver answers here"),
+                "look at the network of this machine and at `/etc/resolv.conf`".to_owned(),
+            );
+        }
         if has("Could not resolve hostname") {
             return (
                 format!("nobody knows the name `{address}`"),

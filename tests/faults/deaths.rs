@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::lab::server::{Image, Server, ServerLab};
 use crate::lab::{Lab, Ran, SMALL, canary};
 use crate::table::{How, Row, row};
-use crate::trial::{Trial, begin, ended, kill_group, that, within};
+use crate::trial::{Trial, begin, ended, kill_group, mounted, that, within};
 
 pub const ROWS: &[Row] = &[
     row("F01", "client killed at effect k", How::Tried(client)),
@@ -473,20 +473,8 @@ fn operators(trial: &mut Trial) {
 
 /// Runs it as an operator on another machine would: with a lock folder of its own.
 fn elsewhere(site: &Site, words: &[&str]) -> Result<Ran, String> {
-    let binary = env!("CARGO_BIN_EXE_provision");
-    let mut command = std::process::Command::new("unshare");
-    command
-        .args([
-            "-m",
-            "sh",
-            "-c",
-            "mount -t tmpfs none /run/lock && exec \"$@\"",
-            "sh",
-            binary,
-        ])
-        .args(words)
-        .current_dir(site.lab.folder.path())
-        .stdin(Stdio::null());
+    let mut command = mounted("mount -t tmpfs none /run/lock", words);
+    command.current_dir(site.lab.folder.path());
     within(&mut command, LONG)
 }
 

@@ -1,8 +1,10 @@
 //! Connections and SSH.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use crate::lab::{Ran, docker, run};
 use crate::proxy::{End, Proxy, Side};
 use crate::scale;
 use crate::table::{How, Row, row};
-use crate::trial::{Trial, begin, kill_group, that};
+use crate::trial::{Trial, begin, kill_group, mounted, that, within};
 
 pub const ROWS: &[Row] = &[
     row(
@@ -55,7 +57,7 @@ pub const ROWS: &[Row] = &[
     row("F33", "sudo that wants something", How::Tried(sudo)),
     row(
         "F34",
-        "jump host dies, no name, IPv6 only",
+        "jump host dies, no name, slow or lying resolver, IPv6 only",
         How::Tried(ways),
     ),
 ];
@@ -814,7 +816,113 @@ fn ways(trial: &mut Trial) {
         ));
         barred(&own, &["nobody knows the name `no-such-host.invalid`"])
     });
-    trial.note(
-        "a resolver that is slow or changes its answers is not played: ssh asks the system's",
-    );
+    let own = Own::new(&format!(
+        "{}{NOTE}",
+        host(&[(&format!("\"{}\"", server.address), "\"s1.lab.test\"")])
+    ));
+    trial.case("a resolver that takes 3 s to answer", || {
+        let resolver = Resolver::new(server, Some(Duration::from_secs(3)));
+        let ran = resolver.run(&own, &["apply", "servers", "--yes", "--no-persist"])?;
+        that(ran.code == 0, || format!("ends with {ran:#?}"))?;
+        server.sh("rm /srv/note");
+        Ok(())
+    });
+    trial.case("a resolver that never answers", || {
+        let resolver = Resolver::new(server, None);
+        let ran = resolver.run(&own, &["apply", "servers", "--yes", "--no-persist"])?;
+        let says = "the name `s1.lab.test` cannot be looked up";
+        that(ran.code == 4 && ran.stderr.contains(says), || {
+            format!("ends with {ran:#?}")
+        })
+    });
+    trial.case("a name that leads to another machine now", || {
+        let other = Server::up("other", Image::Bare);
+        let before = other.snapshot();
+        let resolver = Resolver::new(&other, Some(Duration::ZERO));
+        let ran = resolver.run(&own, &["apply", "servers", "--yes", "--no-persist"])?;
+        that(ran.code == 4 && ran.stderr.contains("host key"), || {
+            format!("ends with {ran:#?}")
+        })?;
+        that(other.snapshot() == before, || {
+            "the other machine was changed".to_owned()
+        })
+    });
+}
+
+/// A resolver that knows one address by every name, on an address of its own of this machine.
+struct Resolver {
+    folder: tempfile::TempDir,
+    asked: Arc<UdpSocket>,
+}
+
+impl Resolver {
+    /// One that leads to a server, so late or never.
+    fn new(server: &Server, late: Option<Duration>) -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(100);
+        let process = std::process::id().to_be_bytes();
+        // The port is always this one, so the address is nobody else's.
+        let at = Ipv4Addr::new(
+            127,
+            NEXT.fetch_add(1, Ordering::Relaxed),
+            process[2],
+            process[3],
+        );
+        let asked = Arc::new(UdpSocket::bind((at, 53)).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("nameserver {at}\n");
+        std::fs::write(folder.path().join("resolv.conf"), text).unwrap();
+        let address: Ipv4Addr = server.address.parse().unwrap();
+        let answers = Arc::clone(&asked);
+        thread::spawn(move || {
+            let mut question = [0; 512];
+            while let Ok((length, from)) = answers.recv_from(&mut question) {
+                // Who stops it asks with nothing.
+                if length == 0 {
+                    break;
+                }
+                let Some(late) = late else { continue };
+                let answer = Resolver::answer(&question[..length], address);
+                let answers = Arc::clone(&answers);
+                thread::spawn(move || {
+                    thread::sleep(late);
+                    let _gone = answers.send_to(&answer, from);
+                });
+            }
+        });
+        Resolver { folder, asked }
+    }
+
+    /// RFC 1035: the question again, and behind it an address if one was asked for.
+    fn answer(question: &[u8], address: Ipv4Addr) -> Vec<u8> {
+        let name = question[12..].iter().position(|byte| *byte == 0).unwrap();
+        let end = 12 + name + 5;
+        let wants_address = question[end - 4..end] == [0, 1, 0, 1];
+        let mut answer = question[..end].to_vec();
+        answer[2..4].copy_from_slice(&[0x81, 0x80]);
+        answer[6..12].copy_from_slice(&[0, u8::from(wants_address), 0, 0, 0, 0]);
+        if wants_address {
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+            answer.extend(address.octets());
+        }
+        answer
+    }
+
+    /// A run on a machine that asks it.
+    fn run(&self, own: &Own, words: &[&str]) -> Result<Ran, String> {
+        let file = self.folder.path().join("resolv.conf");
+        let mount = format!("mount --bind {} /etc/resolv.conf", file.display());
+        let mut command = mounted(&mount, words);
+        command
+            .current_dir(own.lab.folder.path())
+            .env("XDG_RUNTIME_DIR", own.sockets.path());
+        within(&mut command, Duration::from_secs(120))
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        if let Ok(at) = self.asked.local_addr() {
+            let _stopped = self.asked.send_to(&[], at);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::lab::server::{Image, Server, ServerLab, key};
 use crate::lab::{Ran, run};
 use crate::table::{How, Row, row};
-use crate::trial::{Trial, begin, ended, kill_group, that, within};
+use crate::trial::{Trial, begin, ended, kill_group, mounted, that, within};
 
 pub const ROWS: &[Row] = &[
     row(
@@ -617,17 +617,9 @@ fn no_room(trial: &mut Trial) {
             gated.reset(0);
             gated.open();
             let ran = within(
-                Command::new("unshare")
-                    .args([
-                        "-m",
-                        "sh",
-                        "-c",
-                        &format!("{mount} && exec \"$0\" apply servers --yes"),
-                    ])
-                    .arg(env!("CARGO_BIN_EXE_provision"))
+                mounted(mount, &["apply", "servers", "--yes"])
                     .current_dir(folder)
-                    .env("OPERATOR_SECRET", CANARY)
-                    .stdin(Stdio::null()),
+                    .env("OPERATOR_SECRET", CANARY),
                 PATIENCE,
             )?;
             clean(&ran)?;

@@ -199,6 +199,17 @@ pub fn begin(command: &mut Command) -> Result<Child, String> {
         .map_err(|error| format!("{command:?}: {error}"))
 }
 
+/// `provision` with what a line of shell has mounted for nobody else.
+pub fn mounted(mount: &str, words: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["-m", "sh", "-c", &format!("{mount} && exec \"$@\""), "sh"])
+        .arg(env!("CARGO_BIN_EXE_provision"))
+        .args(words)
+        .stdin(Stdio::null());
+    command
+}
+
 /// Runs a program in a process group of its own; what is not over by then is killed and an error.
 pub fn within(command: &mut Command, deadline: Duration) -> Result<Ran, String> {
     let ran = ended(begin(command)?, deadline)?;
