@@ -3,8 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::lab::Ran;
 use crate::lab::server::{Image, Server, ServerLab};
+use crate::lab::{Ran, docker, until};
 use crate::table::{How, Row, row};
 use crate::trial::{Trial, that, within};
 
@@ -19,14 +19,7 @@ pub const ROWS: &[Row] = &[
         "read-only file system, immutable file, `/tmp` noexec",
         How::Tried(closed),
     ),
-    row(
-        "F45",
-        "apt locked, dpkg interrupted",
-        How::TestedBy(&[
-            "live::server_days::a_held_lock_of_apt_is_waited_for",
-            "live::server_days::an_interrupted_dpkg_is_mended_by_whom_it_belongs_to",
-        ]),
-    ),
+    row("F45", "apt locked, dpkg interrupted", How::Tried(locked)),
     row(
         "F46",
         "package missing, repository broken",
@@ -228,6 +221,69 @@ done > Packages
 echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list.d/f46.list
 apt-get update -q -o Dir::Etc::sourcelist=/etc/apt/sources.list.d/f46.list -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0
 "#;
+
+/// Holds the lock of packages as apt itself does, for which `flock` is another lock.
+const HOLD: &str = "use Fcntl; my $lock = pack('s s x![l!] l! l! i', F_WRLCK, 0, 0, 0, 0); \
+     open(F, '>>', '/var/lib/dpkg/lock-frontend') or die; fcntl(F, F_SETLK, $lock) or die; \
+     open(G, '>', '/run/held') or die; print G $$; close G; sleep $ARGV[0]; unlink '/run/held'";
+
+/// A package whose set-up takes its time, as those of an unattended upgrade do.
+const SLOW: &str = r#"
+set -e
+mkdir -p /root/slow/DEBIAN
+printf 'Package: f45-slow\nVersion: 1\nArchitecture: all\nMaintainer: Lab <lab@example.com>\nDescription: slow\n' > /root/slow/DEBIAN/control
+printf '#!/bin/sh\necho 1 > /run/held\nsleep 6\nrm /run/held\n' > /root/slow/DEBIAN/postinst
+chmod 755 /root/slow/DEBIAN/postinst
+dpkg-deb -b /root/slow /root/slow.deb > /dev/null
+"#;
+
+fn locked(trial: &mut Trial) {
+    if !trial.engine() {
+        return;
+    }
+    let server = Server::up("locked", Image::Bare);
+    let lab = ServerLab::new([&server], "[packages.x]\non = \"s1\"\nnames = [\"sl\"]\n");
+    server.sh(SLOW);
+    let beside = |command: &[&str]| {
+        server.sh("apt-get purge -yq sl > /dev/null 2>&1; rm -f /run/held");
+        let mut words = vec!["exec", "-d", &server.container];
+        words.extend(command);
+        docker(&words);
+        until("the lock is held", || {
+            server.try_sh("test -s /run/held").code == 0
+        });
+    };
+    trial.case("held for 5 s", || {
+        beside(&["perl", "-e", HOLD, "5"]);
+        converges(&lab)
+    });
+    trial.case("somebody upgrades meanwhile", || {
+        beside(&["apt-get", "install", "-y", "/root/slow.deb"]);
+        converges(&lab)?;
+        prints(&server, "dpkg-query -W f45-slow", "f45-slow\t1")
+    });
+    if trial.size(0, 1) == 1 {
+        trial.case("held for ever", || {
+            beside(&["perl", "-e", HOLD, "600"]);
+            let holder = server.sh("cat /run/held");
+            ends(
+                &lab,
+                1,
+                &["packages.s1:x", &format!("process {holder}"), "120 s"],
+            )?;
+            server.sh("pkill perl; rm /run/held");
+            converges(&lab)
+        });
+    }
+    trial.case("dpkg was interrupted", || {
+        server.sh("apt-get purge -yq sl > /dev/null 2>&1; touch /var/lib/dpkg/updates/0001");
+        ends(&lab, 1, &["packages.s1:x", "dpkg --configure -a"])?;
+        // Nobody mends it unasked.
+        prints(&server, "ls /var/lib/dpkg/updates", "0001")?;
+        server.sh("dpkg --configure -a");
+        converges(&lab)
+    });
+}
 
 fn packages(trial: &mut Trial) {
     if !trial.engine() {

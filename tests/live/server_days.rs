@@ -307,53 +307,6 @@ fn a_package_that_nobody_knows_is_named() {
 }
 
 #[test]
-fn an_interrupted_dpkg_is_mended_by_whom_it_belongs_to() {
-    if !engine() {
-        return;
-    }
-    let server = server();
-    let _undo = Undo(
-        &server,
-        "rm -f /var/lib/dpkg/updates/0001; apt-get purge -yq sl > /dev/null 2>&1",
-    );
-    server.sh("touch /var/lib/dpkg/updates/0001");
-    let lab = packages(&server, "\"sl\"");
-    let ran = lab.provision(&["apply", "servers", "--yes"]).ends(1);
-    says(&ran, &["packages.s1:days", "dpkg --configure -a"]);
-    assert_eq!(
-        server.sh("ls /var/lib/dpkg/updates"),
-        "0001",
-        "nobody mended it unasked"
-    );
-    server.sh("dpkg --configure -a");
-    lab.apply();
-    lab.nothing_to_do();
-}
-
-#[test]
-fn a_held_lock_of_apt_is_waited_for() {
-    if !engine() {
-        return;
-    }
-    let server = server();
-    let _undo = Undo(
-        &server,
-        "apt-get purge -yq sl > /dev/null 2>&1; rm -f /run/held",
-    );
-    // As apt itself does it, for which `flock` is another lock.
-    let hold = "use Fcntl; my $lock = pack('s s x![l!] l! l! i', F_WRLCK, 0, 0, 0, 0); \
-         open(F, '>>', '/var/lib/dpkg/lock-frontend') or die; fcntl(F, F_SETLK, $lock) or die; \
-         open(G, '>', '/run/held') or die; sleep 5";
-    docker(&["exec", "-d", &server.container, "perl", "-e", hold]);
-    until("the lock is held", || {
-        server.try_sh("test -e /run/held").code == 0
-    });
-    let lab = packages(&server, "\"sl\"");
-    lab.apply();
-    lab.nothing_to_do();
-}
-
-#[test]
 fn a_unit_that_does_not_start_is_shown_with_its_log() {
     if !engine() {
         return;
