@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, SMALL, docker, free_port, provision};
+use crate::second::Second;
 use crate::table::{How, Row, row};
-use crate::trial::{Trial, ended, that, within};
+use crate::trial::{Trial, begin, ended, that, within};
 
 pub const ROWS: &[Row] = &[
     row(
@@ -167,7 +168,86 @@ fn killed(trial: &mut Trial) {
             that(all == name, || format!("left over: {all}"))
         });
     }
-    trial.note("an engine that is restarted is not tried: there is one for everybody here");
+    restarted(trial);
+}
+
+/// The engine itself ends, with what it runs or without, and comes back.
+fn restarted(trial: &mut Trial) {
+    let second = match Second::new("postgres:15-bookworm") {
+        Ok(second) => second,
+        Err(why) => {
+            eprintln!("\n*** NOT TRIED: an engine that is restarted: {why} ***\n");
+            trial.note(format!("an engine that is restarted is not tried: {why}"));
+            return;
+        }
+    };
+    let lab = Lab::with("second", SMALL);
+    let deadline = Duration::from_secs(180);
+    let command = |words: &[&str]| {
+        let mut command = lab.command(words);
+        command.env("DOCKER_HOST", second.host());
+        command
+    };
+    let name = lab.container("analytics");
+    let sql = |sql: &str| {
+        let psql = ["psql", "-XAtqU", "postgres", "-d", "app", "-c", sql];
+        second.docker(&[&["exec", &name], &psql[..]].concat())
+    };
+    let converges = || {
+        let next = within(&mut command(&["apply", "local", "--yes"]), deadline)?;
+        that(next.code == 0, || {
+            format!("the next apply ends with {next:#?}")
+        })?;
+        let plan = ["plan", "local", "--detailed-exitcode"];
+        let plan = within(&mut command(&plan), deadline)?;
+        that(plan.code == 0, || format!("still to do: {plan:#?}"))?;
+        let kept = sql("SELECT seven FROM kept")?;
+        that(kept == "7", || {
+            format!("the data is not what it was: {kept}")
+        })?;
+        let all = second.docker(&["ps", "-a", "--format", "{{.Names}}"])?;
+        that(all == name, || format!("left over: {all}"))
+    };
+    trial.case("the engine is restarted", || {
+        let first = within(&mut command(&["apply", "local", "--yes"]), deadline)?;
+        that(first.code == 0, || format!("ends with {first:#?}"))?;
+        sql("CREATE TABLE kept AS SELECT 7 AS seven")?;
+        second.end("TERM")?;
+        let none = within(&mut command(&["plan", "local"]), deadline)?;
+        that(none.code == 4, || {
+            format!("without an engine plan ends with {none:#?}")
+        })?;
+        second.up()?;
+        converges()
+    });
+    let mut port = lab.postgres;
+    for signal in trial.sample(&["KILL", "TERM"], 1) {
+        trial.case(
+            format!("the engine hears SIG{signal} while a container is made anew"),
+            || {
+                let next = free_port();
+                let [from, to] = [port, next].map(|port| format!("127.0.0.1:{port}"));
+                lab.edit("local.toml", &from, &to);
+                port = next;
+                let mut child = begin(&mut command(&["apply", "local", "--yes"]))?;
+                let begun = Instant::now();
+                while !second
+                    .docker(&["ps", "-a", "--format", "{{.Names}}"])?
+                    .contains('\n')
+                {
+                    let over = child.try_wait().map_err(|error| error.to_string())?;
+                    that(over.is_none() && begun.elapsed() < deadline, || {
+                        "it never was made anew".to_owned()
+                    })?;
+                }
+                second.end(signal)?;
+                let ran = ended(child, deadline)?;
+                second.up()?;
+                that(matches!(ran.code, 1 | 4), || format!("ends with {ran:#?}"))?;
+                converges()
+            },
+        );
+    }
 }
 
 /// What a socket that is no engine answers.

@@ -36,6 +36,7 @@ mod network;
 mod operator;
 mod quoting;
 mod scale;
+mod second;
 mod secrets;
 mod system;
 

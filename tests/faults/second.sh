@@ -1,0 +1,31 @@
+# A second Docker engine that may be killed. Words: `up` (starts it and waits) or `down` (removes all that it made, and ends it), the
+# folder of its sockets, the folder of its data. It has no rules of its own in the firewall, where they would end those of the first.
+folder=$2 data=$3
+export DOCKER_HOST="unix://$folder/sock"
+answers() { docker version > /dev/null 2>&1; }
+up() {
+    ! answers || return 0
+    # Of one that was killed.
+    rm -f -- "$folder/pid" "$folder/sock"
+    echo '{}' > "$folder/none.json"
+    setsid dockerd --config-file "$folder/none.json" --data-root "$data" --exec-root "$folder/exec" -p "$folder/pid" -H "$DOCKER_HOST" \
+        --bridge none --iptables=false --ip6tables=false --ip-masq=false > "$folder/log" 2>&1 < /dev/null 9>&- &
+    tries=300
+    until answers; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || { tail -n 3 "$folder/log" >&2 && exit 1; }
+        sleep 0.1
+    done
+}
+case $1 in
+up) up ;;
+down)
+    up
+    docker ps -aq | xargs -r docker rm -fv > /dev/null
+    docker network ls -q --filter type=custom | xargs -r docker network rm > /dev/null
+    pid=$(cat "$folder/pid")
+    kill "$pid"
+    while kill -0 "$pid" 2> /dev/null; do sleep 0.1; done
+    rm -rf -- "$folder" "$data"
+    ;;
+esac
