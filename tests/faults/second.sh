@@ -26,6 +26,8 @@ down)
     pid=$(cat "$folder/pid")
     kill "$pid"
     while kill -0 "$pid" 2> /dev/null; do sleep 0.1; done
+    # It has mounted its folder on itself, once for each start.
+    while umount "$data" 2> /dev/null; do :; done
     rm -rf -- "$folder" "$data"
     ;;
 esac
