@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::lab::server::{self, Image, Server, ServerLab};
-use crate::lab::{Ran, docker, engine, free_port, until};
+use crate::lab::{Ran, engine, free_port};
 
 /// One server for all tests of this file, one test after another: each leaves it as it was.
 fn server() -> MutexGuard<'static, Server> {
