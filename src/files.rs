@@ -12,6 +12,7 @@ use crate::error::{Failure, Kind};
 use crate::plan::journal::{self, Heading, Over};
 use crate::plan::memory::{self, Memory, Unusable};
 use crate::resource::Id;
+use crate::secret;
 
 /// No file of ours is larger.
 const MOST: u64 = 32 * 1024 * 1024;
@@ -409,6 +410,19 @@ impl Lock {
             }
         }
         Err(locked(project, &holder(&file)))
+    }
+
+    /// What this lock is and no other, on any machine: who holds it now knows that whoever has left this name behind is gone.
+    /// Empty where that cannot be told.
+    pub fn seat(&self) -> String {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        match (boot, self.0.metadata()) {
+            (Ok(boot), Ok(meta)) => {
+                let text = format!("{} {} {}", boot.trim(), meta.dev(), meta.ino());
+                secret::sha256(&text).chars().take(16).collect()
+            }
+            _ => String::new(),
+        }
     }
 
     /// Who holds the lock of a project on this machine, if somebody does.

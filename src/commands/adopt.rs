@@ -37,10 +37,11 @@ pub struct Options {
 pub async fn run(context: &Context, options: &Options) -> End {
     let environment = look::ready(context, &options.environment).await?;
     let doing = format!("`adopt {}`", environment.name);
-    let _lock = Lock::take(&environment.project, &doing)?;
+    let lock = Lock::take(&environment.project, &doing)?;
     let wishes = Wishes {
         hosts: options.hosts.clone(),
         doing: Some(doing),
+        seat: lock.seat(),
         all: true,
         ..Wishes::default()
     };

@@ -43,10 +43,14 @@ pub async fn run(context: &Context, options: &Options) -> End {
         doing: Some(doing.clone()),
         ..wishes(options, saved.as_ref())
     };
-    let _lock = look::patiently(context, wishes.wait, async || {
+    let lock = look::patiently(context, wishes.wait, async || {
         Lock::take(&environment.project, &doing)
     })
     .await?;
+    let wishes = Wishes {
+        seat: lock.seat(),
+        ..wishes
+    };
     let mut look = look::look(context, environment, &wishes).await?;
     match &saved {
         Some(saved) => {

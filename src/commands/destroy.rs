@@ -34,10 +34,11 @@ pub struct Options {
 pub async fn run(context: &Context, options: &Options) -> End {
     let environment = look::supported(context, &options.environment)?;
     let doing = format!("`destroy {}`", environment.name);
-    let _lock = Lock::take(&environment.project, &doing)?;
+    let lock = Lock::take(&environment.project, &doing)?;
     let wishes = Wishes {
         hosts: options.hosts.clone(),
         doing: Some(doing),
+        seat: lock.seat(),
         ..Wishes::default()
     };
     let mut look = look::look(context, environment, &wishes).await?;

@@ -28,6 +28,8 @@ pub struct Wishes {
     pub destroy_data: Vec<String>,
     /// What is going to be done, for whoever wants to do something meanwhile: machines are locked for it before they are asked.
     pub doing: Option<String>,
+    /// The lock that is held for it here, by [`crate::files::Lock::seat`].
+    pub seat: String,
     /// How long to wait for whoever holds a lock; not at all where there is none.
     pub wait: Option<Duration>,
     /// Ask what an audit wants to know, too.
@@ -191,7 +193,9 @@ pub async fn look(
             return Ok(true);
         };
         let machines = resources.iter().filter_map(|one| one.place.machine());
-        target.lock_machines(machines.cloned(), doing).await
+        target
+            .lock_machines(machines.cloned(), doing, &wishes.seat)
+            .await
     };
     let mut answers = patiently(context, wishes.wait, async || {
         // In one trip: what is asked stands behind the lock.

@@ -759,12 +759,14 @@ impl Remote {
 
     /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs. What is asked meanwhile
     /// of a session that has to be made for it is asked behind it, in the same trip. With the lock comes what the machine has put back
-    /// by itself since somebody had it last; it says so once.
-    pub async fn lock(&self, project: &str, doing: &str) -> Result<(), Failure> {
+    /// by itself since somebody had it last; it says so once. `seat` is the lock that the run holds where it is run, or nothing: a run
+    /// that held the same one and is gone has left a session that nobody speaks to, where the network fell silent before it.
+    pub async fn lock(&self, project: &str, doing: &str, seat: &str) -> Result<(), Failure> {
+        let nonce = say::nonce().map_err(|why| Failure::new(Kind::Failed, why))?;
         let mut lock = Lock {
             project: project.to_owned(),
             holder: format!("{doing}, {}", us()),
-            token: say::nonce().map_err(|why| Failure::new(Kind::Failed, why))?,
+            token: format!("{seat}.{nonce}"),
             had: false,
         };
         // First of all: a machine that cannot be reached now and can be later has to be locked then.
@@ -1314,9 +1316,9 @@ mod tests {
     async fn the_lock_is_had_by_one_and_outlives_nobody() {
         let (one, other) = (here(), here());
         let project = format!("test{}", std::process::id());
-        one.lock(&project, "`apply prod`").await.unwrap();
-        one.lock(&project, "`apply prod`").await.unwrap();
-        let refused = other.lock(&project, "`apply prod`").await.unwrap_err();
+        one.lock(&project, "`apply prod`", "").await.unwrap();
+        one.lock(&project, "`apply prod`", "").await.unwrap();
+        let refused = other.lock(&project, "`apply prod`", "").await.unwrap_err();
         assert_eq!(refused.kind, Kind::Locked);
         assert!(
             refused.message.contains("`apply prod`, process "),
@@ -1325,7 +1327,7 @@ mod tests {
         );
         drop(one);
         tokio::time::sleep(Duration::from_millis(300)).await;
-        other.lock(&project, "`apply prod`").await.unwrap();
+        other.lock(&project, "`apply prod`", "").await.unwrap();
         let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
     }
 
@@ -1334,7 +1336,7 @@ mod tests {
     async fn a_lost_session_does_not_lock_us_out() {
         let here = here();
         let project = format!("lost{}", std::process::id());
-        here.lock(&project, "`apply prod`").await.unwrap();
+        here.lock(&project, "`apply prod`", "").await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let (runs, first, second) = (path("runs"), path("first"), path("second"));
@@ -1356,6 +1358,41 @@ mod tests {
         here.awake().await.unwrap();
         assert!(std::path::Path::new(&first).exists());
         assert!(!std::path::Path::new(&second).exists());
+        let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
+    }
+
+    /// What a run has left that is gone: a session that the network keeps open does not lock its next run out, unless it still works.
+    #[tokio::test]
+    async fn a_session_of_a_run_that_is_gone_does_not_lock_out_the_next() {
+        let project = format!("gone{}", std::process::id());
+        let lock = async |one: &Remote, seat: &str| one.lock(&project, "`apply prod`", seat).await;
+        let (gone, next, other) = (here(), here(), here());
+        lock(&gone, "seat").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (runs, may) = (path("runs"), path("may"));
+        let (works, deadline) = script(
+            "touch \"$1\"; while [ ! -e \"$2\" ]; do sleep 0.02; done",
+            &[&runs, &may],
+        );
+        let link = gone.link().await.unwrap();
+        let mut works = link
+            .session
+            .tell(vec![(call(&works, None).await.unwrap(), deadline)]);
+        while !std::path::Path::new(&runs).exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for (one, seat) in [(&next, "seat"), (&other, "other"), (&other, "")] {
+            let refused = lock(one, seat).await.unwrap_err();
+            assert_eq!(refused.kind, Kind::Locked, "{refused:?}");
+        }
+        std::fs::write(&may, "").unwrap();
+        works.next().await.unwrap().unwrap();
+        let refused = lock(&other, "other").await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Locked, "{refused:?}");
+        lock(&next, "seat").await.unwrap();
+        let refused = lock(&gone, "other").await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Locked, "{refused:?}");
         let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
     }
 

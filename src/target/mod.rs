@@ -355,6 +355,7 @@ impl Target {
         &self,
         machines: impl IntoIterator<Item = Arc<str>>,
         doing: &str,
+        seat: &str,
     ) -> Result<bool, Failure> {
         let names: std::collections::BTreeSet<_> = machines.into_iter().collect();
         let machines = names.iter().filter_map(|name| self.machines.get(name));
@@ -366,7 +367,7 @@ impl Target {
         loop {
             let locks = left
                 .iter()
-                .map(|machine| machine.lock(&self.project, doing));
+                .map(|machine| machine.lock(&self.project, doing, seat));
             let taken = futures_util::future::join_all(locks).await;
             let mut locked = Vec::new();
             let mut first = None;

@@ -149,11 +149,17 @@ _f() {
 }
 
 # TOKEN: takes the lock where a session that the same run has lost still has it: that one ends, and with it all but the script that it
-# runs right now, which is waited for.
+# runs right now, which is waited for. It takes it, too, where it was left by a run that held the same lock as this one where both are
+# run, which is what stands before the dot, and so is gone; but only if nothing runs there any more.
 _inherit() {
     _h='' _p=''
     { IFS= read -r _h; IFS=' ' read -r _h _p; } < "$_f"
-    [ "$_h" = "$1" ] || return 1
+    if [ "$_h" != "$1" ]; then
+        [ -n "${1%%.*}" ] && [ "${_h%%.*}" = "${1%%.*}" ] || return 1
+        _c=unknown
+        { IFS= read -r _c || :; } 2> /dev/null < "/proc/$_p/task/$_p/children"
+        [ -z "$_c" ] || return 1
+    fi
     # Only where that process has the lock open: the number may be somebody else's by now.
     [ "/proc/$_p/fd/9" -ef "$_f" ] && kill "$_p"
     _t=0
