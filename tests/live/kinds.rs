@@ -17,19 +17,25 @@ fn every_drift_of_a_server_is_named_exactly_and_healed() {
     }
     lab.apply();
     lab.nothing_to_do();
-    let mistakes: Vec<String> = cases["drift"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|case| check(&lab, &server, case).err())
-        .collect();
-    assert!(mistakes.is_empty(), "{}", mistakes.join("\n\n"));
+    check_all(&lab, &server, &cases);
     let left = server.sh("find / -xdev -name '.provision-*'");
     assert_eq!(left, "", "drafts are gone");
 }
 
+/// Every drift of a file of cases, one after another.
+#[track_caller]
+pub fn check_all(lab: &ServerLab, server: &Server, cases: &toml::Table) {
+    let mistakes: Vec<String> = cases["drift"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|case| check(lab, server, case).err())
+        .collect();
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n\n"));
+}
+
 /// Drifts, plans, applies and plans again; what was not as the case says.
-pub fn check(lab: &ServerLab, server: &Server, case: &toml::Value) -> Result<(), String> {
+fn check(lab: &ServerLab, server: &Server, case: &toml::Value) -> Result<(), String> {
     let name = case["name"].as_str().unwrap();
     server.sh(case["run"].as_str().unwrap());
     let found = changes(lab);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::kinds::check;
+use super::kinds::check_all;
 use crate::lab::server::{Image, Server, ServerLab};
 use crate::lab::{docker, engine};
 
@@ -139,11 +139,7 @@ fn a_swap_file_becomes_so_and_stays_so() {
         server.sh("awk '$1 == \"/swapped/file\" {print $2, $3}' /proc/swaps; stat -c '%a %s' /swapped/file"),
         "file 16380\n600 16777216"
     );
-    let drifts = cases["drift"].as_array().unwrap().iter();
-    let mistakes: Vec<String> = drifts
-        .filter_map(|case| check(&lab, &server, case).err())
-        .collect();
-    assert!(mistakes.is_empty(), "{}", mistakes.join("\n\n"));
+    check_all(&lab, &server, &cases);
     // No longer declared, it is turned off and gone.
     lab.say(&server.host("s1"));
     lab.apply();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use provision::quote;
 
-use super::kinds::{changes, check};
+use super::kinds::{changes, check_all};
 use crate::lab::server::{Image, Server, ServerLab};
 use crate::lab::values::many;
 use crate::lab::{engine, until};
@@ -21,13 +21,7 @@ fn every_drift_of_units_kernel_and_firewall_is_named_exactly_and_healed() {
     let lab = ServerLab::new([&server], cases["environment"].as_str().unwrap());
     lab.apply();
     lab.nothing_to_do();
-    let mistakes: Vec<String> = cases["drift"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|case| check(&lab, &server, case).err())
-        .collect();
-    assert!(mistakes.is_empty(), "{}", mistakes.join("\n\n"));
+    check_all(&lab, &server, &cases);
     let left = server.sh("find / -xdev -name '.provision-*'; ls -A /run/provision");
     assert_eq!(left, "", "drafts and guards are gone");
 }
