@@ -183,11 +183,7 @@ fn restarted(trial: &mut Trial) {
     };
     let lab = Lab::with("second", SMALL);
     let deadline = Duration::from_secs(180);
-    let command = |words: &[&str]| {
-        let mut command = lab.command(words);
-        command.env("DOCKER_HOST", second.host());
-        command
-    };
+    let command = |words: &[&str]| second.command(&lab, words);
     let name = lab.container("analytics");
     let sql = |sql: &str| {
         let psql = ["psql", "-XAtqU", "postgres", "-d", "app", "-c", sql];

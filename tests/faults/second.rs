@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::lab::run;
+use crate::lab::{BINARY, Lab, run};
 
 /// Starts and ends it.
 const SCRIPT: &str = include_str!("second.sh");
@@ -50,8 +50,22 @@ impl Second {
     }
 
     /// What `DOCKER_HOST` is for it.
-    pub fn host(&self) -> String {
+    fn host(&self) -> String {
         format!("unix://{}/sock", self.folder.display())
+    }
+
+    /// `provision` in a lab's folder, on this engine and in its network.
+    pub fn command(&self, lab: &Lab, words: &[&str]) -> Command {
+        let name = self.folder.file_name().unwrap().to_string_lossy();
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{name}"))
+            .arg(BINARY)
+            .args(words)
+            .current_dir(lab.folder.path())
+            .env("DOCKER_HOST", self.host())
+            .stdin(Stdio::null());
+        command
     }
 
     /// Starts it again where it does not run.
