@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Failure, Kind};
 use crate::plan::journal::{self, Heading, Over};
@@ -412,14 +412,16 @@ impl Lock {
         Err(locked(project, &holder(&file)))
     }
 
-    /// What this lock is and no other, on any machine: who holds it now knows that whoever has left this name behind is gone.
-    /// Empty where that cannot be told.
+    /// What this lock is and no other on any machine, a dot, and what this run is that holds it: who holds it knows that another run
+    /// which has left the same first half behind is gone. Empty where that cannot be told.
     pub fn seat(&self) -> String {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-        match (boot, self.0.metadata()) {
-            (Ok(boot), Ok(meta)) => {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        match (boot, self.0.metadata(), now) {
+            (Ok(boot), Ok(meta), Ok(now)) => {
                 let text = format!("{} {} {}", boot.trim(), meta.dev(), meta.ino());
-                secret::sha256(&text).chars().take(16).collect()
+                let lock: String = secret::sha256(&text).chars().take(16).collect();
+                format!("{lock}.{}-{}", std::process::id(), now.as_nanos())
             }
             _ => String::new(),
         }

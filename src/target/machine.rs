@@ -759,8 +759,9 @@ impl Remote {
 
     /// Takes the lock of a project; it is held by the session, for as long as that lives or anything it runs. What is asked meanwhile
     /// of a session that has to be made for it is asked behind it, in the same trip. With the lock comes what the machine has put back
-    /// by itself since somebody had it last; it says so once. `seat` is the lock that the run holds where it is run, or nothing: a run
-    /// that held the same one and is gone has left a session that nobody speaks to, where the network fell silent before it.
+    /// by itself since somebody had it last; it says so once. `seat` is the lock that the run holds where it is run, and the run
+    /// ([`crate::files::Lock::seat`]), or nothing: another run that held the same one is gone, and may have left a session that nobody
+    /// speaks to, where the network fell silent before it.
     pub async fn lock(&self, project: &str, doing: &str, seat: &str) -> Result<(), Failure> {
         let nonce = say::nonce().map_err(|why| Failure::new(Kind::Failed, why))?;
         let mut lock = Lock {
@@ -1367,7 +1368,7 @@ mod tests {
         let project = format!("gone{}", std::process::id());
         let lock = async |one: &Remote, seat: &str| one.lock(&project, "`apply prod`", seat).await;
         let (gone, next, other) = (here(), here(), here());
-        lock(&gone, "seat").await.unwrap();
+        lock(&gone, "seat.1").await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let (runs, may) = (path("runs"), path("may"));
@@ -1382,16 +1383,19 @@ mod tests {
         while !std::path::Path::new(&runs).exists() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        for (one, seat) in [(&next, "seat"), (&other, "other"), (&other, "")] {
+        for (one, seat) in [(&next, "seat.2"), (&other, "other.2"), (&other, "")] {
             let refused = lock(one, seat).await.unwrap_err();
             assert_eq!(refused.kind, Kind::Locked, "{refused:?}");
         }
         std::fs::write(&may, "").unwrap();
         works.next().await.unwrap().unwrap();
-        let refused = lock(&other, "other").await.unwrap_err();
-        assert_eq!(refused.kind, Kind::Locked, "{refused:?}");
-        lock(&next, "seat").await.unwrap();
-        let refused = lock(&gone, "other").await.unwrap_err();
+        // Neither somebody else nor the same run by another name of the machine.
+        for seat in ["other.2", "seat.1"] {
+            let refused = lock(&other, seat).await.unwrap_err();
+            assert_eq!(refused.kind, Kind::Locked, "{refused:?}");
+        }
+        lock(&next, "seat.2").await.unwrap();
+        let refused = lock(&gone, "other.1").await.unwrap_err();
         assert_eq!(refused.kind, Kind::Locked, "{refused:?}");
         let _file = std::fs::remove_file(format!("/run/provision-{project}.lock"));
     }

@@ -149,13 +149,13 @@ _f() {
 }
 
 # TOKEN: takes the lock where a session that the same run has lost still has it: that one ends, and with it all but the script that it
-# runs right now, which is waited for. It takes it, too, where it was left by a run that held the same lock as this one where both are
-# run, which is what stands before the dot, and so is gone; but only if nothing runs there any more.
+# runs right now, which is waited for. It takes it, too, from another run that held the same lock as this one where both are run, and so
+# is gone; but only if nothing runs there any more. A token is that lock, the run and a number, with dots between.
 _inherit() {
     _h='' _p=''
     { IFS= read -r _h; IFS=' ' read -r _h _p; } < "$_f"
     if [ "$_h" != "$1" ]; then
-        [ -n "${1%%.*}" ] && [ "${_h%%.*}" = "${1%%.*}" ] || return 1
+        [ -n "${1%%.*}" ] && [ "${_h%%.*}" = "${1%%.*}" ] && [ "${_h%.*}" != "${1%.*}" ] || return 1
         _c=unknown
         { IFS= read -r _c || :; } 2> /dev/null < "/proc/$_p/task/$_p/children"
         [ -z "$_c" ] || return 1
