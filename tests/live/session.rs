@@ -344,12 +344,12 @@ async fn the_lock_is_the_machines_and_tells_its_holder() {
     let (one, other) = (target(&hosts).await, target(&hosts).await);
     let bash: Arc<str> = "bash".into();
     one.target
-        .lock_machines([Arc::clone(&bash)], "`apply prod`")
+        .lock_machines([Arc::clone(&bash)], "`apply prod`", "")
         .await
         .unwrap();
     let refused = other
         .target
-        .lock_machines([Arc::clone(&bash)], "`apply prod`")
+        .lock_machines([Arc::clone(&bash)], "`apply prod`", "")
         .await
         .unwrap_err();
     assert_eq!(refused.kind, Kind::Locked);
@@ -371,7 +371,7 @@ async fn the_lock_is_the_machines_and_tells_its_holder() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     other
         .target
-        .lock_machines([bash], "`apply prod`")
+        .lock_machines([bash], "`apply prod`", "")
         .await
         .unwrap();
 }
@@ -396,14 +396,14 @@ async fn of_two_who_lock_the_same_machines_one_gets_them_all() {
     // Who has the first waits until another one has given back the second.
     other
         .target
-        .lock_machines(names(&["b"]), "`other`")
+        .lock_machines(names(&["b"]), "`other`", "")
         .await
         .unwrap();
     let gives_back = async {
         tokio::time::sleep(Duration::from_millis(700)).await;
         drop(other);
     };
-    let both = one.target.lock_machines(names(&["a", "b"]), "`one`");
+    let both = one.target.lock_machines(names(&["a", "b"]), "`one`", "");
     let (both, ()) = tokio::join!(both, gives_back);
     assert!(!both.unwrap(), "what was seen before is asked again");
     // Who does not get the first keeps none of the others.
@@ -412,19 +412,21 @@ async fn of_two_who_lock_the_same_machines_one_gets_them_all() {
     let began = Instant::now();
     while third
         .target
-        .lock_machines(names(&["a"]), "`third`")
+        .lock_machines(names(&["a"]), "`third`", "")
         .await
         .is_err()
     {
         assert!(began.elapsed() < Duration::from_secs(60));
     }
     let fourth = target(&hosts).await;
-    let refused = fourth.target.lock_machines(names(&["a", "b"]), "`fourth`");
+    let refused = fourth
+        .target
+        .lock_machines(names(&["a", "b"]), "`fourth`", "");
     assert_eq!(refused.await.unwrap_err().kind, Kind::Locked);
     let began = Instant::now();
     while third
         .target
-        .lock_machines(names(&["b"]), "`third`")
+        .lock_machines(names(&["b"]), "`third`", "")
         .await
         .is_err()
     {
@@ -566,7 +568,7 @@ async fn told_by_one_who_is_killed() {
     let way = target(&std::env::var("PROVISION_TEST_HOSTS").unwrap()).await;
     let dash: Arc<str> = "dash".into();
     way.target
-        .lock_machines([dash], "`apply prod`")
+        .lock_machines([dash], "`apply prod`", "")
         .await
         .unwrap();
     let scripts =
@@ -596,7 +598,7 @@ async fn a_killed_run_holds_its_lock_until_its_step_ends() {
     let dash: Arc<str> = "dash".into();
     let lock = || {
         way.target
-            .lock_machines([Arc::clone(&dash)], "`apply prod`")
+            .lock_machines([Arc::clone(&dash)], "`apply prod`", "")
     };
     lab::until("the step runs", || {
         door.try_sh("pgrep -xf '[s]leep 3'").code == 0
