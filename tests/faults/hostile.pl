@@ -28,6 +28,8 @@ close STDIN;
 # What stands in the place of a string.
 my @odd = ('\u001b]0;owned\u0007', '\u009b31m', '\u202egnp', '\u0000', '\r\u001b[2K', '\ud800', '\u200b', '{{7*7}}', '$(touch /tmp/evaluated)', '`touch /tmp/evaluated`',
     '../../../etc/passwd', '__proto__', "\xe2\x80\xae", ('\u0301' x 500), '%s%n', "'; DROP TABLE x; --", '\u2028', '\ufeff');
+my @plain = ("\e]0;owned\a", "\x9b31m", "\xc2\x9b31m", "\xe2\x80\xaegnp", "\0", "\r\e[2K", "\xed\xa0\x80", "\xe2\x80\x8b", '{{7*7}}', '$(touch /tmp/evaluated)',
+    '`touch /tmp/evaluated`', '../../../etc/passwd', '__proto__', ("\xcc\x81" x 500), '%s%n', "'; DROP TABLE x; --", "\xe2\x80\xa8", "\xef\xbb\xbf");
 my @types = ('null', '5', '-1', '1e308', '99999999999999999999', 'true', '[]', '{}', '[[[[[]]]]]', '{"a":{"b":[1]}}', '""', '"x"');
 my $marks = 0;
 sub changed {
@@ -40,6 +42,16 @@ sub changed {
         if ($mode eq 'bulk' && $word =~ /begin/ && $marks++ > 1) { my $x = ('y' x 1023) . "\n"; $x = $x x 64; say_all($x) for 1 .. 1200; return $line }
         if ($mode eq 'hang' && $marks++ > 3) { sleep 600 }
         return $line;
+    }
+    # What machines say are rows with tabs between their columns; what databases say is JSON.
+    if ($line =~ /\t/) {
+        my $rows = $line;
+        if ($mode eq 'escapes') { $rows =~ s/([^\t\n]+)/rand() < 0.5 ? $1 . $plain[int rand @plain] : $1/ge }
+        if ($mode eq 'raw') { $rows =~ s/([^\t\n]+)/"$1\e]0;owned\a\x9b31m"/ge }
+        if ($mode eq 'types') { $rows =~ s/([^\t\n]+)/rand() < 0.3 ? $types[int rand @types] : $1/ge }
+        if ($mode eq 'keys') { $rows =~ s/^([^\t\n]+)/rand() < 0.3 ? $plain[int rand @plain] : $1/e }
+        if ($mode eq 'many') { $rows = $line x 20000 }
+        return $rows if $rows ne $line;
     }
     if ($mode eq 'escapes') { $line =~ s/"((?:[^"\\]|\\.)*)"(?!\s*:)/'"' . $1 . $odd[int rand @odd] . '"'/ge; }
     if ($mode eq 'raw') { $line =~ s/"((?:[^"\\]|\\.)*)"(?!\s*:)/"\"$1\e]0;owned\a\x9b31m\""/ge; }
