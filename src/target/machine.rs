@@ -139,6 +139,8 @@ pub(super) struct Remote {
     state: Mutex<State>,
     /// The turn that everything asked of it right now shares.
     turn: Mutex<Weak<OwnedSemaphorePermit>>,
+    /// Where the session's connection takes nothing new any more: another for what is dialled.
+    beside: Mutex<Option<Arc<Connection>>>,
     /// Why it could not be reached, and when that was seen.
     unreached: std::sync::Mutex<Option<(Failure, Instant)>>,
     /// The journal of this run there.
@@ -222,6 +224,7 @@ impl Remote {
             journal: Mutex::default(),
             locked: Mutex::default(),
             locking: Mutex::default(),
+            beside: Mutex::default(),
         }
     }
 
@@ -846,7 +849,23 @@ impl Remote {
         }
         let link = self.link().await.map_err(|failure| failure.message)?;
         let connection = link.connection.as_ref().ok_or("there is no connection")?;
-        Ok(Box::new(connection.dial(address, port)?))
+        if connection.is_open() {
+            return Ok(Box::new(connection.dial(address, port)?));
+        }
+        // The session goes on over it, and nothing else does: what is new goes over another.
+        let mut beside = self.beside.lock().await;
+        let other = match &*beside {
+            Some(other) if other.is_open() => Arc::clone(other),
+            _ => {
+                let way = self.ways.way(&self.machine);
+                let other = match way {
+                    Ok(way) => Connection::make(&way).await,
+                    Err(failure) => Err(failure),
+                };
+                Arc::clone(beside.insert(Arc::new(other.map_err(|failure| failure.message)?)))
+            }
+        };
+        Ok(Box::new(other.dial(address, port)?))
     }
 
     /// Runs a program; what it says comes when it is over, in the same trip as everything else that is asked now.

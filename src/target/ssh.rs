@@ -95,7 +95,7 @@ impl Connection {
         if connection.is_there().await {
             return Ok(connection);
         }
-        let _stale = fs::remove_file(&socket);
+        forget(&socket);
         let persist = if way.persist { 60 } else { 5 };
         let mut all = vec![
             "-MfNS".to_owned(),
@@ -221,7 +221,12 @@ impl Connection {
 
     /// Makes the next one a new one.
     pub fn forget(&self) {
-        let _gone = fs::remove_file(&self.socket);
+        forget(&self.socket);
+    }
+
+    /// Whether something new can still go over it: one that others have forgotten goes on with what it has.
+    pub fn is_open(&self) -> bool {
+        self.socket.exists()
     }
 }
 
@@ -241,21 +246,55 @@ impl Drop for Connection {
     }
 }
 
+/// Takes a connection's name away from it. A name that is only removed would not do: when that connection ends, it removes whatever has
+/// the name by then, which is the next one's.
+fn forget(socket: &Path) {
+    if stop(socket).is_err() {
+        let _gone = fs::remove_file(socket);
+    }
+}
+
 /// Tells a connection to end, as `ssh -O exit` does, and waits until it does.
 fn close(socket: &Path) -> io::Result<()> {
-    const HELLO: [u32; 2] = [1, 4];
     const TERMINATE: [u32; 2] = [0x1000_0005, 0];
+    let mut rest = Vec::new();
+    tell(socket, TERMINATE)?.read_to_end(&mut rest).map(|_| ())
+}
+
+/// Tells a connection to take nothing new, as `ssh -O stop` does, and waits until it has said so.
+fn stop(socket: &Path) -> io::Result<()> {
+    const STOP: [u32; 2] = [0x1000_0009, 0];
+    const DONE: u32 = 0x8000_0001;
+    let mut stream = tell(socket, STOP)?;
+    loop {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length)?;
+        let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if length > 4096 {
+            return Err(io::Error::other("this is no connection"));
+        }
+        let mut said = vec![0; length];
+        stream.read_exact(&mut said)?;
+        if said.starts_with(&DONE.to_be_bytes()) {
+            return Ok(());
+        }
+    }
+}
+
+/// Says something to a connection, in the words of OpenSSH's `PROTOCOL.mux`.
+fn tell(socket: &Path, packet: [u32; 2]) -> io::Result<UnixStream> {
+    const HELLO: [u32; 2] = [1, 4];
     let mut stream = UnixStream::connect(socket)?;
     stream.set_write_timeout(Some(Duration::from_secs(1)))?;
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     let mut told = Vec::new();
-    for packet in [HELLO, TERMINATE] {
+    for packet in [HELLO, packet] {
         for number in [8, packet[0], packet[1]] {
             told.extend_from_slice(&u32::to_be_bytes(number));
         }
     }
     stream.write_all(&told)?;
-    stream.read_to_end(&mut told).map(|_| ())
+    Ok(stream)
 }
 
 /// A stream through a connection.
