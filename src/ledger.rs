@@ -40,11 +40,6 @@ pub fn create(dialect: Dialect) -> &'static str {
     }
 }
 
-/// The entry's name: `kind:key`.
-pub fn id(kind: &str, key: &str) -> String {
-    format!("{kind}:{key}")
-}
-
 /// The same for PostgreSQL as a superuser, who marks the database; the maintenance database, where none is named, is always entered. The
 /// mark goes with the database, and with the role that made it.
 pub fn create_marked(database: Option<&str>) -> String {
@@ -53,6 +48,11 @@ pub fn create_marked(database: Option<&str>) -> String {
         format!(" ALTER ROLE CURRENT_USER IN DATABASE {name} SET provision.ledger = 'on';")
     });
     format!("{}{}", create(Dialect::Postgres), mark.unwrap_or_default())
+}
+
+/// The entry's name: `kind:key`.
+pub fn id(kind: &str, key: &str) -> String {
+    format!("{kind}:{key}")
 }
 
 /// Writes an entry, or its new digest.

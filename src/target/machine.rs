@@ -857,12 +857,9 @@ impl Remote {
         let other = match &*beside {
             Some(other) if other.is_open() => Arc::clone(other),
             _ => {
-                let way = self.ways.way(&self.machine);
-                let other = match way {
-                    Ok(way) => Connection::make(&way).await,
-                    Err(failure) => Err(failure),
-                };
-                Arc::clone(beside.insert(Arc::new(other.map_err(|failure| failure.message)?)))
+                let make = async || Connection::make(&self.ways.way(&self.machine)?).await;
+                let other = make().await.map_err(|failure| failure.message)?;
+                Arc::clone(beside.insert(Arc::new(other)))
             }
         };
         Ok(Box::new(other.dial(address, port)?))

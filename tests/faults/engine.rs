@@ -153,22 +153,42 @@ fn killed(trial: &mut Trial) {
             }
             let ran = ended(child, deadline)?;
             that(!ran.stderr.contains("panicked"), || format!("{ran:#?}"))?;
-            let next = within(&mut lab.command(&["apply", "local", "--yes"]), deadline)?;
-            that(next.code == 0, || {
-                format!("the next apply ends with {next:#?}, after {ran:#?}")
-            })?;
-            let plan = ["plan", "local", "--detailed-exitcode"];
-            let plan = within(&mut lab.command(&plan), deadline)?;
-            that(plan.code == 0, || format!("still to do: {plan:#?}"))?;
-            let kept = lab.psql("app", "SELECT seven FROM kept");
-            that(kept == "7", || {
-                format!("the data is not what it was: {kept}")
-            })?;
-            let all = docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"]);
-            that(all == name, || format!("left over: {all}"))
+            converges(&name, &|words| lab.command(words), &|words| {
+                Ok(docker(words))
+            })
+            .map_err(|why| format!("{why}, after {ran:#?}"))
         });
     }
     restarted(trial);
+}
+
+/// SQL as the superuser in a container, as words for `docker`.
+fn sql<'a>(container: &'a str, sql: &'a str) -> Vec<&'a str> {
+    let psql = ["psql", "-XAtqU", "postgres", "-d", "app", "-c", sql];
+    [&["exec", container], &psql[..]].concat()
+}
+
+/// The next `apply` ends well, the one after has nothing to do, the data is what it was, and of the container there is one.
+fn converges(
+    name: &str,
+    command: &dyn Fn(&[&str]) -> Command,
+    docker: &dyn Fn(&[&str]) -> Result<String, String>,
+) -> Result<(), String> {
+    let deadline = Duration::from_secs(180);
+    let next = within(&mut command(&["apply", "local", "--yes"]), deadline)?;
+    that(next.code == 0, || {
+        format!("the next apply ends with {next:#?}")
+    })?;
+    let plan = ["plan", "local", "--detailed-exitcode"];
+    let plan = within(&mut command(&plan), deadline)?;
+    that(plan.code == 0, || format!("still to do: {plan:#?}"))?;
+    let kept = docker(&sql(name, "SELECT seven FROM kept"))?;
+    that(kept == "7", || {
+        format!("the data is not what it was: {kept}")
+    })?;
+    let filter = format!("name={name}");
+    let all = docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"])?;
+    that(all == name, || format!("left over: {all}"))
 }
 
 /// The engine itself ends, with what it runs or without, and comes back.
@@ -185,29 +205,11 @@ fn restarted(trial: &mut Trial) {
     let deadline = Duration::from_secs(180);
     let command = |words: &[&str]| second.command(&lab, words);
     let name = lab.container("analytics");
-    let sql = |sql: &str| {
-        let psql = ["psql", "-XAtqU", "postgres", "-d", "app", "-c", sql];
-        second.docker(&[&["exec", &name], &psql[..]].concat())
-    };
-    let converges = || {
-        let next = within(&mut command(&["apply", "local", "--yes"]), deadline)?;
-        that(next.code == 0, || {
-            format!("the next apply ends with {next:#?}")
-        })?;
-        let plan = ["plan", "local", "--detailed-exitcode"];
-        let plan = within(&mut command(&plan), deadline)?;
-        that(plan.code == 0, || format!("still to do: {plan:#?}"))?;
-        let kept = sql("SELECT seven FROM kept")?;
-        that(kept == "7", || {
-            format!("the data is not what it was: {kept}")
-        })?;
-        let all = second.docker(&["ps", "-a", "--format", "{{.Names}}"])?;
-        that(all == name, || format!("left over: {all}"))
-    };
+    let converges = || converges(&name, &command, &|words| second.docker(words));
     trial.case("the engine is restarted", || {
         let first = within(&mut command(&["apply", "local", "--yes"]), deadline)?;
         that(first.code == 0, || format!("ends with {first:#?}"))?;
-        sql("CREATE TABLE kept AS SELECT 7 AS seven")?;
+        second.docker(&sql(&name, "CREATE TABLE kept AS SELECT 7 AS seven"))?;
         second.end("TERM")?;
         let none = within(&mut command(&["plan", "local"]), deadline)?;
         that(none.code == 4, || {

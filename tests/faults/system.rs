@@ -198,10 +198,8 @@ fn closed(trial: &mut Trial) {
     });
 }
 
-/// A repository in a folder of the server: one package that fails when it is set up, one that asks, two versions of one with a
-/// configuration.
-const REPOSITORY: &str = r#"
-mkdir -p /srv/repo && cd /srv/repo
+/// `mk NAME VERSION POSTINST CONFIGURATION`: a package in the working directory.
+const MK: &str = r#"
 mk() {
     mkdir -p "b/DEBIAN"
     printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: x <x@example.com>\nDescription: x\n' "$1" "$2" > b/DEBIAN/control
@@ -210,6 +208,12 @@ mk() {
     dpkg-deb -Zgzip -b b "$1_$2.deb" > /dev/null
     rm -r b
 }
+"#;
+
+/// A repository in a folder of the server: one package that fails when it is set up, one that asks, two versions of one with a
+/// configuration.
+const REPOSITORY: &str = r#"
+mkdir -p /srv/repo && cd /srv/repo
 mk f46-fails 1 'echo the service does not start >&2; exit 1' ''
 mk f46-asks 1 'printf "Which? "; read -r answer < /dev/tty || read -r answer || :; exit 0' ''
 mk f46-conf 1 '' one
@@ -228,14 +232,7 @@ const HOLD: &str = "use Fcntl; my $lock = pack('s s x![l!] l! l! i', F_WRLCK, 0,
      open(G, '>', '/run/held') or die; print G $$; close G; sleep $ARGV[0]; unlink '/run/held'";
 
 /// A package whose set-up takes its time, as those of an unattended upgrade do.
-const SLOW: &str = r#"
-set -e
-mkdir -p /root/slow/DEBIAN
-printf 'Package: f45-slow\nVersion: 1\nArchitecture: all\nMaintainer: Lab <lab@example.com>\nDescription: slow\n' > /root/slow/DEBIAN/control
-printf '#!/bin/sh\necho 1 > /run/held\nsleep 6\nrm /run/held\n' > /root/slow/DEBIAN/postinst
-chmod 755 /root/slow/DEBIAN/postinst
-dpkg-deb -b /root/slow /root/slow.deb > /dev/null
-"#;
+const SLOW: &str = "cd /root && mk f45-slow 1 'echo 1 > /run/held; sleep 6; rm /run/held' ''";
 
 fn locked(trial: &mut Trial) {
     if !trial.engine() {
@@ -243,7 +240,7 @@ fn locked(trial: &mut Trial) {
     }
     let server = Server::up("locked", Image::Bare);
     let lab = ServerLab::new([&server], "[packages.x]\non = \"s1\"\nnames = [\"sl\"]\n");
-    server.sh(SLOW);
+    server.sh(&format!("{MK}{SLOW}"));
     let beside = |command: &[&str]| {
         server.sh("apt-get purge -yq sl > /dev/null 2>&1; rm -f /run/held");
         let mut words = vec!["exec", "-d", &server.container];
@@ -258,7 +255,7 @@ fn locked(trial: &mut Trial) {
         converges(&lab)
     });
     trial.case("somebody upgrades meanwhile", || {
-        beside(&["apt-get", "install", "-y", "/root/slow.deb"]);
+        beside(&["apt-get", "install", "-y", "/root/f45-slow_1.deb"]);
         converges(&lab)?;
         prints(&server, "dpkg-query -W f45-slow", "f45-slow\t1")
     });
@@ -297,7 +294,7 @@ fn packages(trial: &mut Trial) {
             "{host}[packages.x]\non = \"s1\"\nnames = [{names}]\n{more}"
         ));
     };
-    server.sh(REPOSITORY);
+    server.sh(&format!("{MK}{REPOSITORY}"));
     trial.case("a package that fails when it is set up", || {
         want("\"f46-fails\"", "");
         ends(&lab, 1, &["packages.s1:x", "f46-fails"])?;
