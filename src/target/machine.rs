@@ -127,7 +127,6 @@ impl Ways {
             ssh: (**ssh).clone(),
             pinned: self.pinned.clone(),
             persist: self.persist,
-            fresh: false,
         })
     }
 }
@@ -310,7 +309,6 @@ impl Remote {
             });
         }
         let mut way = self.ways.way(&self.machine)?;
-        way.fresh = fresh;
         way.persist &= !fresh;
         let command = match self.machine.sudo {
             Sudo::Free => session::SUDO_COMMAND,

@@ -45,10 +45,9 @@ pub(super) struct Way {
     pub ssh: Ssh,
     /// The file in which `provision trust` pins keys.
     pub pinned: PathBuf,
-    /// Whether the connection is kept for the next command.
+    /// Whether the connection is kept for the next command. One that is not is made even if there is one, used by nobody else, and goes
+    /// with who made it.
     pub persist: bool,
-    /// Whether it is made even if there is one, and used by nobody else: to see whether one can be made.
-    pub fresh: bool,
 }
 
 /// A connection.
@@ -70,9 +69,9 @@ impl Connection {
         })?;
         let options = way.options(&folder)?;
         let name = secret::sha256(options.join("\0"));
-        let name = match way.fresh {
-            false => name.get(..20).unwrap_or_default().to_owned(),
-            true => format!("new{}-{}", std::process::id(), jitter(u64::MAX)),
+        let name = match way.persist {
+            true => name.get(..20).unwrap_or_default().to_owned(),
+            false => format!("own{}-{:x}", std::process::id(), jitter(1 << 32)),
         };
         let socket = folder.join(&name);
         let log = folder.join(format!("{name}.log"));
@@ -86,7 +85,7 @@ impl Connection {
             log: log.clone(),
             kept: true,
         };
-        if !way.fresh && connection.is_there().await {
+        if connection.is_there().await {
             return Ok(connection);
         }
         // Two that begin at once: the second waits for the connection of the first.
@@ -237,11 +236,8 @@ impl Drop for Connection {
         }
         // Where this fails the connection goes by itself, seconds later.
         let _closed = close(&self.socket);
-        let _gone = fs::remove_file(&self.log);
-        if self.way.fresh {
-            for path in [&self.socket, &self.log.with_extension("lock")] {
-                let _gone = fs::remove_file(path);
-            }
+        for path in [&self.socket, &self.log, &self.log.with_extension("lock")] {
+            let _gone = fs::remove_file(path);
         }
     }
 }

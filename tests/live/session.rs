@@ -113,6 +113,10 @@ struct Way {
 
 /// A target with these hosts.
 async fn target(hosts: &str) -> Way {
+    reached(hosts, &Reach::default()).await
+}
+
+async fn reached(hosts: &str, reach: &Reach) -> Way {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("environments");
     std::fs::create_dir(&dir).unwrap();
@@ -121,9 +125,7 @@ async fn target(hosts: &str) -> Way {
     let environment =
         environment::load(&dir, "servers").unwrap_or_else(|failure| panic!("{failure:?}"));
     let environment = environment::resolve(environment).unwrap();
-    let target = Target::connect(&environment, &Reach::default())
-        .await
-        .unwrap();
+    let target = Target::connect(&environment, reach).await.unwrap();
     Way {
         target,
         _folder: folder,
@@ -213,6 +215,34 @@ async fn every_login_shell_takes_every_word() {
                 .await
                 .unwrap_or_else(|trouble| panic!("{shell}: {word:?}: {trouble:?}"));
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_not_kept_takes_nobody_elses_with_it() {
+    let Some(door) = door() else { return };
+    let hosts = host(
+        door,
+        "door",
+        "s-dash",
+        &format!("{}sudo = true", pinned(door)),
+    );
+    let alone = Reach {
+        persist: false,
+        ..Reach::default()
+    };
+    for reach in [&alone, &Reach::default()] {
+        let long = reached(&hosts, reach).await;
+        let short = reached(&hosts, &alone).await;
+        let told = long.tell("door", "sleep 3", &[]);
+        let ended = async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let answer = short.ask("door", &["x"]).await;
+            assert!(matches!(answer, Answer::Rows(_)), "{answer:?}");
+            drop(short);
+        };
+        let (told, ()) = tokio::join!(told, ended);
+        told.unwrap_or_else(|trouble| panic!("persist {}: {trouble:?}", reach.persist));
     }
 }
 
