@@ -331,6 +331,24 @@ pub enum EngineQuestion {
 /// One row of an answer.
 pub type Row = Map<String, Value>;
 
+/// A text that a body has put into a row in one line, as `flat` of `target/prelude.sh` does.
+pub fn unflat(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('n') => out.push('\n'),
+                Some('t') => out.push('\t'),
+                Some(other) => out.push(other),
+                None => {}
+            },
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// The rows of an answer, found by their `key`.
 #[derive(Clone, Debug, Default)]
 pub struct Rows(HashMap<String, Vec<Row>>);

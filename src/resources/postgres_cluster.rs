@@ -4,10 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use crate::command::{Ask, Question, Row, Text};
+use crate::command::{Ask, Question, Row, Text, unflat};
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
 use crate::resources::postgres::{maybe_text, split, text};
 
@@ -108,8 +105,11 @@ for item in "$@"; do
         checksums=$((${checksums%%[!0-9 ]*}))
         ;;
     esac
-    conf=$(printf '%s\n%s\n\n%s' "$lines" "$auto" "$newer" | b64)
-    row "$version/$name" "$state" "$port" "$first" "$start" "$checksums" "$conf"
+    flat "$lines
+$auto
+
+$newer"
+    row "$version/$name" "$state" "$port" "$first" "$start" "$checksums" "$_flat"
 done
 "#;
 
@@ -256,10 +256,7 @@ impl Kind for PostgresCluster {
         let Some(row) = rows.first() else {
             return Ok(None);
         };
-        let conf = STANDARD
-            .decode(text(row, "conf")?)
-            .map_err(|_| "the answer about its files is no base64")?;
-        let conf = Conf::read(&String::from_utf8_lossy(&conf), &self.version, &self.name);
+        let conf = Conf::read(&unflat(text(row, "conf")?), &self.version, &self.name);
         let runs = text(row, "state")? != "down";
         let live = Live {
             state: text(row, "state")?.trim().to_owned(),
@@ -537,7 +534,7 @@ mod tests {
     fn found(state: &str, port: &str, first: &str, conf: &str) -> PostgresCluster {
         let row = serde_json::json!({
             "key": "15/main", "state": state, "port": port, "first": first, "start": "auto", "checksums": "",
-            "conf": STANDARD.encode(conf),
+            "conf": conf.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n"),
         });
         let row = row.as_object().expect("a row").clone();
         let found = wanted().read(&[row]).expect("it can be read");

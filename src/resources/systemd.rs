@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::command::{Ask, Question, Row, Text};
+use crate::command::{Ask, Question, Row, Text, unflat};
 use crate::resource::{Impact, Step};
 
 /// An item is lines: the key of the thing, then `u UNIT`, `c UNIT` (a unit of ours: its text is wanted too) and `f PATH`.
@@ -117,7 +117,7 @@ impl State {
                         .files
                         .insert(of.to_owned(), (digest.to_owned(), seconds(time)));
                 }
-                "text" if of == own => state.text = Some(unescaped(value)),
+                "text" if of == own => state.text = Some(unflat(value)),
                 _ if of == unit => state.property(what, value.to_owned()),
                 _ => {}
             }
@@ -338,24 +338,6 @@ fn moment(text: &str) -> Option<i64> {
     Some((days * 86_400 + hour * 3_600 + minute * 60) * 1_000_000 + second)
 }
 
-/// A text as the question prints it, in one line.
-fn unescaped(text: &str) -> String {
-    let mut out = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some('n') => out.push('\n'),
-                Some('t') => out.push('\t'),
-                Some(other) => out.push(other),
-                None => {}
-            },
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -404,10 +386,5 @@ pub(super) mod tests {
         );
         assert_eq!(moment(""), None);
         assert_eq!(seconds("1795568791.26"), Some(1_795_568_791_260_000));
-    }
-
-    #[test]
-    fn a_text_in_one_line_is_a_text() {
-        assert_eq!(unescaped("a\\nb\\\\n\\tc\\"), "a\nb\\n\tc");
     }
 }

@@ -80,10 +80,10 @@ for one in $programs; do
 done
 [ -n "$program" ] || { echo "there is no ${programs##*[ /]}" >&2; exit 127; }
 set -- "$program" "$@"
-if [ "$user" = root ] && [ -O / ]; then
-    exec env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@"
-elif [ ! -O / ] && [ "$user" = "$(id -un)" ]; then
-    exec env -i PATH="$PATH" LC_ALL=C.UTF-8 "$@"
+if [ "$user" = root ] && [ -O / ] || { [ ! -O / ] && [ "$user" = "$(id -un)" ]; }; then
+    bare
+    LC_ALL=C.UTF-8
+    exec "$@"
 fi
 group=
 while IFS=: read -r name _ _ number _; do
@@ -1119,7 +1119,7 @@ fn us() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Text;
+    use crate::command::{Text, unflat};
 
     pub(crate) fn ways() -> Ways {
         Ways {
@@ -1153,7 +1153,14 @@ mod tests {
     const ECHO: Question = Question {
         name: "echo",
         ask: Ask::Machine {
-            body: r#"for item in "$@"; do row "$item" "$(printf '%s' "$item" | b64)"; done"#,
+            body: r#"for item in "$@"; do row "$(printf '%s' "$item" | b64)"; done"#,
+            columns: &["key"],
+        },
+    };
+    const FLAT: Question = Question {
+        name: "flat",
+        ask: Ask::Machine {
+            body: r#"for item in "$@"; do flat "$item"; row "$(printf '%s' "$item" | b64)" "$_flat"; done"#,
             columns: &["key", "value"],
         },
     };
@@ -1181,9 +1188,14 @@ mod tests {
             "\"x\"",
             "#",
             "!!",
+            "two\nlines\t and\n\na tab\n",
         ];
         let items: Vec<String> = hostile.map(str::to_owned).to_vec();
-        let items = HashMap::from([("echo", items), ("broken", vec!["thing".to_owned()])]);
+        let items = HashMap::from([
+            ("flat", items.clone()),
+            ("echo", items),
+            ("broken", vec!["thing".to_owned()]),
+        ]);
         let program = Program {
             user: "root",
             programs: "/no/such/program env",
@@ -1194,16 +1206,21 @@ mod tests {
             deadline: Duration::from_secs(5),
             once: false,
         };
-        let questions = [ECHO, BROKEN];
+        let questions = [ECHO, FLAT, BROKEN];
         let (answers, said) = tokio::join!(here.look(&questions, &items), here.program(program));
         let place = Place::Machine("local".into());
         let Some(Answer::Rows(rows)) = answers.get(&place, "echo") else {
             panic!("{answers:?}");
         };
+        let Some(Answer::Rows(flat)) = answers.get(&place, "flat") else {
+            panic!("{answers:?}");
+        };
         for item in hostile {
             use base64::Engine as _;
-            let wanted = base64::engine::general_purpose::STANDARD.encode(item);
-            assert_eq!(rows.of(item).first().unwrap()["value"], wanted, "{item}");
+            let encoded = base64::engine::general_purpose::STANDARD.encode(item);
+            assert_eq!(rows.of(&encoded).len(), 1, "{item}");
+            let one_line = &flat.of(&encoded).first().unwrap()["value"];
+            assert_eq!(unflat(one_line.as_str().unwrap()), item);
         }
         let Some(Answer::Unreadable(why)) = answers.get(&place, "broken") else {
             panic!("{answers:?}");
@@ -1212,7 +1229,9 @@ mod tests {
         let said = said.unwrap();
         assert_eq!(said.status, 3);
         assert!(said.out.starts_with(b"line\n\n"));
-        assert!(String::from_utf8_lossy(&said.out).contains("NAME=x y\n"));
+        let environment = String::from_utf8_lossy(&said.out);
+        assert!(environment.contains("NAME=x y\n"));
+        assert!(!environment.contains("CARGO"), "{environment}");
         assert_eq!(said.err, b"e\n");
         let State::Live(link) = &*here.state.lock().await else {
             panic!("no session");

@@ -13,6 +13,48 @@ b64() {
     exec base64 -w 0
 }
 
+# flat TEXT: leaves in `_flat` the text in one line, which starts no program: newline, tab and backslash as `\n`, `\t` and `\\`. For short
+# ones: dash takes long over a long one.
+flat() {
+    _flat='' _left=$1
+    while :; do
+        case $_left in
+            *[\\"$_tab$_nl"]*) _part=${_left%%[\\"$_tab$_nl"]*} ;;
+            *) break ;;
+        esac
+        _left=${_left#"$_part"}
+        case $_left in
+            "$_nl"*) _part=$_part'\n' ;;
+            "$_tab"*) _part=$_part'\t' ;;
+            *) _part=$_part'\\' ;;
+        esac
+        _flat=$_flat$_part _left=${_left#?}
+    done
+    _flat=$_flat$_left
+}
+_tab='	' _nl='
+'
+
+# Takes from this shell all variables that what it starts would get, but PATH and LC_ALL; `env -i` would be one more program.
+bare() {
+    set -f
+    IFS=$_nl
+    for _name in $(export -p); do
+        case $_name in
+            'export '*) _name=${_name#export } ;;
+            'declare -x '*) _name=${_name#declare -x } ;;
+            *) continue ;; # The rest of a value.
+        esac
+        _name=${_name%%=*}
+        case $_name in
+            PATH | LC_ALL | '' | [0-9]* | *[!A-Za-z0-9_]*) ;;
+            *) unset "$_name" ;;
+        esac
+    done
+    unset IFS
+    set +f
+}
+
 # Ends the script with a message.
 die() {
     printf '%s\n' "$*" >&2
