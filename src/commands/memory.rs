@@ -111,7 +111,7 @@ pub async fn begin(look: &Look) -> Result<Memories, Failure> {
     if look.environment.driver.is_engine() {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
-    hosts(look, &after, true)?;
+    hosts(look, &after)?;
     let making: HashSet<Arc<str>> = look
         .plan
         .changes
@@ -188,13 +188,12 @@ pub async fn keep(look: &Look, before: &Memories, outcome: &Outcome) -> Result<(
     if look.environment.driver.is_engine() && after.here.says_more_than(&before.here) {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
-    hosts(look, &after, false)?;
+    hosts(look, &after)?;
     write(look, &before.machines, &after).await
 }
 
-/// Keeps beside the environment which hosts hold how much: a hint for the day on which one is gone from the file. `anyway`: also where
-/// that is no news, to see whether it can be written.
-fn hosts(look: &Look, after: &Memories, anyway: bool) -> Result<(), Failure> {
+/// Keeps beside the environment which hosts hold how much: a hint for the day on which one is gone from the file.
+fn hosts(look: &Look, after: &Memories) -> Result<(), Failure> {
     if look.environment.driver != Driver::Ssh {
         return Ok(());
     }
@@ -211,7 +210,7 @@ fn hosts(look: &Look, after: &Memories, anyway: bool) -> Result<(), Failure> {
             now.insert(name.to_owned(), (address, held));
         }
     }
-    match now == old && !anyway {
+    match now == old {
         true => Ok(()),
         false => files::write_hosts(folder, &now),
     }
