@@ -31,7 +31,10 @@ pub struct Farm {
 impl Farm {
     #[track_caller]
     pub fn new(name: &str, count: usize, sshd: &str) -> Self {
-        let server = Server::up_with(name, Image::Bare, &["--pids-limit=-1"]);
+        // Programs of their own volume: an engine's file system may be a program that can have so many files open and no more, and a
+        // thousand sessions have more.
+        let words = ["--pids-limit=-1", "--volume=/usr"];
+        let server = Server::up_with(name, Image::Bare, &words);
         let folder = tempfile::tempdir().unwrap();
         let put = |text: &str, to: &str| {
             let path = folder.path().join("file");
