@@ -275,9 +275,14 @@ fn slow(trial: &mut Trial) {
             &format!("h{last}"),
             &format!("port = {}\n", proxy.port),
         )
-        .replace(&farm.server.address, "127.0.0.1");
+        .replace(&farm.server.address, "127.0.0.1")
+        .replace("\"all\"", "\"slow\"");
+    // What it does there is over when all others are done, and not before: whoever waited for it would wait for ever.
+    let until = format!(
+        "[file.\"/srv/slow\"]\non = \"slow\"\ncontent = \"slow\\n\"\nvalidate = [\"sh\", \"-c\", \"until [ $(ls /hosts/h*/srv/late | wc -l) = {others} ]; do sleep 0.2; done\", \"sh\", \"{{}}\"]\n"
+    );
     let own = Own::new(&format!(
-        "{}{late}{}",
+        "{}{late}{}{until}",
         hosts(farm, 1..=others),
         file("late")
     ));
@@ -292,7 +297,7 @@ fn slow(trial: &mut Trial) {
             .filter(|line| line.contains(": done in "));
         let done: Vec<&str> = done.collect();
         that(done.len() == last, || format!("{} are done", done.len()))?;
-        that(done[others].starts_with("file.late:"), || {
+        that(done[others].starts_with("file.late:/srv/slow:"), || {
             format!("the slow one was waited for: {done:#?}")
         })
     });
