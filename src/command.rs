@@ -687,3 +687,13 @@ pub struct SqlStep {
     /// What is taken out of the ledger when it is done.
     pub forget: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_in_one_line_is_a_text() {
+        assert_eq!(unflat("a\\nb\\\\n\\tc\\"), "a\nb\\n\tc");
+    }
+}

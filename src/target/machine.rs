@@ -1153,8 +1153,8 @@ mod tests {
     const ECHO: Question = Question {
         name: "echo",
         ask: Ask::Machine {
-            body: r#"for item in "$@"; do row "$(printf '%s' "$item" | b64)"; done"#,
-            columns: &["key"],
+            body: r#"for item in "$@"; do row "$item" "$(printf '%s' "$item" | b64)"; done"#,
+            columns: &["key", "value"],
         },
     };
     const FLAT: Question = Question {
@@ -1188,11 +1188,11 @@ mod tests {
             "\"x\"",
             "#",
             "!!",
-            "two\nlines\t and\n\na tab\n",
         ];
+        let lines = "two\nlines\t and\n\na tab\n";
         let items: Vec<String> = hostile.map(str::to_owned).to_vec();
         let items = HashMap::from([
-            ("flat", items.clone()),
+            ("flat", [items.clone(), vec![lines.to_owned()]].concat()),
             ("echo", items),
             ("broken", vec!["thing".to_owned()]),
         ]);
@@ -1215,10 +1215,12 @@ mod tests {
         let Some(Answer::Rows(flat)) = answers.get(&place, "flat") else {
             panic!("{answers:?}");
         };
-        for item in hostile {
+        for item in hostile.into_iter().chain([lines]) {
             use base64::Engine as _;
             let encoded = base64::engine::general_purpose::STANDARD.encode(item);
-            assert_eq!(rows.of(&encoded).len(), 1, "{item}");
+            if item != lines {
+                assert_eq!(rows.of(item).first().unwrap()["value"], encoded, "{item}");
+            }
             let one_line = &flat.of(&encoded).first().unwrap()["value"];
             assert_eq!(unflat(one_line.as_str().unwrap()), item);
         }

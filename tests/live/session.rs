@@ -102,6 +102,16 @@ fn host(server: &Server, name: &str, user: &str, more: &str) -> String {
     )
 }
 
+/// The same, where the user becomes root and the key is pinned.
+fn as_root(server: &Server, name: &str, user: &str) -> String {
+    host(
+        server,
+        name,
+        user,
+        &format!("{}sudo = true", pinned(server)),
+    )
+}
+
 fn pinned(server: &Server) -> String {
     format!("host_key = \"{}\"\n", server.host_key)
 }
@@ -191,12 +201,7 @@ async fn every_login_shell_takes_every_word() {
     let Some(door) = door() else { return };
     let mut hosts = String::new();
     for shell in &SHELLS[..7] {
-        hosts += &host(
-            door,
-            shell,
-            &format!("s-{shell}"),
-            &format!("{}sudo = true", pinned(door)),
-        );
+        hosts += &as_root(door, shell, &format!("s-{shell}"));
     }
     let way = target(&hosts).await;
     for shell in &SHELLS[..7] {
@@ -221,12 +226,7 @@ async fn every_login_shell_takes_every_word() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_not_kept_takes_nobody_elses_with_it() {
     let Some(door) = door() else { return };
-    let hosts = host(
-        door,
-        "door",
-        "s-dash",
-        &format!("{}sudo = true", pinned(door)),
-    );
+    let hosts = as_root(door, "door", "s-dash");
     let alone = Reach {
         persist: false,
         ..Reach::default()
@@ -365,12 +365,7 @@ async fn a_password_opens_sudo_and_is_seen_nowhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lock_is_the_machines_and_tells_its_holder() {
     let Some(door) = door() else { return };
-    let hosts = host(
-        door,
-        "bash",
-        "s-bash",
-        &format!("{}sudo = true", pinned(door)),
-    );
+    let hosts = as_root(door, "bash", "s-bash");
     let (one, other) = (target(&hosts).await, target(&hosts).await);
     let bash: Arc<str> = "bash".into();
     one.target
@@ -468,12 +463,7 @@ async fn of_two_who_lock_the_same_machines_one_gets_them_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orphan_stops_at_the_border_of_a_step() {
     let Some(door) = door() else { return };
-    let hosts = host(
-        door,
-        "bash",
-        "s-bash",
-        &format!("{}sudo = true", pinned(door)),
-    );
+    let hosts = as_root(door, "bash", "s-bash");
     let way = target(&hosts).await;
     let scripts =
         ["sleep 2; touch /run/orphan-1", "touch /run/orphan-2"].map(|body| script(body, 20));
@@ -493,12 +483,7 @@ static DONE: LazyLock<Mutex<Vec<usize>>> = LazyLock::new(Mutex::default);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_whose_connection_is_cut_is_unknown() {
     let Some(door) = door() else { return };
-    let hosts = host(
-        door,
-        "cut",
-        "s-ksh",
-        &format!("{}sudo = true", pinned(door)),
-    );
+    let hosts = as_root(door, "cut", "s-ksh");
     let way = target(&hosts).await;
     let scripts = [
         ":",
