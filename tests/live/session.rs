@@ -587,7 +587,7 @@ async fn told_by_one_who_is_killed() {
         .await
         .unwrap();
     let scripts =
-        ["sleep 3; touch /run/killed-1", "touch /run/killed-2"].map(|body| script(body, 20));
+        ["sleep 3.25; touch /run/killed-1", "touch /run/killed-2"].map(|body| script(body, 20));
     let told = way.target.run("dash", &scripts, &[], None, &|_| ()).await;
     panic!("nobody was killed: {told:?}");
 }
@@ -615,8 +615,9 @@ async fn a_killed_run_holds_its_lock_until_its_step_ends() {
         way.target
             .lock_machines([Arc::clone(&dash)], "`apply prod`", "")
     };
+    // So long sleeps no other test.
     lab::until("the step runs", || {
-        door.try_sh("pgrep -xf '[s]leep 3'").code == 0
+        door.try_sh("pgrep -xf '[s]leep 3[.]25'").code == 0
     });
     one.kill().unwrap();
     one.wait().unwrap();
