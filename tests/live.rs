@@ -13,6 +13,7 @@ mod local;
 mod machine;
 mod memory;
 mod production;
+mod reported;
 mod repositories;
 mod server_days;
 mod servers;

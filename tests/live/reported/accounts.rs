@@ -1,0 +1,1 @@
+//! MariaDB accounts: every attribute that can shut somebody out, and names as the server folds them.

@@ -1,0 +1,1 @@
+//! Servers: packaged units, drop-ins, host names, and what is printed of a run.

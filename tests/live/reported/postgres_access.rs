@@ -1,0 +1,1 @@
+//! Who can connect to PostgreSQL: pg_hba rules, names, predefined roles.

@@ -1,0 +1,1 @@
+//! Public reports of comparable tools, tried for real.
