@@ -4,22 +4,31 @@ use std::collections::HashMap;
 
 use crate::command::{Answer, Answers, Place, Row};
 use crate::error;
-use crate::plan::{Action, Change, Found, Plan, Refusal, find};
+use crate::plan::adoption::image_of;
+use crate::plan::{Action, Change, Found, Judging, Plan, Refusal, find};
 use crate::resource::{Id, Kind, Resource, Thing};
 use crate::resources::postgres_role::PostgresRole;
+use crate::resources::volume::{self, Volume};
 
 type Rule = fn(&Look<'_>) -> Vec<Refusal>;
 
-const RULES: &[Rule] = &[images_can_be_had, ports_are_free, superuser_stays];
+const RULES: &[Rule] = &[
+    images_can_be_had,
+    ports_are_free,
+    superuser_stays,
+    project_keeps_its_name,
+    machines_are_shared_in_peace,
+];
 
 struct Look<'a> {
     resources: &'a [Resource],
     answers: &'a Answers,
+    judging: &'a Judging,
     changes: HashMap<&'a Id, &'a Change>,
 }
 
 /// Adds to the plan every reason why it must not be carried out.
-pub(crate) fn check(resources: &[Resource], answers: &Answers, plan: &mut Plan) {
+pub(crate) fn check(resources: &[Resource], answers: &Answers, judging: &Judging, plan: &mut Plan) {
     let changes = plan
         .changes
         .iter()
@@ -28,6 +37,7 @@ pub(crate) fn check(resources: &[Resource], answers: &Answers, plan: &mut Plan) 
     let look = Look {
         resources,
         answers,
+        judging,
         changes,
     };
     let refusals: Vec<Refusal> = RULES.iter().flat_map(|rule| rule(&look)).collect();
@@ -151,6 +161,98 @@ fn superuser_stays(look: &Look<'_>) -> Vec<Refusal> {
         }
     }
     refusals.sort_by(|one, other| one.id.cmp(&other.id));
+    refusals
+}
+
+/// An environment whose project has another name now would begin anew, with empty volumes, beside its old ones, which nobody would
+/// manage any more. What was applied is remembered with the old name; once the new volumes exist, the move is done.
+fn project_keeps_its_name(look: &Look<'_>) -> Vec<Refusal> {
+    let new = &look.judging.owner.project;
+    let Some(old) = former_project(look).filter(|old| old != new) else {
+        return Vec::new();
+    };
+    let remembered = |id: &str| look.judging.memories.here.0.contains_key(id);
+    let moves: Vec<(&Resource, &Volume, String)> = look
+        .resources
+        .iter()
+        .filter_map(|resource| match &resource.thing {
+            Thing::Volume(volume) => Some((resource, &**volume, format!("{old}_{}", volume.key))),
+            _ => None,
+        })
+        .filter(|(resource, _, was)| {
+            let absent = matches!(
+                find(&resource.thing, &resource.place, look.answers),
+                Found::Absent
+            );
+            absent && remembered(Id::short("volume", was).as_str())
+        })
+        .collect();
+    let Some((first, ..)) = moves.first() else {
+        return Vec::new();
+    };
+    let names: Vec<String> = moves.iter().map(|(.., was)| format!("`{was}`")).collect();
+    let message = format!(
+        "this environment was applied as project `{old}`: as `{new}` it would begin with empty volumes, and {} with the containers of `{old}` would stay behind unmanaged",
+        names.join(", ")
+    );
+    let mut hints = vec![format!(
+        "put `project = \"{old}\"` back, or give what is new another environment name and keep both"
+    )];
+    hints.push(format!(
+        "to move the data, stop the old containers (`docker stop $(docker ps -q --filter label=com.docker.compose.project={old})`), and copy each volume:"
+    ));
+    hints.extend(moves.iter().flat_map(|(_, volume, was)| {
+        volume::copy(was, volume, image_of(look.resources, &volume.name))
+    }));
+    vec![Refusal {
+        kind: error::Kind::Data,
+        id: first.id.clone(),
+        message,
+        hints,
+    }]
+}
+
+/// The project as which the environment was applied last: each has one network, and it is named after it.
+fn former_project(look: &Look<'_>) -> Option<String> {
+    let ids = look.judging.memories.here.0.keys();
+    let mut networks = ids.filter_map(|id| id.strip_prefix("network.")?.strip_suffix("_default"));
+    networks.next().map(str::to_owned)
+}
+
+/// What another environment applied on a machine is not changed from here: each would undo what the other does, for ever. Where both
+/// declare the same, nothing differs, and nothing is refused; packages that are installed serve everybody.
+fn machines_are_shared_in_peace(look: &Look<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for resource in look.resources {
+        let acts = look
+            .changes
+            .get(&resource.id)
+            .is_some_and(|change| !matches!(change.action, Action::Wait | Action::Unknown));
+        let Place::Machine(machine) = &resource.place else {
+            continue;
+        };
+        if !acts || matches!(resource.thing, Thing::Packages(_)) {
+            continue;
+        }
+        let key = resource.thing.ledger_id();
+        let Some(owner) = look.judging.memories.held_by_other(machine, &key) else {
+            continue;
+        };
+        let new =
+            crate::plan::memory::name(&look.judging.owner.project, &look.judging.owner.environment);
+        refusals.push(Refusal {
+            kind: error::Kind::Data,
+            id: resource.id.clone(),
+            message: format!(
+                "`{}` belongs to environment `{owner}` on `{machine}`, which declares it otherwise",
+                resource.id
+            ),
+            hints: vec![
+                "take it out of one of the two files, or declare the same in both".to_owned(),
+                format!("if this is `{owner}` with a new name, keep what it remembers: on `{machine}`, as root, `mv /var/lib/provision/{owner}.json /var/lib/provision/{new}.json`"),
+            ],
+        });
+    }
     refusals
 }
 

@@ -11,7 +11,8 @@ use crate::command::{Answer, Answers, Place, Rows};
 use crate::error;
 use crate::ledger;
 use crate::plan::memory::{Kept, Last, Memories};
-use crate::resource::{Field, Id, Impact, Probe, Removal, Resource, Same, Step, Thing};
+use crate::resource::{Field, Foreign, Id, Impact, Probe, Removal, Resource, Same, Step, Thing};
+use crate::resources::owner::Owner;
 
 /// What a change does to its resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,8 +250,10 @@ pub struct Judging {
     pub memories: Memories,
     /// Things holding data that may be destroyed, by exact id.
     pub destroy_data: Vec<Id>,
-    /// The environment's name, for ids.
+    /// The environment's name, as the user wrote it, for commands in hints.
     pub environment: String,
+    /// Whose the things of this environment are.
+    pub owner: Owner,
     /// What this run has done: what nobody can compare then is as declared.
     pub done: Vec<Id>,
 }
@@ -270,7 +273,7 @@ pub fn judge(resources: &[Resource], answers: &Answers, judging: &Judging) -> Pl
         judge.resource(resource, &mut plan);
     }
     judge.removals(resources, &mut plan);
-    crate::guards::check(resources, answers, &mut plan);
+    crate::guards::check(resources, answers, judging, &mut plan);
     plan
 }
 
@@ -515,12 +518,7 @@ impl Judge<'_> {
         let fields = resource.thing.fields(found);
         let exists = found.is_some_and(Thing::exists);
         if let Some(why) = found.and_then(Thing::foreign) {
-            plan.refusals.push(Refusal {
-                kind: error::Kind::Failed,
-                id: resource.id.clone(),
-                message: why,
-                hints: vec!["rename or remove it by hand, or choose another `project`; it is never touched from here".to_owned()],
-            });
+            plan.refusals.push(foreign(&resource.id, why, self.judging));
             return Some(self.unseen(
                 resource,
                 Action::Unknown,
@@ -682,7 +680,7 @@ impl Judge<'_> {
                             let entry = ledger::id(kind, key);
                             if key.is_empty()
                                 || wanted.contains(&(place.clone(), entry))
-                                || !is_ours(kind, rows, key)
+                                || !is_ours(kind, rows, key, &self.judging.owner)
                             {
                                 continue;
                             }
@@ -720,6 +718,8 @@ impl Judge<'_> {
         let made = self.judging.memories.kept(&resource.id, &resource.place);
         match find(&resource.thing, &resource.place, self.answers) {
             Found::Absent => plan.gone.push(resource.id.clone()),
+            // Another environment still declares it.
+            Found::There(_) if self.is_shared(resource) => plan.released.push(resource.id.clone()),
             Found::There(found) => {
                 let forgets = matches!(found.remove(), Removal::Forget);
                 if made.is_some_and(|kept| kept.made) && !forgets && found.exists() {
@@ -730,6 +730,17 @@ impl Judge<'_> {
             Found::Down(_) | Found::Unreadable(_) => {}
         }
         true
+    }
+
+    /// Whether another environment has applied a thing of a machine, too.
+    fn is_shared(&self, resource: &Resource) -> bool {
+        let key = resource.thing.ledger_id();
+        let held = |machine| self.judging.memories.held_by_other(machine, &key);
+        resource
+            .place
+            .machine()
+            .and_then(|machine| held(machine))
+            .is_some()
     }
 
     fn removal(&self, id: Id, place: Place, thing: &Thing, entry: Option<String>, plan: &mut Plan) {
@@ -754,15 +765,42 @@ impl Judge<'_> {
     }
 }
 
-/// Whether a thing of the engine that nobody declares carries our mark.
-fn is_ours(kind: &str, rows: &Rows, key: &str) -> bool {
+/// Why a plan must not touch a thing that is somebody else's, and the ways out.
+fn foreign(id: &Id, why: Foreign, judging: &Judging) -> Refusal {
+    let adopt = format!("provision adopt {}", judging.environment);
+    let (kind, hints) = match why.owner {
+        None => (
+            error::Kind::Failed,
+            vec![
+                format!("if it is yours, restored or made by other means: `{adopt}` says how to take it over"),
+                "else rename or remove it by hand, or choose another `project`; it is never touched from here".to_owned(),
+            ],
+        ),
+        Some(owner) => (
+            error::Kind::Data,
+            vec![
+                format!("two environments of one project on one engine need names of their own: say another `project` in `[environment]` of one of them"),
+                format!("if this is `{owner}` under another file name: say `name = \"{owner}\"` in `[environment]`"),
+            ],
+        ),
+    };
+    Refusal {
+        kind,
+        id: id.clone(),
+        message: why.message,
+        hints,
+    }
+}
+
+/// Whether a thing of the engine that nobody declares carries our mark, and is of no other environment of the project.
+fn is_ours(kind: &str, rows: &Rows, key: &str, owner: &Owner) -> bool {
     rows.of(key).iter().any(|row| {
         let inspect = row.get("inspect");
-        let label = match kind {
-            "container" => inspect.map(|i| &i["Config"]["Labels"]["provision.service"]),
-            _ => inspect.map(|i| &i["Labels"]["provision.family"]),
+        let (labels, mark) = match kind {
+            "container" => (inspect.map(|i| &i["Config"]["Labels"]), "provision.service"),
+            _ => (inspect.map(|i| &i["Labels"]), "provision.family"),
         };
-        label.is_some_and(serde_json::Value::is_string)
+        labels.is_some_and(|labels| labels[mark].is_string() && !Owner::of(labels).is_other(owner))
             && !row.contains_key("foreign")
             && in_project(row)
     })

@@ -108,6 +108,15 @@ impl Resource {
     }
 }
 
+/// Why a thing that has one of our names is not ours, and must not be touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// One sentence.
+    pub message: String,
+    /// The environment of the same project that made it; none where it is of no environment of ours at all.
+    pub owner: Option<String>,
+}
+
 /// How to see that a container really works.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
@@ -454,7 +463,7 @@ pub trait Kind: Sized + Clone + fmt::Debug {
     }
 
     /// Why what was found is somebody else's and never touched.
-    fn foreign(&self) -> Option<String> {
+    fn foreign(&self) -> Option<Foreign> {
         None
     }
 

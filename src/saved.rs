@@ -410,6 +410,7 @@ mod tests {
     use crate::declaration::{Entries, Entry, Origin, SecretSource};
     use crate::plan::{Judging, judge};
     use crate::resource::{Id, Thing};
+    use crate::resources::owner::Owner;
     use crate::resources::volume::Volume;
 
     fn tree(password: &str) -> Node {
@@ -431,9 +432,9 @@ mod tests {
         let volume = Volume {
             name: "iact_data".to_owned(),
             key: "data".to_owned(),
-            project: "iact".to_owned(),
+            owner: Owner::new("iact", "local"),
             family: "glibc/999/15".to_owned(),
-            asked_by: "iact".to_owned(),
+            asked_by: Owner::new("iact", "local"),
             ..Volume::default()
         };
         vec![Resource {

@@ -10,7 +10,7 @@ use crate::error::{Failure, Kind};
 use crate::files::{Journal, Lock};
 use crate::plan::destruction::{holds_data, judge_destruction};
 use crate::plan::memory::Outcome;
-use crate::plan::{self, Action, Found, Judging, Plan};
+use crate::plan::{self, Action, Found, Judging, Plan, find};
 use crate::resource::{Id, Thing};
 use crate::show;
 
@@ -105,10 +105,27 @@ fn check_named(options: &Options, look: &Look) -> Result<(), Failure> {
     data.sort_unstable();
     data.dedup();
     let inexact = |id: &&String| !data.contains(&id.as_str());
-    match options.destroy_data.iter().find(inexact) {
-        Some(id) => Err(inexactly(id, &data, look)),
-        None => Ok(()),
+    if let Some(id) = options.destroy_data.iter().find(inexact) {
+        return Err(inexactly(id, &data, look));
     }
+    let mut named = options.destroy_data.iter();
+    named
+        .find_map(|id| somebody_elses(id, look))
+        .map_or(Ok(()), Err)
+}
+
+/// The refusal of a named thing that is not ours to destroy.
+fn somebody_elses(id: &str, look: &Look) -> Option<Failure> {
+    let mut resources = look.resources.iter();
+    let resource = resources.find(|resource| resource.id.as_str() == id)?;
+    let Found::There(found) = find(&resource.thing, &resource.place, &look.answers) else {
+        return None;
+    };
+    let why = found.foreign()?;
+    Some(Failure::new(
+        Kind::Data,
+        format!("`{id}` is not destroyed: {}", why.message),
+    ))
 }
 
 fn inexactly(id: &str, data: &[&str], look: &Look) -> Failure {
@@ -183,6 +200,7 @@ async fn carry_out(
     let resources = std::mem::take(&mut look.resources);
     look.judging = Judging {
         environment: look.environment.name.clone(),
+        owner: look.judging.owner.clone(),
         memories: look.judging.memories.clone(),
         ..Judging::default()
     };

@@ -13,6 +13,7 @@ use crate::error::{Failure, Kind, Level, Problem};
 use crate::observe::{self, Besides};
 use crate::plan::{self, Action, Change, Judging, Plan};
 use crate::resource::{Id, Resource, Thing};
+use crate::resources::owner::Owner;
 use crate::services::{self, Endpoint, Ports, forward, hosts};
 use crate::show;
 use crate::target::Target;
@@ -220,6 +221,7 @@ pub async fn look(
         memories: memory::recall(context, &environment, &target, &resources, asked).await?,
         destroy_data: wishes.destroy_data.iter().map(|id| Id::parse(id)).collect(),
         environment: environment.name.clone(),
+        owner: Owner::new(&environment.project, &environment.name),
         done: Vec::new(),
     };
     let mut look = Look {

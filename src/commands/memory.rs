@@ -66,6 +66,14 @@ pub async fn recall(
                     },
                 };
                 memories.machines.insert(Arc::clone(machine), memory);
+                for other in rows.keys().into_iter().filter(|other| *other != name) {
+                    // One that makes no sense to us is not ours to judge.
+                    if let Some(Ok(text)) = content(rows.of(other).first(), "content")
+                        && let Ok(memory) = Memory::parse(&text)
+                    {
+                        memories.take_other(machine, other, &memory);
+                    }
+                }
             }
             _ => {
                 memories.unread.insert(Arc::clone(machine));

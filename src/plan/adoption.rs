@@ -8,6 +8,8 @@ use crate::plan::destruction::in_ledger;
 use crate::plan::memory::Memories;
 use crate::plan::{Difference, Found, Plan, find};
 use crate::resource::{Id, Resource, Thing};
+use crate::resources::container::Mount;
+use crate::resources::volume;
 
 /// Something that would become ours.
 #[derive(Clone, Debug)]
@@ -68,7 +70,8 @@ pub fn judge_adoption(
         match find(&resource.thing, &resource.place, answers) {
             Found::There(found) => {
                 if let Some(why) = found.foreign() {
-                    adoption.foreign.push((id, why, by_hand(&found)));
+                    let how = by_hand(resources, &found);
+                    adoption.foreign.push((id, why.message, how));
                 } else if ours {
                     adoption.ours += 1;
                 } else if found.exists() {
@@ -107,20 +110,24 @@ fn taken(resource: &Resource, plan: &Plan) -> Taken {
 }
 
 /// Labels of the engine cannot be changed once a thing is made.
-fn by_hand(found: &Thing) -> Vec<String> {
+fn by_hand(resources: &[Resource], found: &Thing) -> Vec<String> {
     match found {
         Thing::Volume(volume) => {
-            let name = &volume.name;
-            vec![
-                "labels of a volume cannot be changed, so its data moves into one that is ours:"
-                    .to_owned(),
-                format!(
-                    "stop what uses it, `docker volume create {name}_old`, and `docker run --rm -v {name}:/from:ro -v {name}_old:/to debian:bookworm cp -a /from/. /to/`"
-                ),
-                format!(
-                    "`docker volume rm {name}`, `provision apply ENV --only volume.{name}`, and copy back the same way before the container starts"
-                ),
-            ]
+            let image = image_of(resources, &volume.name);
+            let mut lines = vec![
+                "labels of a volume cannot be changed, so its data moves into one that is ours; stop what uses it, then:".to_owned(),
+            ];
+            let wanted = resources.iter().find_map(|resource| match &resource.thing {
+                Thing::Volume(wanted) if wanted.name == volume.name => Some(&**wanted),
+                _ => None,
+            });
+            lines.extend(
+                wanted
+                    .into_iter()
+                    .flat_map(|wanted| volume::retake(wanted, image)),
+            );
+            lines.push("`provision apply ENV`".to_owned());
+            lines
         }
         Thing::Container(container) => vec![format!(
             "its data is in its volumes: `docker rm -f {}`, then `provision apply ENV` makes it anew",
@@ -128,6 +135,19 @@ fn by_hand(found: &Thing) -> Vec<String> {
         )],
         _ => vec!["remove it by hand; `provision apply ENV` makes it anew".to_owned()],
     }
+}
+
+/// The image of the container that mounts a volume: one that the engine has, or will have.
+pub(crate) fn image_of<'a>(resources: &'a [Resource], volume: &str) -> &'a str {
+    let mounts = |resource: &'a Resource| match &resource.thing {
+        Thing::Container(container) => container
+            .mounts
+            .values()
+            .any(|mount| matches!(mount, Mount::Volume(name, _) if name == volume))
+            .then_some(container.image.as_str()),
+        _ => None,
+    };
+    resources.iter().find_map(mounts).unwrap_or("IMAGE")
 }
 
 /// Databases, roles and accounts of servers that are declared nowhere.

@@ -338,6 +338,7 @@ mod tests {
     use super::*;
     use crate::command::Rows;
     use crate::resources::network::Network;
+    use crate::resources::owner::{ENVIRONMENT, Owner};
     use crate::resources::volume::Volume;
 
     fn resource(id: &str, thing: Thing) -> Resource {
@@ -354,15 +355,15 @@ mod tests {
     fn resources() -> Vec<Resource> {
         let volume = Volume {
             name: "iact_data".to_owned(),
-            asked_by: "iact".to_owned(),
+            asked_by: Owner::new("iact", "local"),
             ..Volume::default()
         };
         let network = Network {
             name: "iact_default".to_owned(),
             key: "default".to_owned(),
-            project: "iact".to_owned(),
+            owner: Owner::new("iact", "local"),
             driver: "bridge".to_owned(),
-            asked_by: "iact".to_owned(),
+            asked_by: Owner::new("iact", "local"),
         };
         vec![
             resource("volume.iact_data", volume.into()),
@@ -371,8 +372,14 @@ mod tests {
     }
 
     fn answers(project: &str) -> Answers {
+        answers_of(project, "local")
+    }
+
+    fn answers_of(project: &str, environment: &str) -> Answers {
         let rows = |key: &str| {
-            let labels = json!({ "com.docker.compose.project": project, "provision.family": "glibc/999/15" });
+            let labels = json!({
+                "com.docker.compose.project": project, "provision.family": "glibc/999/15", ENVIRONMENT: environment,
+            });
             let row = json!({ "key": key, "inspect": { "Driver": "bridge", "Labels": labels } });
             let row = match row {
                 Value::Object(row) => Some(row),
@@ -415,7 +422,12 @@ mod tests {
             destroy_data: vec![Id::parse("volume.iact_data")],
             ..Judging::default()
         };
-        let plan = judge_destruction(&resources(), &answers("other"), &judging);
-        assert!(plan.changes.is_empty() && plan.orphans.is_empty());
+        for answers in [answers("other"), answers_of("iact", "other")] {
+            let plan = judge_destruction(&resources(), &answers, &judging);
+            assert!(plan.changes.is_empty() && plan.orphans.is_empty());
+        }
+        // What builds wrote that knew no label is the project's.
+        let plan = judge_destruction(&resources(), &answers_of("iact", ""), &judging);
+        assert_eq!(ids(&plan), ["network.iact_default", "volume.iact_data"]);
     }
 }

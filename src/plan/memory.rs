@@ -13,15 +13,19 @@ use crate::resource::{Id, Resource, Thing};
 /// The version of the format; a memory of a later one is refused and never rewritten.
 pub const FORMAT: u64 = 2;
 
-/// What a machine remembers; its item is [`name`].
+/// What a machine remembers, of this environment and of others; its item is [`name`].
 pub const QUESTION: Question = Question {
     name: "memory",
     ask: Ask::Machine {
         body: r#"
-for name in "$@"; do
-    path=/var/lib/provision/$name.json
+for path in /var/lib/provision/*.json; do
     [ -e "$path" ] || [ -L "$path" ] || continue
-    if [ -L "$path" ] || [ ! -f "$path" ]; then die "\`$path\` is no plain file"; fi
+    name=${path##*/} name=${name%.json} ours=
+    for one in "$@"; do [ "$one" != "$name" ] || ours=1; done
+    if [ -L "$path" ] || [ ! -f "$path" ]; then
+        [ -z "$ours" ] || die "\`$path\` is no plain file"
+        continue
+    fi
     row "$name" "$(b64 < "$path")"
 done
 "#,
@@ -215,6 +219,8 @@ pub struct Memories {
     pub here: Memory,
     /// Of the machines, each kept on its own.
     pub machines: BTreeMap<Arc<str>, Memory>,
+    /// What other environments have applied on the machines: by the name of the memory, the ledger names of the resources.
+    pub others: BTreeMap<Arc<str>, BTreeMap<String, BTreeSet<String>>>,
     /// Machines whose memory could not be read: it is not written either.
     pub unread: BTreeSet<Arc<str>>,
 }
@@ -237,6 +243,23 @@ impl Memories {
             Some(machine) => self.machines.get(machine),
             None => Some(&self.here),
         }
+    }
+
+    /// Takes in what another environment remembers on a machine.
+    pub fn take_other(&mut self, machine: &Arc<str>, name: &str, memory: &Memory) {
+        let ids = memory.0.keys();
+        let held = ids.filter_map(|id| Some(thing(id)?.ledger_id())).collect();
+        let of = self.others.entry(Arc::clone(machine)).or_default();
+        of.insert(name.to_owned(), held);
+    }
+
+    /// The environment that has applied a thing of a machine, other than this one: by the thing's ledger name.
+    pub fn held_by_other(&self, machine: &str, ledger_id: &str) -> Option<&str> {
+        let others = self.others.get(machine)?.iter();
+        others
+            .filter(|(_, held)| held.contains(ledger_id))
+            .map(|(name, _)| name.as_str())
+            .next()
     }
 
     /// What is remembered of a resource.

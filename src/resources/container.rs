@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::command::{Ask, EngineAction, EngineQuestion, Question, Row, Text};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step, few_bits};
+use crate::resource::{Foreign, Field, Impact, Kind, Removal, Same, Step, few_bits};
+use crate::resources::owner::{ENVIRONMENT, Owner};
 use crate::secret::Secret;
 
 /// A container of a Compose project.
@@ -14,6 +15,8 @@ use crate::secret::Secret;
 pub struct Container {
     /// The Compose project, as in `iact`.
     pub project: String,
+    /// The environment it belongs to, for the label by which its other environments leave it alone.
+    pub environment: String,
     /// The Compose service, as in `analytics`.
     pub service: String,
     /// Its name, as in `iact-analytics-1`.
@@ -55,8 +58,10 @@ pub struct Live {
     pub exit_code: i64,
     /// `healthy`, `unhealthy`, `starting`; empty without a health check.
     pub health: String,
-    /// Whether it is somebody else's.
+    /// Whether it is of another project.
     pub foreign: bool,
+    /// The environment that its labels name.
+    pub owner: Owner,
     /// Its tag no longer names the image it was made from.
     pub outdated: bool,
     /// Whether its command and health check are its image's own.
@@ -118,7 +123,10 @@ const RESTART: &str = "unless-stopped";
 impl Container {
     /// The labels that are ours, also written into the Compose file.
     pub fn labels(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([("provision.service".to_owned(), self.service.clone())])
+        BTreeMap::from([
+            ("provision.service".to_owned(), self.service.clone()),
+            (ENVIRONMENT.to_owned(), self.environment.clone()),
+        ])
     }
 
     /// Whether a found container runs.
@@ -394,10 +402,15 @@ impl Kind for Container {
         Removal::Steps(vec![Step::engine("stop and remove the container", action, Impact::Recreate, 60)])
     }
 
-    fn foreign(&self) -> Option<String> {
-        let live = self.live.as_ref().filter(|live| live.foreign)?;
+    fn foreign(&self) -> Option<Foreign> {
+        let live = self.live.as_ref()?;
         let id: String = live.id.chars().take(12).collect();
-        Some(format!("a container `{}` ({id}) is there that is not of project `{}`", self.name, self.project))
+        if live.foreign {
+            let message = format!("a container `{}` ({id}) is there that is not of project `{}`", self.name, self.project);
+            return Some(Foreign { message, owner: None });
+        }
+        let asked_by = Owner::new(&self.project, &self.environment);
+        live.owner.foreign(&asked_by, Self::NAME, &self.name)
     }
 }
 
@@ -438,6 +451,7 @@ impl Container {
             && current.is_none_or(|id| id == &networks[&self.network]["NetworkID"]);
         Ok(Container {
             project: self.project.clone(),
+            environment: self.environment.clone(),
             service: self.service.clone(),
             name: text(&inspect["Name"]).trim_start_matches('/').to_owned(),
             live: Some(Live {
@@ -446,6 +460,7 @@ impl Container {
                 exit_code: inspect["State"]["ExitCode"].as_i64().unwrap_or(0),
                 health: text(&inspect["State"]["Health"]["Status"]),
                 foreign: row.get("foreign").and_then(Value::as_bool).unwrap_or(false),
+                owner: Owner::of(&config["Labels"]),
                 outdated: !tag.starts_with("sha256:") && tags.is_some_and(|tags| !tags.contains(&tag)),
                 own_command: command == texts(&image["Config"]["Cmd"]),
                 own_health: *health == image["Config"]["Healthcheck"],

@@ -4,6 +4,7 @@
 mod accounts;
 mod apt;
 mod mariadb;
+pub mod owner;
 mod paths;
 mod postgres;
 mod systemd;
@@ -12,7 +13,7 @@ mod tree;
 use std::borrow::Cow;
 
 use crate::command::{Question, Row};
-use crate::resource::{Field, Kind, Removal, Step};
+use crate::resource::{Field, Foreign, Kind, Removal, Step};
 
 /// What we write where Compose writes its version: the format of its labels, which has not changed since 2.0.
 pub const COMPOSE_VERSION: &str = "2.26.1";
@@ -111,7 +112,7 @@ macro_rules! kinds {
             }
 
             /// See [`Kind::foreign`].
-            pub fn foreign(&self) -> Option<String> {
+            pub fn foreign(&self) -> Option<Foreign> {
                 match self { $(Thing::$name(thing) => thing.foreign(),)* }
             }
 

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use crate::command::{Ask, EngineAction, EngineQuestion, Question, Row};
-use crate::resource::{Field, Impact, Kind, Removal, Step};
+use crate::resource::{Field, Foreign, Impact, Kind, Removal, Step};
+use crate::resources::owner::{ENVIRONMENT, Owner};
 
 /// A bridge network of a Compose project.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,12 +15,12 @@ pub struct Network {
     pub name: String,
     /// Its key in the Compose file, as in `default`.
     pub key: String,
-    /// The Compose project it belongs to; of a found one, what its label says.
-    pub project: String,
+    /// The environment it belongs to; of a found one, what its labels say.
+    pub owner: Owner,
     /// Its driver.
     pub driver: String,
-    /// The project that asks: a found network of another project is foreign.
-    pub asked_by: String,
+    /// The environment that asks: a found network of another one is foreign.
+    pub asked_by: Owner,
 }
 
 impl Kind for Network {
@@ -40,7 +41,7 @@ impl Kind for Network {
         Ok(Some(Network {
             name: self.name.clone(),
             key: label("com.docker.compose.network"),
-            project: label("com.docker.compose.project"),
+            owner: Owner::of(&inspect["Labels"]),
             driver: inspect["Driver"].as_str().unwrap_or_default().to_owned(),
             asked_by: self.asked_by.clone(),
         }))
@@ -59,7 +60,8 @@ impl Kind for Network {
             "Driver": self.driver,
             "Labels": {
                 "com.docker.compose.network": self.key,
-                "com.docker.compose.project": self.project,
+                "com.docker.compose.project": self.owner.project,
+                ENVIRONMENT: self.owner.environment,
                 "com.docker.compose.version": crate::resources::COMPOSE_VERSION,
             },
         });
@@ -71,9 +73,9 @@ impl Kind for Network {
         Some(Network {
             name: key.to_owned(),
             key: String::new(),
-            project: String::new(),
+            owner: Owner::default(),
             driver: "bridge".to_owned(),
-            asked_by: String::new(),
+            asked_by: Owner::default(),
         })
     }
 
@@ -82,8 +84,8 @@ impl Kind for Network {
         Removal::Steps(vec![Step::engine("remove the network", action, Impact::None, 30)])
     }
 
-    fn foreign(&self) -> Option<String> {
-        (self.project != self.asked_by).then(|| format!("a network `{}` is there that is not of project `{}`", self.name, self.asked_by))
+    fn foreign(&self) -> Option<Foreign> {
+        self.owner.foreign(&self.asked_by, Self::NAME, &self.name)
     }
 
     fn recipe(&self, _found: &Self) -> Vec<String> {

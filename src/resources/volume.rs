@@ -1,11 +1,14 @@
 //! `volume`: a named volume of the Docker engine. It holds data, so it is only ever created.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use crate::command::{Ask, EngineAction, EngineQuestion, Question, Row};
-use crate::resource::{Field, Impact, Kind, Removal, Step};
+use crate::quote::word;
+use crate::resource::{Field, Foreign, Impact, Kind, Removal, Step};
+use crate::resources::owner::{ENVIRONMENT, Owner};
 
 /// A named volume of a Compose project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,15 +17,15 @@ pub struct Volume {
     pub name: String,
     /// Its key in the Compose file, as in `analytics_data`.
     pub key: String,
-    /// The Compose project it belongs to; of a found one, what its label says.
-    pub project: String,
+    /// The environment it belongs to; of a found one, what its labels say.
+    pub owner: Owner,
     /// The family of the image that made it (libc, uid of the files, major version), as in `glibc/999/15`; empty if nobody
     /// wrote it down.
     pub family: String,
     /// Of a found one: the major version that its data says of itself, where that could be read.
     pub data: Option<String>,
-    /// The project that asks: a found volume of another project is foreign.
-    pub asked_by: String,
+    /// The environment that asks: a found volume of another one is foreign.
+    pub asked_by: Owner,
 }
 
 /// As much of a version as another one says: `10.11.19-MariaDB` is `10.11` beside `10.11`, and `10.6` beside it.
@@ -31,8 +34,49 @@ fn major(data: &str, like: &str) -> String {
     data.trim().split('.').take(parts).collect::<Vec<_>>().join(".")
 }
 
+/// Commands that copy the data of a volume into a new one with our labels, since Docker can neither rename a volume nor change its
+/// labels. They run in an image that the engine has.
+pub fn copy(from: &str, to: &Volume, image: &str) -> Vec<String> {
+    let labels = to.labels();
+    let labels: Vec<String> = labels.iter().map(|(name, value)| format!("--label {}", word(&format!("{name}={value}")))).collect();
+    let (from, name) = (word(from), word(&to.name));
+    vec![
+        format!("docker volume create {} {name}", labels.join(" ")),
+        format!("docker run --rm --user 0 --entrypoint cp -v {from}:/from:ro -v {name}:/to {} -a /from/. /to/", word(image)),
+    ]
+}
+
+/// Commands that move the data of a volume of the same name, which has not our labels, into one that has them.
+pub fn retake(wanted: &Volume, image: &str) -> Vec<String> {
+    let old = Volume { name: format!("{}_old", wanted.name), ..Volume::default() };
+    let run = |from: &str, to: &str| {
+        let (from, to) = (word(from), word(to));
+        format!("docker run --rm --user 0 --entrypoint cp -v {from}:/from:ro -v {to}:/to {} -a /from/. /to/", word(image))
+    };
+    let mut lines = vec![
+        format!("docker volume create {}", word(&old.name)),
+        run(&wanted.name, &old.name),
+        format!("docker volume rm {}", word(&wanted.name)),
+    ];
+    lines.extend(copy(&old.name, wanted, image));
+    lines
+}
+
 /// The label that remembers the family.
 pub const FAMILY: &str = "provision.family";
+
+impl Volume {
+    /// Its labels, ours and those by which Compose knows it.
+    fn labels(&self) -> [(&'static str, &str); 5] {
+        [
+            ("com.docker.compose.volume", &self.key),
+            ("com.docker.compose.project", &self.owner.project),
+            ("com.docker.compose.version", crate::resources::COMPOSE_VERSION),
+            (ENVIRONMENT, &self.owner.environment),
+            (FAMILY, &self.family),
+        ]
+    }
+}
 
 impl Kind for Volume {
     const NAME: &'static str = "volume";
@@ -49,7 +93,7 @@ impl Kind for Volume {
         Ok(Some(Volume {
             name: self.name.clone(),
             key: label("com.docker.compose.volume"),
-            project: label("com.docker.compose.project"),
+            owner: Owner::of(&inspect["Labels"]),
             family: label(FAMILY),
             data: row.get("data").and_then(|value| value.as_str()).map(str::to_owned),
             asked_by: self.asked_by.clone(),
@@ -79,15 +123,7 @@ impl Kind for Volume {
         if found.is_some() {
             return Vec::new();
         }
-        let body = json!({
-            "Name": self.name,
-            "Labels": {
-                "com.docker.compose.volume": self.key,
-                "com.docker.compose.project": self.project,
-                "com.docker.compose.version": crate::resources::COMPOSE_VERSION,
-                FAMILY: self.family,
-            },
-        });
+        let body = json!({ "Name": self.name, "Labels": BTreeMap::from(self.labels()) });
         let action = EngineAction::CreateVolume { name: self.name.clone(), body };
         vec![Step::engine("create the volume", action, Impact::None, 30)]
     }
@@ -96,7 +132,6 @@ impl Kind for Volume {
         Some(Volume {
             name: key.to_owned(),
             key: String::new(),
-            project: String::new(),
             ..Volume::default()
         })
     }
@@ -106,8 +141,8 @@ impl Kind for Volume {
         Removal::HoldsData(vec![Step::engine("remove the volume and its data", action, Impact::DataRisk, 60)])
     }
 
-    fn foreign(&self) -> Option<String> {
-        (self.project != self.asked_by).then(|| format!("a volume `{}` is there that is not of project `{}`", self.name, self.asked_by))
+    fn foreign(&self) -> Option<Foreign> {
+        self.owner.foreign(&self.asked_by, Self::NAME, &self.name)
     }
 
     fn recipe(&self, found: &Self) -> Vec<String> {

@@ -7,6 +7,7 @@ use crate::declaration::Origin;
 use crate::error::Problem;
 use crate::resource::{Id, Thing};
 use crate::resources::container::{Container, Mount};
+use crate::resources::owner::ENVIRONMENT;
 use crate::resources::volume::{FAMILY, Volume};
 use crate::secret::Secret;
 use crate::services::project::Project;
@@ -177,10 +178,16 @@ fn mounted(target: &str, mount: &Mount) -> Mounted {
 fn volume(volume: &Volume) -> NamedVolume {
     NamedVolume {
         name: volume.key.clone(),
-        labels: vec![Pair {
-            name: FAMILY.to_owned(),
-            value: volume.family.clone(),
-        }],
+        labels: vec![
+            Pair {
+                name: FAMILY.to_owned(),
+                value: volume.family.clone(),
+            },
+            Pair {
+                name: ENVIRONMENT.to_owned(),
+                value: volume.owner.environment.clone(),
+            },
+        ],
     }
 }
 

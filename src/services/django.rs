@@ -319,6 +319,7 @@ pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
     let host = node.text("health_host").unwrap_or("localhost");
     let thing = Container {
         project: project.environment.project.clone(),
+        environment: project.environment.name.clone(),
         service: name.to_owned(),
         name: project.container_name(name),
         image: tag,

@@ -528,6 +528,7 @@ fn container(
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let thing = Container {
         project: project.environment.project.clone(),
+        environment: project.environment.name.clone(),
         service: name.to_owned(),
         name: project.container_name(name),
         image: tag.to_owned(),

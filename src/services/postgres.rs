@@ -778,6 +778,7 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
     ]);
     let thing = Container {
         project: project.environment.project.clone(),
+        environment: project.environment.name.clone(),
         service: name.to_owned(),
         name: project.container_name(name),
         image: tag.to_owned(),

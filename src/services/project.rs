@@ -12,6 +12,7 @@ use crate::resources::container::Port;
 use crate::resources::generated_file::RenderedFile;
 use crate::resources::image::{Build, Image, Pull, Registry};
 use crate::resources::network::Network;
+use crate::resources::owner::Owner;
 use crate::resources::volume::Volume;
 use crate::services::forward::Forward;
 use crate::services::{Endpoint, Expansion, Ports};
@@ -131,6 +132,11 @@ impl<'a> Project<'a> {
         &mut self.resources
     }
 
+    /// Whose the things of this environment are.
+    pub fn owner(&self) -> Owner {
+        Owner::new(&self.environment.project, &self.environment.name)
+    }
+
     /// The name of the one network.
     pub fn network_name(&self) -> String {
         format!("{}_default", self.environment.project)
@@ -141,9 +147,9 @@ impl<'a> Project<'a> {
         let thing = Network {
             name: name.clone(),
             key: "default".to_owned(),
-            project: self.environment.project.clone(),
+            owner: self.owner(),
             driver: "bridge".to_owned(),
-            asked_by: self.environment.project.clone(),
+            asked_by: self.owner(),
         };
         let origin = self
             .environment
@@ -211,9 +217,9 @@ impl<'a> Project<'a> {
         let thing = Volume {
             name: name.clone(),
             key: key.clone(),
-            project: self.environment.project.clone(),
+            owner: self.owner(),
             family,
-            asked_by: self.environment.project.clone(),
+            asked_by: self.owner(),
             ..Volume::default()
         };
         let resource = on_engine(Id::short("volume", &name), thing.into()).from("", origin.clone());

@@ -180,7 +180,7 @@ fn answers(resources: &[Resource]) -> Answers {
             Thing::Volume(volume) => json!({
                 "key": volume.name,
                 "inspect": { "Labels": {
-                    "com.docker.compose.volume": volume.key, "com.docker.compose.project": volume.project,
+                    "com.docker.compose.volume": volume.key, "com.docker.compose.project": volume.owner.project,
                     "provision.family": volume.family,
                 } },
             }),
