@@ -352,6 +352,9 @@ struct Limits {
     /// Destroy this too, which holds data and is no longer declared, by exact id
     #[arg(long, value_name = "ID")]
     destroy_data: Vec<String>,
+    /// Let this generated secret take the place of what was applied before, by its place in the file
+    #[arg(long, value_name = "KEY")]
+    replace_secret: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -362,7 +365,7 @@ struct PlanArgs {
     #[arg(long)]
     json: bool,
     /// Save the plan, for `apply --plan FILE`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "replace_secret")]
     out: Option<PathBuf>,
     /// Exit with 2 where something would change
     #[arg(long)]
@@ -379,7 +382,7 @@ struct ApplyArgs {
     #[arg(short, long)]
     yes: bool,
     /// Apply this saved plan, if it still holds
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "host", "destroy_data"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "host", "destroy_data", "replace_secret"])]
     plan: Option<PathBuf>,
     /// Wait for whoever holds the lock, this long or as long as it takes
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "31536000")]
@@ -662,6 +665,7 @@ impl From<Limits> for Wishes {
             only: limits.only,
             hosts: limits.host,
             destroy_data: limits.destroy_data,
+            replace_secrets: limits.replace_secret,
             ..Wishes::default()
         }
     }

@@ -470,10 +470,27 @@ pub struct Environment {
     pub files: BTreeMap<PathBuf, String>,
     /// Templates laid beside the environment (`templates/NAME` in its folder), in place of ours, by name.
     pub templates: BTreeMap<String, Arc<str>>,
+    /// The secrets that were made for it (`{ generate = true }`); known once secrets are had.
+    pub generated: Vec<Generated>,
     /// What somebody should know.
     pub warnings: Vec<Problem>,
     /// What is declared and not supported yet: `plan` refuses with these.
     pub later: Vec<Problem>,
+}
+
+/// A secret that was made once for an environment, without its value.
+#[derive(Clone, Debug)]
+pub struct Generated {
+    /// Its place in the tree, as in `postgres.analytics.role.django_user.password`.
+    pub key: String,
+    /// A digest of its value, salted with the environment and the key: two operators who have different values have different digests.
+    pub digest: String,
+    /// The file on this machine that keeps it.
+    pub path: PathBuf,
+    /// Where it is declared.
+    pub origin: Origin,
+    /// Whether it was made just now, since nobody had kept one on this machine.
+    pub is_new: bool,
 }
 
 impl Environment {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::command::{Answer, Answers, Place, Row};
+use crate::declaration::Origin;
 use crate::error;
 use crate::plan::adoption::image_of;
 use crate::plan::{Action, Change, Found, Judging, Plan, Refusal, find};
@@ -18,6 +19,7 @@ const RULES: &[Rule] = &[
     superuser_stays,
     project_keeps_its_name,
     machines_are_shared_in_peace,
+    generated_secrets_are_kept,
 ];
 
 struct Look<'a> {
@@ -254,6 +256,71 @@ fn machines_are_shared_in_peace(look: &Look<'_>) -> Vec<Refusal> {
         });
     }
     refusals
+}
+
+/// A secret that was made on another machine, or lost on this one, is not replaced by a new one just because nobody has it here: the
+/// other operator would put the first one back, for ever.
+fn generated_secrets_are_kept(look: &Look<'_>) -> Vec<Refusal> {
+    let memories = &look.judging.memories;
+    let mut refusals = Vec::new();
+    for secret in &look.judging.generated {
+        if look.judging.replace_secrets.contains(&secret.key) {
+            continue;
+        }
+        let machines = memories.machines.iter();
+        let places = machines.map(|(machine, memory)| (Some(&**machine), memory));
+        let applied = places
+            .chain([(None, &memories.here)])
+            .find_map(|(machine, memory)| {
+                let (digest, kept) = memory.secret(&secret.key)?;
+                (digest != secret.digest).then_some((machine, kept))
+            });
+        let why = match applied {
+            Some((machine, kept)) => {
+                let on = machine
+                    .map(|machine| format!(" on `{machine}`"))
+                    .unwrap_or_default();
+                format!("is not the one that {} applied{on} at {}", kept.by, kept.at)
+            }
+            None if secret.is_new => match differing(look, &secret.origin) {
+                Some(id) => format!(
+                    "is lost on this machine: none is kept here, and `{id}` has one already"
+                ),
+                None => continue,
+            },
+            None => continue,
+        };
+        refusals.push(Refusal {
+            kind: error::Kind::Secret,
+            id: Id::short("secret", &secret.key),
+            message: format!("the generated secret `{}` {why}", secret.key),
+            hints: vec![
+                format!(
+                    "bring the file over from the machine it was made on, with mode 0600: `{}`",
+                    secret.path.display()
+                ),
+                "so that every operator has it, declare another source, as `{ command = [...] }` of a password store".to_owned(),
+                format!("to replace it everywhere: `--replace-secret {}`", crate::quote::word(&secret.key)),
+            ],
+        });
+    }
+    refusals
+}
+
+/// What exists and would get another hidden value, declared at a place of the file.
+fn differing<'a>(look: &Look<'a>, origin: &Origin) -> Option<&'a Id> {
+    let mut changes = look.resources.iter().filter_map(|resource| {
+        let change = *look.changes.get(&resource.id)?;
+        let exists = matches!(change.action, Action::Update | Action::Recreate);
+        exists.then_some((resource, change))
+    });
+    let is_of = |resource: &Resource, change: &Change| {
+        let mut fields = change.fields.iter().map(|difference| &difference.field);
+        fields.any(|field| resource.origin(&field.name).short() == origin.short())
+    };
+    changes
+        .find(|(resource, change)| is_of(resource, change))
+        .map(|(resource, _)| &resource.id)
 }
 
 /// Who can log in as superuser now, and whether it is who we came in as.

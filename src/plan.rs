@@ -8,6 +8,7 @@ pub mod memory;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::command::{Answer, Answers, Place, Rows};
+use crate::declaration::Generated;
 use crate::error;
 use crate::ledger;
 use crate::plan::memory::{Kept, Last, Memories};
@@ -254,6 +255,10 @@ pub struct Judging {
     pub environment: String,
     /// Whose the things of this environment are.
     pub owner: Owner,
+    /// The secrets that were made for this environment.
+    pub generated: Vec<Generated>,
+    /// Those of them that may take the place of what was applied before, by their place in the file.
+    pub replace_secrets: Vec<String>,
     /// What this run has done: what nobody can compare then is as declared.
     pub done: Vec<Id>,
 }

@@ -10,7 +10,7 @@ use crate::error::{Failure, Kind};
 use crate::files::{Journal, Lock};
 use crate::plan::destruction::{holds_data, judge_destruction};
 use crate::plan::memory::Outcome;
-use crate::plan::{self, Action, Found, Judging, Plan, find};
+use crate::plan::{Action, Found, Judging, Plan, find};
 use crate::resource::{Id, Thing};
 use crate::show;
 
@@ -201,6 +201,7 @@ async fn carry_out(
     look.judging = Judging {
         environment: look.environment.name.clone(),
         owner: look.judging.owner.clone(),
+        generated: Vec::new(),
         memories: look.judging.memories.clone(),
         ..Judging::default()
     };
@@ -230,7 +231,7 @@ async fn see(look: &Look, report: &mut Report) -> Result<(), Failure> {
             Thing::PostgresSetting(_) | Thing::MariadbSetting(_)
         );
         // A server whose container is gone is down, and what was in it with it.
-        let found = plan::find(&resource.thing, &resource.place, &answers);
+        let found = find(&resource.thing, &resource.place, &answers);
         if matches!(found, Found::There(_)) && !is_setting {
             report
                 .unsettled

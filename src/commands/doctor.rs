@@ -115,6 +115,7 @@ fn nothing(context: &Context) -> Environment {
         files: Default::default(),
         templates: Default::default(),
         warnings: Vec::new(),
+        generated: Vec::new(),
         later: Vec::new(),
     }
 }

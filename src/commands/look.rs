@@ -27,6 +27,8 @@ pub struct Wishes {
     pub hosts: Vec<String>,
     /// Things holding data that may be destroyed, by exact id.
     pub destroy_data: Vec<String>,
+    /// Generated secrets that may take the place of what was applied before, by their place in the file.
+    pub replace_secrets: Vec<String>,
     /// What is going to be done, for whoever wants to do something meanwhile: machines are locked for it before they are asked.
     pub doing: Option<String>,
     /// The lock that is held for it here, by [`crate::files::Lock::seat`].
@@ -222,6 +224,8 @@ pub async fn look(
         destroy_data: wishes.destroy_data.iter().map(|id| Id::parse(id)).collect(),
         environment: environment.name.clone(),
         owner: Owner::new(&environment.project, &environment.name),
+        generated: environment.generated.clone(),
+        replace_secrets: wishes.replace_secrets.clone(),
         done: Vec::new(),
     };
     let mut look = Look {
@@ -238,6 +242,14 @@ pub async fn look(
         plan: Plan::default(),
     };
     look.judge(wishes)?;
+    if look
+        .plan
+        .refusals
+        .iter()
+        .any(|refusal| refusal.kind == Kind::Secret)
+    {
+        environment::forget_new(&look.environment.generated);
+    }
     tracing::info!(ms = ms(began), changes = look.plan.changes.len(), "judged");
     Ok(look)
 }
@@ -568,6 +580,7 @@ mod tests {
             files: BTreeMap::new(),
             templates: BTreeMap::new(),
             warnings: Vec::new(),
+            generated: Vec::new(),
             later: Vec::new(),
         }
     }

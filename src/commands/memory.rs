@@ -211,7 +211,7 @@ fn hosts(look: &Look, after: &Memories) -> Result<(), Failure> {
     for (name, _) in look.environment.services("host") {
         let address = hosts::address(&look.environment, name);
         let held = match after.machines.get(name) {
-            Some(memory) => memory.0.len(),
+            Some(memory) => memory.resources(),
             None => old.get(name).map_or(0, |(_, held)| *held),
         };
         if held > 0 {
@@ -254,7 +254,13 @@ fn after(look: &Look, outcome: &Outcome) -> Memories {
         .strftime("%Y-%m-%dT%H:%M:%SZ")
         .to_string();
     let memories = &look.judging.memories;
-    memories.after(&look.resources, outcome, &now, &files::operator())
+    let generated = &look.environment.generated;
+    memories.after(
+        (&look.resources, generated),
+        outcome,
+        &now,
+        &files::operator(),
+    )
 }
 
 /// Writes the memories of machines that say more than before, side by side.

@@ -16,9 +16,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::declaration::{Driver, Entry, Environment, Node, Origin, SecretSource, Stage, Value};
+use crate::declaration::{
+    Driver, Entry, Environment, Generated, Node, Origin, SecretSource, Stage, Value,
+};
 use crate::error::{Failure, Kind, Level, Problem};
-use crate::secret::Secret;
+use crate::secret::{Secret, sha256};
 use crate::services;
 
 pub use schema::{reference, schema};
@@ -135,6 +137,7 @@ fn build(
         files: BTreeMap::new(),
         templates: BTreeMap::new(),
         warnings,
+        generated: Vec::new(),
         later: Vec::new(),
     };
     identify(&mut environment, &mut book, folder);
@@ -322,6 +325,7 @@ pub fn resolve(mut environment: Environment) -> Result<Environment, Failure> {
     visit(&mut environment.tree, &mut Vec::new(), &mut |path, node| {
         if let Value::Secret(source, _) = &node.value {
             wanted.push(secret::Wanted {
+                is_new: false,
                 source: source.clone(),
                 key: path.join("."),
                 folder: folder_of(&node.origin),
@@ -329,6 +333,7 @@ pub fn resolve(mut environment: Environment) -> Result<Environment, Failure> {
             origins.push(node.origin.clone());
         }
     });
+    secret::see_new(&mut wanted, &environment.folder);
     let answers = secret::have(&wanted, &environment.folder);
     let mut had = Vec::new();
     let mut problems = Vec::new();
@@ -353,6 +358,7 @@ pub fn resolve(mut environment: Environment) -> Result<Environment, Failure> {
         return Err(no_secrets(problems, hints));
     }
     environment.warnings.extend(open_files(&wanted, &origins));
+    environment.generated = generated(&environment, &wanted, &origins, &had);
     let mut had = had.into_iter();
     visit(&mut environment.tree, &mut Vec::new(), &mut |_, node| {
         if let Value::Secret(_, slot) = &mut node.value {
@@ -360,6 +366,42 @@ pub fn resolve(mut environment: Environment) -> Result<Environment, Failure> {
         }
     });
     Ok(environment)
+}
+
+/// Those of some secrets that were made for the environment, without their values.
+fn generated(
+    environment: &Environment,
+    wanted: &[secret::Wanted],
+    origins: &[Origin],
+    had: &[Secret],
+) -> Vec<Generated> {
+    let rows = wanted.iter().zip(origins).zip(had);
+    let made = rows.filter(|((wanted, _), _)| matches!(wanted.source, SecretSource::Generate));
+    made.map(|((wanted, origin), secret)| {
+        let salt = format!(
+            "{}.{}:{}",
+            environment.project, environment.name, wanted.key
+        );
+        let mut digest = sha256(&format!("{salt}:{}", secret.expose()));
+        digest.truncate(32);
+        Generated {
+            key: wanted.key.clone(),
+            digest,
+            path: secret::path(&environment.folder, &wanted.key),
+            origin: origin.clone(),
+            is_new: wanted.is_new,
+        }
+    })
+    .collect()
+}
+
+/// Takes back secrets that were made just now and must not be used: the next run finds none, and not wrong ones.
+pub fn forget_new(generated: &[Generated]) {
+    for secret in generated.iter().filter(|secret| secret.is_new) {
+        if let Err(error) = fs::remove_file(&secret.path) {
+            tracing::warn!("`{}` cannot be removed: {error}", secret.path.display());
+        }
+    }
 }
 
 fn no_secrets(problems: Vec<Problem>, hints: Vec<String>) -> Failure {

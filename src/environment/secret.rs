@@ -208,6 +208,22 @@ pub(super) struct Wanted {
     pub key: String,
     /// The folder of the file that says it.
     pub folder: PathBuf,
+    /// Of one that is made: whether none is kept here yet ([`see_new`]).
+    pub is_new: bool,
+}
+
+/// The file that keeps a secret which was made.
+pub(super) fn path(folder: &Path, key: &str) -> PathBuf {
+    folder.join("secrets").join(file_name(key))
+}
+
+/// Notes of which secrets none is kept here yet, before they are made.
+pub(super) fn see_new(wanted: &mut [Wanted], folder: &Path) {
+    for wanted in wanted {
+        wanted.is_new = matches!(wanted.source, SecretSource::Generate)
+            && fs::symlink_metadata(path(folder, &wanted.key))
+                .is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    }
 }
 
 /// Why one cannot be had, as the end of a sentence, and what to try.
@@ -441,8 +457,8 @@ fn stop(child: &mut std::process::Child) {
 
 /// A secret made once and kept beside the generated files, for its owner only.
 fn generated(folder: &Path, key: &str) -> Had {
+    let path = path(folder, key);
     let folder = folder.join("secrets");
-    let path = folder.join(file_name(key));
     let failed = |what: &str, error: &std::io::Error| {
         missing(
             format!("`{}` cannot be {what}: {error}", path.display()),
@@ -525,6 +541,7 @@ mod tests {
 
     fn wanted(source: SecretSource, key: &str) -> Wanted {
         Wanted {
+            is_new: false,
             source,
             key: key.to_owned(),
             folder: std::env::temp_dir(),

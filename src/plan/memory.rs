@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::command::{Ask, Place, Question};
+use crate::declaration::Generated;
 use crate::plan::Record;
 use crate::resource::{Id, Resource, Thing};
 
@@ -55,6 +56,14 @@ put_file "$path" root root 0600
 /// How a memory of an environment is called on a machine: `iact.prod`.
 pub fn name(project: &str, environment: &str) -> String {
     format!("{project}.{environment}")
+}
+
+/// What an id of a remembered secret begins with, and its one field.
+const SECRET: &str = "generated_secret.";
+const DIGEST: &str = "digest";
+
+fn secret_id(key: &str) -> String {
+    format!("{SECRET}{key}")
 }
 
 /// A field as it was when it was last seen as wanted, in the forms that are shown.
@@ -178,6 +187,52 @@ impl Memory {
         format!("{whole:#}\n")
     }
 
+    /// How many resources it remembers.
+    pub fn resources(&self) -> usize {
+        let ids = self.0.keys();
+        ids.filter(|id| !id.starts_with(SECRET)).count()
+    }
+
+    /// The digest of a generated secret as it was applied, by its place in the file; and when, and by whom.
+    pub fn secret(&self, key: &str) -> Option<(&str, &Kept)> {
+        let kept = self.0.get(&secret_id(key))?;
+        Some((&kept.fields.get(DIGEST)?.wanted, kept))
+    }
+
+    /// Remembers which generated secrets were applied, where anything was.
+    fn keep_secrets(&mut self, generated: &[Generated], at: &str, by: &str) {
+        let before = std::mem::take(&mut self.0);
+        let (secrets, resources): (BTreeMap<_, _>, BTreeMap<_, _>) = before
+            .into_iter()
+            .partition(|(id, _)| id.starts_with(SECRET));
+        self.0 = resources;
+        if self.0.is_empty() {
+            return;
+        }
+        for secret in generated {
+            let id = secret_id(&secret.key);
+            let digest = |kept: &&Kept| {
+                kept.fields.get(DIGEST).map(|last| &last.wanted) == Some(&secret.digest)
+            };
+            let kept = secrets.get(&id).filter(digest).cloned();
+            self.0.insert(
+                id,
+                kept.unwrap_or_else(|| {
+                    let last = Last {
+                        wanted: secret.digest.clone(),
+                        found: None,
+                    };
+                    Kept {
+                        made: false,
+                        at: at.to_owned(),
+                        by: by.to_owned(),
+                        fields: BTreeMap::from([(DIGEST.to_owned(), last)]),
+                    }
+                }),
+            );
+        }
+    }
+
     /// Whether it says something that another does not: when and by whom it was seen again is nothing new.
     pub fn says_more_than(&self, other: &Memory) -> bool {
         let says = |memory: &Memory| -> Vec<(String, bool, BTreeMap<String, Last>)> {
@@ -295,16 +350,24 @@ impl Memories {
     }
 
     /// The same, brought up to date: what went is forgotten, what holds now is added.
-    pub fn after(&self, resources: &[Resource], outcome: &Outcome, at: &str, by: &str) -> Memories {
+    pub fn after(
+        &self,
+        (resources, generated): (&[Resource], &[Generated]),
+        outcome: &Outcome,
+        at: &str,
+        by: &str,
+    ) -> Memories {
         let declared: HashSet<&str> = resources.iter().map(|one| one.id.as_str()).collect();
         let mut after = self.clone();
         after.here.0.retain(|id, _| {
-            declared.contains(id.as_str()) && !outcome.gone.contains(&Id::parse(id))
+            (declared.contains(id.as_str()) || id.starts_with(SECRET))
+                && !outcome.gone.contains(&Id::parse(id))
         });
         for memory in after.machines.values_mut() {
             memory.0.retain(|id, _| {
                 // What lies in a database is remembered by its ledger.
-                let stays = declared.contains(id.as_str()) || thing(id).is_some();
+                let stays =
+                    declared.contains(id.as_str()) || id.starts_with(SECRET) || thing(id).is_some();
                 stays && !outcome.gone.contains(&Id::parse(id))
             });
         }
@@ -328,6 +391,10 @@ impl Memories {
                 kept.at = at.to_owned();
                 kept.fields = fields.clone();
             }
+        }
+        after.here.keep_secrets(generated, at, by);
+        for memory in after.machines.values_mut() {
+            memory.keep_secrets(generated, at, by);
         }
         after
     }
@@ -446,13 +513,13 @@ mod tests {
                 .is_empty()
         );
 
-        let after = memories().after(&resources, &Outcome::default(), "now", "me");
+        let after = memories().after((&resources, &[]), &Outcome::default(), "now", "me");
         assert!(after.machines["db1"].0.contains_key(motd.as_str()));
         let outcome = Outcome {
             gone: [motd].into(),
             ..Outcome::default()
         };
-        let after = memories().after(&resources, &outcome, "now", "me");
+        let after = memories().after((&resources, &[]), &outcome, "now", "me");
         assert!(after.machines["db1"].0.is_empty());
     }
 
@@ -471,7 +538,7 @@ mod tests {
             ..Outcome::default()
         };
         let resources = [made, there];
-        let after = memories().after(&resources, &outcome, "2026-11-25T10:00:00Z", "me");
+        let after = memories().after((&resources, &[]), &outcome, "2026-11-25T10:00:00Z", "me");
         let memory = &after.machines["db1"].0;
         assert!(
             memory["file.db1:/etc/made"].made && memory["file.db1:/etc/made"].fields.is_empty()
@@ -483,7 +550,7 @@ mod tests {
             unread: ["db1".into()].into(),
             ..Memories::default()
         };
-        let after = unread.after(&resources, &outcome, "now", "me");
+        let after = unread.after((&resources, &[]), &outcome, "now", "me");
         assert!(
             after.machines.is_empty(),
             "what could not be read is not written"
