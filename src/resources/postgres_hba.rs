@@ -90,7 +90,7 @@ reload
 said=$(ask 'SELECT 1') || die "our own login no longer fits, the old rules are back: $(flat "$said")"
 while [ "$#" -gt 2 ]; do
     # No password is offered: a rule that lets somebody try asks for one. A client that is refused over TLS tries without.
-    said=$(PGCONNECT_TIMEOUT=10 LC_ALL=C "$bin/psql" -X -w -h localhost -p "$port" -U "$2" -d "$(conninfo "$3")" -c 'SELECT 1' 2>&1 < /dev/null) && said=in
+    said=$(PGCONNECT_TIMEOUT=10 LC_ALL=C "$bin/psql" -X -w -h 127.0.0.1 -p "$port" -U "$2" -d "$(conninfo "$3")" -c 'SELECT 1' 2>&1 < /dev/null) && said=in
     case $said in
         in | *'no password supplied'*) came=in ;;
         *'no pg_hba.conf entry'* | *'pg_hba.conf rejects'*) came=refused ;;

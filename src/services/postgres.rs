@@ -67,7 +67,7 @@ pub static ROLE: Table = Table {
         Key::new("bypassrls", Type::Bool, "Passes row-level security.").default("false"),
         Key::new("connection_limit", Type::Int(-1, 1_000_000), "Connections at once; -1 is no limit.").default("-1"),
         Key::new("valid_until", Type::Text, "When its password ends, as in `2031-05-01 10:00+02`; without a zone it is UTC, and `infinity` is never.").default("\"infinity\""),
-        Key::new("member_of", Type::List(&Type::Identifier), "Roles it is a member of; exact.").default("[]"),
+        Key::new("member_of", Type::List(&Type::Identifier), "Roles it is a member of: declared ones and PostgreSQL's own, such as `pg_monitor`; exact.").default("[]"),
         Key::new("settings", Type::Map(&Type::Setting), "Settings of its sessions (`ALTER ROLE ... SET`); exact once named."),
     ],
 };
@@ -143,7 +143,7 @@ pub static GRANT: Table = Table {
     doc: "What a role may do in a database. All entries of one role and database together are its exact rights there.",
     keys: &[
         Key::new("enabled", Type::Bool, "`false` drops an entry.").default("true"),
-        Key::new("role", Type::Identifier, "A declared role, or `PUBLIC`.").required(),
+        Key::new("role", Type::Identifier, "A declared role, one of PostgreSQL's own such as `pg_monitor`, or `PUBLIC`.").required(),
         Key::new("database", Type::Identifier, "A declared database.").required(),
         Key::new("connect", Type::Bool, "CONNECT on the database. PUBLIC has it unless it was revoked.").default("true"),
         Key::new("privileges", Type::List(&Type::Word(&["CREATE", "TEMPORARY"])), "More rights on the database itself.").default("[]"),
@@ -244,7 +244,8 @@ pub(super) fn check(
     for (_, database) in node.named("database") {
         known(&roles, "role", &database.node, "owner");
     }
-    let grantees: BTreeSet<&str> = roles.iter().copied().chain(["PUBLIC"]).collect();
+    let own_roles: BTreeSet<&str> = predefined(node).collect();
+    let grantees: BTreeSet<&str> = roles.union(&own_roles).copied().chain(["PUBLIC"]).collect();
     for grant in node.list("grant") {
         known(&grantees, "role", grant, "role");
         known(&databases, "database", grant, "database");
@@ -267,15 +268,7 @@ pub(super) fn check(
     }
     for (_, role) in node.named("role") {
         for group in role.node.list("member_of") {
-            let Some(word) = group.as_text().filter(|word| !roles.contains(word)) else {
-                continue;
-            };
-            let message = format!("the role `{word}` is not declared in `postgres.{name}`");
-            problems.push(did_you_mean(
-                Problem::error(message, &group.origin),
-                word,
-                roles.iter().copied(),
-            ));
+            problems.extend(not_a_group(name, group, &roles, &own_roles));
         }
     }
     for (database, declared) in node.named("database") {
@@ -309,6 +302,71 @@ pub(super) fn check(
             problems.push(Problem::error(message, &script.origin));
         }
     }
+}
+
+/// PostgreSQL's own roles, and the version that brought each.
+const PREDEFINED: [(&str, u32); 16] = [
+    ("pg_signal_backend", 9),
+    ("pg_monitor", 10),
+    ("pg_read_all_settings", 10),
+    ("pg_read_all_stats", 10),
+    ("pg_stat_scan_tables", 10),
+    ("pg_read_server_files", 11),
+    ("pg_write_server_files", 11),
+    ("pg_execute_server_program", 11),
+    ("pg_read_all_data", 14),
+    ("pg_write_all_data", 14),
+    (OWNER_OF_DATABASE, 14),
+    ("pg_checkpoint", 15),
+    ("pg_create_subscription", 16),
+    ("pg_use_reserved_connections", 16),
+    ("pg_maintain", 17),
+    ("pg_signal_autovacuum_worker", 18),
+];
+
+/// Its only member is the owner of the database that somebody is in.
+const OWNER_OF_DATABASE: &str = "pg_database_owner";
+
+/// Whether a role is one of PostgreSQL's own, of some version.
+pub(super) fn is_predefined(role: &str) -> bool {
+    PREDEFINED.iter().any(|(name, _)| *name == role)
+}
+
+/// PostgreSQL's own roles that a server has. Which version a managed server has is not declared, so there it may be any of them.
+fn predefined(node: &Node) -> impl Iterator<Item = &'static str> + use<> {
+    let version: Option<u32> = node.text("version").and_then(|version| version.parse().ok());
+    let managed = node.get("external").is_some();
+    let has = move |since: u32| managed || version.is_none_or(|version| since <= version);
+    let there = PREDEFINED.into_iter().filter(move |(_, since)| has(*since));
+    there.map(|(name, _)| name)
+}
+
+/// What is wrong with an item of `member_of`.
+fn not_a_group(
+    service: &str,
+    group: &Node,
+    roles: &BTreeSet<&str>,
+    own_roles: &BTreeSet<&str>,
+) -> Option<Problem> {
+    let word = group.as_text()?;
+    if word == OWNER_OF_DATABASE {
+        let message = format!("nobody can be made a member of `{word}`");
+        let problem = Problem::error(message, &group.origin);
+        return Some(problem.help("its member is the owner of each database: say `owner` there"));
+    }
+    if roles.contains(word) || own_roles.contains(word) {
+        return None;
+    }
+    if let Some((_, since)) = PREDEFINED.iter().find(|(name, _)| *name == word) {
+        let message = format!("the role `{word}` is not there before PostgreSQL {since}");
+        return Some(Problem::error(message, &group.origin));
+    }
+    let message = match word.starts_with("pg_") {
+        true => format!("PostgreSQL has no role `{word}` of its own"),
+        false => format!("the role `{word}` is not declared in `postgres.{service}`"),
+    };
+    let all = roles.union(own_roles).copied();
+    Some(did_you_mean(Problem::error(message, &group.origin), word, all))
 }
 
 /// The server with everything in it.
