@@ -32,9 +32,13 @@ pub fn literal(dialect: Dialect, text: &str) -> String {
 
 /// A database as `psql` takes it where a name or a connection string may stand: a name that it would read as a string becomes one.
 pub fn psql_database(name: &str) -> String {
-    let string = name.contains('=') || name.starts_with("postgres://") || name.starts_with("postgresql://");
+    let string =
+        name.contains('=') || name.starts_with("postgres://") || name.starts_with("postgresql://");
     match string {
-        true => format!("dbname='{}'", name.replace('\\', "\\\\").replace('\'', "\\'")),
+        true => format!(
+            "dbname='{}'",
+            name.replace('\\', "\\\\").replace('\'', "\\'")
+        ),
         false => name.to_owned(),
     }
 }
@@ -42,8 +46,15 @@ pub fn psql_database(name: &str) -> String {
 /// The command of `psql` that goes on in another database. In its double quotes everything means itself.
 pub fn psql_connect(name: &str) -> String {
     let database = psql_database(name);
-    let reuse = if database == name { "" } else { "-reuse-previous=on " };
-    format!("\\connect {reuse}{}\n", identifier(Dialect::Postgres, &database))
+    let reuse = if database == name {
+        ""
+    } else {
+        "-reuse-previous=on "
+    };
+    format!(
+        "\\connect {reuse}{}\n",
+        identifier(Dialect::Postgres, &database)
+    )
 }
 
 /// A database name as MariaDB wants it in a grant on `database.*`: literal, so `_` and `%` are escaped.

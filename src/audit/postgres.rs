@@ -31,7 +31,9 @@ pub(super) fn findings(looked: &Looked<'_>, server: &Arc<Server>, audit: &mut Au
         match declared_rules(looked, server) {
             // Declared rules are all there may be: each other one is told as what differs of them.
             Some((id, _)) if looked.plan.changes.iter().any(|change| change.id == *id) => {}
-            Some((_, hba)) => audit.findings.extend(read_otherwise(hba, rows.of("hba"), service)),
+            Some((_, hba)) => audit
+                .findings
+                .extend(read_otherwise(hba, rows.of("hba"), service)),
             None => {
                 let findings = rows.of("hba").iter().filter_map(|row| rule(row, server));
                 audit.findings.extend(findings);
@@ -126,7 +128,12 @@ fn declared_rules<'a>(looked: &Looked<'a>, server: &Server) -> Option<(&'a Id, &
 
 /// A server that reads other rules than those of its file, or those of another file.
 fn read_otherwise(hba: &PostgresHba, rows: &[Row], service: &str) -> Option<Finding> {
-    let text = |row: &Row, key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |row: &Row, key: &str| {
+        row.get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let read: Vec<String> = rows.iter().map(|row| text(row, "viewed")).collect();
     let wanted: Vec<String> = hba.rules.iter().map(Rule::viewed).collect();
     let first = rows.first()?;
@@ -139,8 +146,15 @@ fn read_otherwise(hba: &PostgresHba, rows: &[Row], service: &str) -> Option<Find
         (_, _, Some(line)) => format!("`{service}` reads a rule that is not declared: `{line}`"),
         (..) => format!("`{service}` reads its rules in another order, or not all of them"),
     };
-    let todo = "take out what leads it there (`hba_file`, `include`), and reload or restart the server";
-    Some(Finding::known(Severity::High, "postgres_hba_differs", (service, &hba.cluster), says, todo))
+    let todo =
+        "take out what leads it there (`hba_file`, `include`), and reload or restart the server";
+    Some(Finding::known(
+        Severity::High,
+        "postgres_hba_differs",
+        (service, &hba.cluster),
+        says,
+        todo,
+    ))
 }
 
 fn rule(row: &Row, server: &Server) -> Option<Finding> {

@@ -126,13 +126,7 @@ fn client(environment: &Environment, service: &str) -> Vec<String> {
     let words: Vec<&str> = if let Some(node) = entry("postgres") {
         let superuser = node.text("superuser").unwrap_or("postgres");
         database = quote::psql_database(only_database(node).unwrap_or("postgres"));
-        vec![
-            "psql",
-            "-U",
-            superuser,
-            "-d",
-            &database,
-        ]
+        vec!["psql", "-U", superuser, "-d", &database]
     } else if let Some(node) = entry("mariadb") {
         ["mariadb"].into_iter().chain(only_database(node)).collect()
     } else {

@@ -240,7 +240,10 @@ impl Checker<'_> {
             (Type::Int(low, high), RawValue::Int(number)) if (*low..=*high).contains(&number) => {
                 Value::Int(number)
             }
-            (Type::Text | Type::Name | Type::Identifier | Type::PostgresName, RawValue::Text(text))
+            (
+                Type::Text | Type::Name | Type::Identifier | Type::PostgresName,
+                RawValue::Text(text),
+            )
             | (Type::Word(_) | Type::Path | Type::Listen | Type::Service, RawValue::Text(text)) => {
                 return self.text(&text, of, key, at);
             }

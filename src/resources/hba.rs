@@ -228,12 +228,18 @@ impl Network {
 
     fn mask(self) -> IpAddr {
         match self.address {
-            IpAddr::V4(_) => {
-                IpAddr::V4(u32::MAX.checked_shl(32 - self.bits).unwrap_or_default().into())
-            }
-            IpAddr::V6(_) => {
-                IpAddr::V6(u128::MAX.checked_shl(128 - self.bits).unwrap_or_default().into())
-            }
+            IpAddr::V4(_) => IpAddr::V4(
+                u32::MAX
+                    .checked_shl(32 - self.bits)
+                    .unwrap_or_default()
+                    .into(),
+            ),
+            IpAddr::V6(_) => IpAddr::V6(
+                u128::MAX
+                    .checked_shl(128 - self.bits)
+                    .unwrap_or_default()
+                    .into(),
+            ),
         }
     }
 
@@ -330,7 +336,11 @@ pub fn answer<'a>(rules: &'a [Rule], login: &Login<'_>, members: &Memberships) -
 
 /// Whether a client that prefers TLS and does without where that is refused can prove who it is: the rules it meets. `None`: only the
 /// server knows.
-pub fn lets_try<'a>(rules: &'a [Rule], login: &Login<'_>, members: &Memberships) -> Option<Result<&'a Rule, Answer<'a>>> {
+pub fn lets_try<'a>(
+    rules: &'a [Rule],
+    login: &Login<'_>,
+    members: &Memberships,
+) -> Option<Result<&'a Rule, Answer<'a>>> {
     let mut refused = Answer::Nothing;
     for tls in [true, false] {
         match answer(rules, &Login { tls, ..*login }, members) {
@@ -445,7 +455,18 @@ mod tests {
 
     #[test]
     fn a_written_word_is_read_as_what_it_was() {
-        for name in ["all", "+x", "a\"b", "\"x\"", "a,b", "a b", "#", "é", "replication", "\""] {
+        for name in [
+            "all",
+            "+x",
+            "a\"b",
+            "\"x\"",
+            "a,b",
+            "a b",
+            "#",
+            "é",
+            "replication",
+            "\"",
+        ] {
             for word in [Word::Name(name.to_owned()), Word::Group(name.to_owned())] {
                 // A `+` of its own behind the one that means the members.
                 if word == Word::Group("+x".to_owned()) {
@@ -458,41 +479,100 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_counts() {
-        let group = ["host all +staff 127.0.0.1/32 reject", "host all all 127.0.0.1/32 scram-sha-256"];
+        let group = [
+            "host all +staff 127.0.0.1/32 reject",
+            "host all all 127.0.0.1/32 scram-sha-256",
+        ];
         assert_eq!(met(&group, "app", Some("d"), "127.0.0.1", true), "reject");
-        assert_eq!(met(&group, "other", Some("d"), "127.0.0.1", true), "scram-sha-256");
+        assert_eq!(
+            met(&group, "other", Some("d"), "127.0.0.1", true),
+            "scram-sha-256"
+        );
         assert_eq!(met(&group, "other", Some("d"), "10.0.0.1", true), "nothing");
         let literal = ["host all \"+staff\" 127.0.0.1/32 reject", group[1]];
-        assert_eq!(met(&literal, "app", Some("d"), "127.0.0.1", true), "scram-sha-256");
-        assert_eq!(met(&["host all \"+x\" all reject"], "+x", Some("d"), "::1", true), "reject");
-        assert_eq!(met(&["local all all peer"], "app", Some("d"), "", false), "peer");
+        assert_eq!(
+            met(&literal, "app", Some("d"), "127.0.0.1", true),
+            "scram-sha-256"
+        );
+        assert_eq!(
+            met(
+                &["host all \"+x\" all reject"],
+                "+x",
+                Some("d"),
+                "::1",
+                true
+            ),
+            "reject"
+        );
+        assert_eq!(
+            met(&["local all all peer"], "app", Some("d"), "", false),
+            "peer"
+        );
     }
 
     #[test]
     fn keywords_of_databases_and_kinds_of_connections() {
-        let same = ["host sameuser all all reject", "host samerole all all md5", "host all all all scram-sha-256"];
+        let same = [
+            "host sameuser all all reject",
+            "host samerole all all md5",
+            "host all all all scram-sha-256",
+        ];
         assert_eq!(met(&same, "app", Some("app"), "10.0.0.1", false), "reject");
         assert_eq!(met(&same, "app", Some("staff"), "10.0.0.1", false), "md5");
-        assert_eq!(met(&same, "app", Some("d"), "10.0.0.1", false), "scram-sha-256");
+        assert_eq!(
+            met(&same, "app", Some("d"), "10.0.0.1", false),
+            "scram-sha-256"
+        );
         // `all` is no replication.
         assert_eq!(met(&same, "app", None, "10.0.0.1", false), "nothing");
-        assert_eq!(met(&["host replication app all md5"], "app", None, "10.0.0.1", false), "md5");
-        let kinds = ["hostnossl all all all reject", "hostssl all all all cert", "hostgssenc all all all gss"];
+        assert_eq!(
+            met(
+                &["host replication app all md5"],
+                "app",
+                None,
+                "10.0.0.1",
+                false
+            ),
+            "md5"
+        );
+        let kinds = [
+            "hostnossl all all all reject",
+            "hostssl all all all cert",
+            "hostgssenc all all all gss",
+        ];
         assert_eq!(met(&kinds, "app", Some("d"), "10.0.0.1", false), "reject");
         assert_eq!(met(&kinds, "app", Some("d"), "10.0.0.1", true), "cert");
         let names = ["host all all db.example.com reject", "host all all all md5"];
         assert_eq!(met(&names, "app", Some("d"), "10.0.0.1", true), "unknown");
-        assert_eq!(met(&["host all all samenet md5"], "app", Some("d"), "::1", true), "md5");
+        assert_eq!(
+            met(&["host all all samenet md5"], "app", Some("d"), "::1", true),
+            "md5"
+        );
     }
 
     #[test]
     fn a_rule_is_what_the_server_shows_of_it() {
         for (line, row) in [
-            ("host all +readers 127.0.0.1/8 reject", r#"host ["all"] ["+readers"] 127.0.0.1 255.0.0.0 reject"#),
-            ("host \"a\"\"b\",c all ::1/64 md5", r#"host ["a\"b","c"] ["all"] ::1 ffff:ffff:ffff:ffff:: md5"#),
-            ("host all all 0.0.0.0/0 md5", r#"host ["all"] ["all"] 0.0.0.0 0.0.0.0 md5"#),
-            ("hostssl all all .example.com cert", r#"hostssl ["all"] ["all"] .example.com cert"#),
-            ("local all postgres peer", r#"local ["all"] ["postgres"] peer"#),
+            (
+                "host all +readers 127.0.0.1/8 reject",
+                r#"host ["all"] ["+readers"] 127.0.0.1 255.0.0.0 reject"#,
+            ),
+            (
+                "host \"a\"\"b\",c all ::1/64 md5",
+                r#"host ["a\"b","c"] ["all"] ::1 ffff:ffff:ffff:ffff:: md5"#,
+            ),
+            (
+                "host all all 0.0.0.0/0 md5",
+                r#"host ["all"] ["all"] 0.0.0.0 0.0.0.0 md5"#,
+            ),
+            (
+                "hostssl all all .example.com cert",
+                r#"hostssl ["all"] ["all"] .example.com cert"#,
+            ),
+            (
+                "local all postgres peer",
+                r#"local ["all"] ["postgres"] peer"#,
+            ),
         ] {
             assert_eq!(rule(line).viewed(), row);
         }

@@ -334,7 +334,9 @@ pub(super) fn is_predefined(role: &str) -> bool {
 
 /// PostgreSQL's own roles that a server has. Which version a managed server has is not declared, so there it may be any of them.
 fn predefined(node: &Node) -> impl Iterator<Item = &'static str> + use<> {
-    let version: Option<u32> = node.text("version").and_then(|version| version.parse().ok());
+    let version: Option<u32> = node
+        .text("version")
+        .and_then(|version| version.parse().ok());
     let managed = node.get("external").is_some();
     let has = move |since: u32| managed || version.is_none_or(|version| since <= version);
     let there = PREDEFINED.into_iter().filter(move |(_, since)| has(*since));
@@ -366,7 +368,11 @@ fn not_a_group(
         false => format!("the role `{word}` is not declared in `postgres.{service}`"),
     };
     let all = roles.union(own_roles).copied();
-    Some(did_you_mean(Problem::error(message, &group.origin), word, all))
+    Some(did_you_mean(
+        Problem::error(message, &group.origin),
+        word,
+        all,
+    ))
 }
 
 /// The server with everything in it.

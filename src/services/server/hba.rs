@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::declaration::{Node, Origin};
 use crate::error::{Problem, did_you_mean};
-use crate::resources::hba::{Column, Login, Memberships, Network, Rule, Word, lets_try, length_of};
+use crate::resources::hba::{Column, Login, Memberships, Network, Rule, Word, length_of, lets_try};
 use crate::secret::Secret;
 use crate::services::postgres::{is_predefined, logins};
 
@@ -57,7 +57,11 @@ fn listed<'n>(node: &'n Node, key: &str) -> Vec<(&'n str, Origin)> {
 /// What is wrong with the rules of a server.
 pub(super) fn check(name: &str, node: &Node, problems: &mut Vec<Problem>) {
     let superuser = node.text("superuser").unwrap_or("postgres");
-    let roles: BTreeSet<&str> = node.named("role").map(|(role, _)| role).chain([superuser]).collect();
+    let roles: BTreeSet<&str> = node
+        .named("role")
+        .map(|(role, _)| role)
+        .chain([superuser])
+        .collect();
     let databases = node.named("database").map(|(database, _)| database);
     let databases: BTreeSet<&str> = databases.chain(["postgres"]).collect();
     for rule in node.list("hba") {
@@ -69,7 +73,13 @@ pub(super) fn check(name: &str, node: &Node, problems: &mut Vec<Problem>) {
     }
 }
 
-fn check_names(service: &str, rule: &Node, column: Column, known: &BTreeSet<&str>, problems: &mut Vec<Problem>) {
+fn check_names(
+    service: &str,
+    rule: &Node,
+    column: Column,
+    known: &BTreeSet<&str>,
+    problems: &mut Vec<Problem>,
+) {
     let (key, keywords): (_, &[&str]) = match column {
         Column::Role => ("role", &["all"]),
         Column::Database => ("database", &["all", "sameuser", "samerole", "replication"]),
@@ -90,9 +100,9 @@ fn check_names(service: &str, rule: &Node, column: Column, known: &BTreeSet<&str
         let problem = Problem::error(message, &origin);
         let words = known.iter().copied().chain(keywords.iter().copied());
         problems.push(match (column, name.strip_prefix('+')) {
-            (Column::Role, Some(group)) if known.contains(group) => {
-                problem.help(format!("the members of `{group}` are `+{group}`, without quotes"))
-            }
+            (Column::Role, Some(group)) if known.contains(group) => problem.help(format!(
+                "the members of `{group}` are `+{group}`, without quotes"
+            )),
             _ => did_you_mean(problem, name, words),
         });
     }
@@ -168,9 +178,13 @@ fn check_method(rule: &Node, problems: &mut Vec<Problem>) {
     let kind = rule.text("type").unwrap_or("host");
     let method = rule.text("method").unwrap_or("scram-sha-256");
     let why = match (method, kind) {
-        ("peer", kind) if kind != "local" => "`peer` asks who a local socket belongs to: its type is `local`",
+        ("peer", kind) if kind != "local" => {
+            "`peer` asks who a local socket belongs to: its type is `local`"
+        }
         ("ident", "local") => "`ident` asks another machine: over the local socket it is `peer`",
-        ("cert", kind) if kind != "hostssl" => "`cert` wants a certificate of the client: its type is `hostssl`",
+        ("cert", kind) if kind != "hostssl" => {
+            "`cert` wants a certificate of the client: its type is `hostssl`"
+        }
         ("gss", "local") => "`gss` is for connections over the network",
         _ => return,
     };
@@ -185,7 +199,11 @@ fn check_options(rule: &Node, problems: &mut Vec<Problem>) {
         } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             let message = format!("`{name}` is no option of a rule");
             problems.push(Problem::error(message, &entry.key));
-        } else if entry.node.as_text().is_none_or(|text| text.is_empty() || text.chars().any(char::is_control)) {
+        } else if entry
+            .node
+            .as_text()
+            .is_none_or(|text| text.is_empty() || text.chars().any(char::is_control))
+        {
             let message = format!("the option `{name}` needs a value in one line");
             problems.push(Problem::error(message, &entry.node.origin));
         }
@@ -195,7 +213,12 @@ fn check_options(rule: &Node, problems: &mut Vec<Problem>) {
 /// Who is declared to be a member of what.
 pub(super) fn memberships(node: &Node) -> Memberships {
     let roles = node.named("role");
-    Memberships::new(roles.map(|(role, entry)| (role.to_owned(), entry.node.texts("member_of").into_iter().collect())))
+    Memberships::new(roles.map(|(role, entry)| {
+        (
+            role.to_owned(),
+            entry.node.texts("member_of").into_iter().collect(),
+        )
+    }))
 }
 
 /// Logins from the server's own machine, by what its rules say.

@@ -8,8 +8,8 @@ use crate::declaration::{Driver, Entry, Environment, Node};
 use crate::error::Problem;
 use crate::resource::{Id, Probe, Thing};
 use crate::resources::apt_repository::AptRepository;
-use crate::resources::postgres_cluster::PostgresCluster;
 use crate::resources::hba::Rule;
+use crate::resources::postgres_cluster::PostgresCluster;
 use crate::resources::postgres_hba::{self, PostgresHba};
 use crate::services::postgres::{PORT, connect, inside, logins};
 use crate::services::project::{self, Project};
@@ -33,9 +33,14 @@ pub(in crate::services) fn check(
         return;
     }
     // Debian's unit of a cluster is `postgresql@15-NAME`, and systemd reads each dash in there as a slash of the cluster's path.
-    if let Some(cluster) = node.get("cluster").filter(|node| node.as_text().is_some_and(|name| name.contains('-'))) {
+    if let Some(cluster) = node
+        .get("cluster")
+        .filter(|node| node.as_text().is_some_and(|name| name.contains('-')))
+    {
         let text = cluster.as_text().unwrap_or_default();
-        let message = format!("a cluster cannot be named `{text}`: Debian's unit `postgresql@.service` reads a dash as a slash, so it could not start");
+        let message = format!(
+            "a cluster cannot be named `{text}`: Debian's unit `postgresql@.service` reads a dash as a slash, so it could not start"
+        );
         let help = format!("did you mean `{}`?", text.replace('-', "_"));
         problems.push(Problem::error(message, &cluster.origin).help(help));
     }
@@ -147,13 +152,23 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
     resource.probe = Some(Probe::Login {
         server: Arc::clone(&server),
         published: None,
-        users: if reached { hba::may_try(node, &rules) } else { Vec::new() },
+        users: if reached {
+            hba::may_try(node, &rules)
+        } else {
+            Vec::new()
+        },
     });
     let cluster = project.add(resource);
 
-    let tried = if reached { hba::tried(node, &rules) } else { hba::Tried::default() };
+    let tried = if reached {
+        hba::tried(node, &rules)
+    } else {
+        hba::Tried::default()
+    };
     let groups = tried.through_groups.iter();
-    let after: Vec<Id> = groups.map(|role| Id::new("postgres_role", name, role)).collect();
+    let after: Vec<Id> = groups
+        .map(|role| Id::new("postgres_role", name, role))
+        .collect();
     let hba = PostgresHba {
         cluster: key,
         port,

@@ -95,13 +95,22 @@ fn hba_rules_mean_what_postgresql_means_by_them() {
     let changes = plan.changes();
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert_eq!(changes[0].0, "postgres_hba.s1:15/main");
-    assert!(changes[0].2.contains(&"host all +readers 127.0.0.1/32".to_owned()), "{changes:?}");
+    assert!(
+        changes[0]
+            .2
+            .contains(&"host all +readers 127.0.0.1/32".to_owned()),
+        "{changes:?}"
+    );
     lab.apply();
     rejected("app", "p-app-1", "app", "prefer");
 
     // Who becomes a member and is refused for that in one run.
-    let grown = RULES.replace("other = { password = \"p-other-1\" }", "other = { password = \"p-other-1\", member_of = [\"readers\"] }");
-    let more = "[[postgres.main.hba]]\nrole = \"+readers\"\naddress = \"::1/128\"\nmethod = \"reject\"\n";
+    let grown = RULES.replace(
+        "other = { password = \"p-other-1\" }",
+        "other = { password = \"p-other-1\", member_of = [\"readers\"] }",
+    );
+    let more =
+        "[[postgres.main.hba]]\nrole = \"+readers\"\naddress = \"::1/128\"\nmethod = \"reject\"\n";
     lab.say(&format!("{}{grown}{more}", server.host("s1")));
     lab.apply();
     rejected("other", "p-other-1", "other", "prefer");
@@ -239,7 +248,13 @@ fn every_name_that_the_server_allows_works() {
     lab.nothing_to_do();
     let verified = lab.provision(&["verify", "local"]);
     assert_eq!(verified.code, 0, "{}\n{}", verified.stdout, verified.stderr);
-    assert_eq!(lab.psql("a", "SELECT count(*) FROM pg_database WHERE datname = E'd\"\\\\=''q/ %'"), "1");
+    assert_eq!(
+        lab.psql(
+            "a",
+            "SELECT count(*) FROM pg_database WHERE datname = E'd\"\\\\=''q/ %'"
+        ),
+        "1"
+    );
 
     // Drift inside each, and each healed by its id alone.
     let hand = "REVOKE CONNECT ON DATABASE \"a/b\" FROM \"select\"; ALTER ROLE \"o'brien\" CREATEDB; GRANT pg_monitor TO \"o'brien\";
@@ -257,22 +272,37 @@ fn every_name_that_the_server_allows_works() {
         lab.provision(&["explain", "local", id]).ends(0);
     }
     assert_eq!(ids.len(), 4, "{ids:?}");
-    let fields = &changes.iter().find(|(id, ..)| id.ends_with("o'brien")).unwrap().2;
+    let fields = &changes
+        .iter()
+        .find(|(id, ..)| id.ends_with("o'brien"))
+        .unwrap()
+        .2;
     assert_eq!(fields, &["createdb", "member_of pg_monitor"]);
     for id in &ids[..3] {
-        lab.provision(&["apply", "local", "--yes", "--only", id]).ends(0);
+        lab.provision(&["apply", "local", "--yes", "--only", id])
+            .ends(0);
     }
     lab.provision(&["plan", "local", "--out", "saved"]).ends(0);
-    lab.provision(&["apply", "local", "--yes", "--plan", "saved"]).ends(0);
+    lab.provision(&["apply", "local", "--yes", "--plan", "saved"])
+        .ends(0);
     lab.nothing_to_do();
 
     // Rights of a database as it was born: PUBLIC may enter again.
-    lab.psql("postgres", "UPDATE pg_database SET datacl = NULL WHERE datname = 'a'");
+    lab.psql(
+        "postgres",
+        "UPDATE pg_database SET datacl = NULL WHERE datname = 'a'",
+    );
     let plan = lab.provision(&["plan", "local", "--json"]).json();
     let changes = plan["changes"].as_array().unwrap();
-    let public = changes.iter().find(|change| change["id"] == "postgres_grant.analytics:a/PUBLIC").unwrap();
+    let public = changes
+        .iter()
+        .find(|change| change["id"] == "postgres_grant.analytics:a/PUBLIC")
+        .unwrap();
     let fields = public["fields"].as_array().unwrap();
-    assert!(!fields.is_empty() && fields.iter().all(|field| field["moved"] == "machine"), "{public}");
+    assert!(
+        !fields.is_empty() && fields.iter().all(|field| field["moved"] == "machine"),
+        "{public}"
+    );
     lab.apply();
     lab.nothing_to_do();
 
@@ -281,9 +311,29 @@ fn every_name_that_the_server_allows_works() {
     let end = names[start..].find('\n').unwrap() + start + 1;
     let less = format!("{}{}", &names[..start], &names[end..]);
     let grant = "[[postgres.analytics.grant]]\nrole = \"select\"\ndatabase = \"a/b\"\ntables = [\"SELECT\"]\nfuture = true\n";
-    let less = less.replace(grant, "").replace("'back\\slash\\' = { password = \"p-back-3\" }\n", "'back\\slash\\' = { password = \"p-back-3\", createdb = true }\n");
-    lab.write("local.toml", &less.replace("PROJECT", &lab.project).replace("POSTGRES_PORT", &lab.postgres.to_string()));
-    lab.provision(&["apply", "local", "--yes", "--destroy-data=postgres_database.analytics:a/b"]).ends(0);
-    assert_eq!(lab.psql("a", "SELECT count(*) FROM pg_database WHERE datname = 'a/b'"), "0");
+    let less = less.replace(grant, "").replace(
+        "'back\\slash\\' = { password = \"p-back-3\" }\n",
+        "'back\\slash\\' = { password = \"p-back-3\", createdb = true }\n",
+    );
+    lab.write(
+        "local.toml",
+        &less
+            .replace("PROJECT", &lab.project)
+            .replace("POSTGRES_PORT", &lab.postgres.to_string()),
+    );
+    lab.provision(&[
+        "apply",
+        "local",
+        "--yes",
+        "--destroy-data=postgres_database.analytics:a/b",
+    ])
+    .ends(0);
+    assert_eq!(
+        lab.psql(
+            "a",
+            "SELECT count(*) FROM pg_database WHERE datname = 'a/b'"
+        ),
+        "0"
+    );
     lab.nothing_to_do();
 }
