@@ -246,11 +246,19 @@ pub(super) fn check(
     }
     let own_roles: BTreeSet<&str> = predefined(node).collect();
     let grantees: BTreeSet<&str> = roles.union(&own_roles).copied().chain(["PUBLIC"]).collect();
-    for grant in node.list("grant") {
+    let to_owners = |grant: &&Node| grant.text("role") == Some(OWNER_OF_DATABASE);
+    let (owners, grants): (Vec<&Node>, Vec<&Node>) = node.list("grant").iter().partition(to_owners);
+    for grant in grants {
         known(&grantees, "role", grant, "role");
         known(&databases, "database", grant, "database");
     }
     known(&databases, "database", node, "init_database");
+    for grant in owners {
+        let message =
+            format!("the rights of `{OWNER_OF_DATABASE}` are those of the database's owner");
+        let problem = Problem::error(message, &grant.origin("role"));
+        problems.push(problem.help("name the owner, who has every right on what is its own"));
+    }
     server::check_database(environment, "postgres", name, entry, problems);
     server::postgres::check(environment, name, node, problems);
     if let Some((database, entry)) = node

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::declaration::{Node, Origin};
 use crate::error::{Problem, did_you_mean};
-use crate::resources::hba::{Column, Login, Memberships, Network, Rule, Word, length_of, lets_try};
+use crate::resources::hba::{
+    Answer, Column, Login, Memberships, Network, Rule, Word, answer, length_of, lets_try,
+};
 use crate::secret::Secret;
 use crate::services::postgres::{is_predefined, logins};
 
@@ -255,12 +257,15 @@ pub(super) fn tried(node: &Node, rules: &[Rule]) -> Tried {
     tried
 }
 
-/// The logins with a password that the rules let try from the server's own machine.
+/// The logins with a password that the rules let try from the server's own machine, without TLS, as logins are tried there.
 pub(super) fn may_try(node: &Node, rules: &[Rule]) -> Vec<(String, Option<String>, Secret)> {
     let members = memberships(node);
-    let lets = |login: &(String, Option<String>, Secret)| {
-        let database = login.1.as_deref().unwrap_or("postgres");
-        matches!(lets_try(rules, &at_home(&login.0, database), &members), Some(Ok(rule)) if asks_password(rule))
+    let lets = |(role, database, _): &(String, Option<String>, Secret)| {
+        let login = Login {
+            tls: false,
+            ..at_home(role, database.as_deref().unwrap_or("postgres"))
+        };
+        matches!(answer(rules, &login, &members), Answer::Rule(rule) if asks_password(rule))
     };
     logins(node).into_iter().filter(lets).collect()
 }
