@@ -1,8 +1,8 @@
 //! The language of `pg_hba.conf`: rules, the words of their lists, and what a list of rules means for a login.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 
 /// One rule, its words as `pg_hba.conf` has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

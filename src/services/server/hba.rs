@@ -1,7 +1,7 @@
 //! `[[postgres.NAME.hba]]`: rules as they are declared, what is wrong with them, and which logins they let try.
 
+use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
 
 use crate::declaration::{Node, Origin};
 use crate::error::{Problem, did_you_mean};
