@@ -92,6 +92,8 @@ pub enum Type {
     Name,
     /// A name inside a database or a system (role, database, user): 1 to 63 printable characters, no `/`, quote, backslash or control character.
     Identifier,
+    /// A name inside a PostgreSQL server: 1 to 63 bytes without control characters.
+    PostgresName,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A path relative to the folder that holds `environments/`'s files (the folder of the file that says it), or absolute.

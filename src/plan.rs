@@ -319,8 +319,8 @@ fn moved(thing: &Thing, field: &Field, kept: Option<&Kept>) -> Moved {
         Some(_) if field.from.as_deref() == Some("differs") => Moved::File,
         Some(last) if shown(&field.from) == last.found() => Moved::File,
         Some(_) => Moved::Both,
-        // A member that is there and was never wanted; but what is remembered without fields was never seen whole.
-        None if field.to.is_none() && !kept.fields.is_empty() => Moved::Machine,
+        // A member that is there and was never wanted.
+        None if field.to.is_none() && kept.was_whole() => Moved::Machine,
         None => Moved::Unknown,
     }
 }
@@ -665,7 +665,7 @@ impl Judge<'_> {
                             continue;
                         };
                         let name = match database {
-                            Some(database) => format!("{database}/{key}"),
+                            Some(database) => crate::resource::inside_database(database, key),
                             None => key.to_owned(),
                         };
                         removals.push((

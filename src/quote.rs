@@ -30,6 +30,33 @@ pub fn literal(dialect: Dialect, text: &str) -> String {
     }
 }
 
+/// A database as `psql` takes it where a name or a connection string may stand: a name that it would read as a string becomes one.
+pub fn psql_database(name: &str) -> String {
+    let string =
+        name.contains('=') || name.starts_with("postgres://") || name.starts_with("postgresql://");
+    match string {
+        true => format!(
+            "dbname='{}'",
+            name.replace('\\', "\\\\").replace('\'', "\\'")
+        ),
+        false => name.to_owned(),
+    }
+}
+
+/// The command of `psql` that goes on in another database. In its double quotes everything means itself.
+pub fn psql_connect(name: &str) -> String {
+    let database = psql_database(name);
+    let reuse = if database == name {
+        ""
+    } else {
+        "-reuse-previous=on "
+    };
+    format!(
+        "\\connect {reuse}{}\n",
+        identifier(Dialect::Postgres, &database)
+    )
+}
+
 /// A database name as MariaDB wants it in a grant on `database.*`: literal, so `_` and `%` are escaped.
 pub fn grant_pattern(database: &str) -> String {
     let mut pattern = String::new();
@@ -182,6 +209,16 @@ mod tests {
         }
         assert_eq!(env_line("A=B", ""), None);
         assert_eq!(env_line("1A", ""), None);
+    }
+
+    #[test]
+    fn a_database_stays_a_name_for_psql() {
+        assert_eq!(psql_connect("a\"b'c\\"), "\\connect \"a\"\"b'c\\\"\n");
+        assert_eq!(
+            psql_connect("a='\"b"),
+            "\\connect -reuse-previous=on \"dbname='a=\\'\"\"b'\"\n"
+        );
+        assert_eq!(psql_database("postgres://x"), "dbname='postgres://x'");
     }
 
     #[test]

@@ -53,6 +53,13 @@ impl fmt::Debug for Id {
     }
 }
 
+/// The name in an [`Id`] of what lies in a database: `database/name`. A slash that belongs to the database's name has a backslash before
+/// it, as has a backslash, so that two things never share an id.
+pub fn inside_database(database: &str, name: &str) -> String {
+    let database = database.replace('\\', "\\\\").replace('/', "\\/");
+    format!("{database}/{name}")
+}
+
 /// One thing that should exist.
 #[derive(Clone, Debug)]
 pub struct Resource {

@@ -195,9 +195,15 @@ fn kinds_know_no_other_kind_and_no_target() {
                 .split("use crate::resources::")
                 .nth(1)
                 .unwrap_or_default();
-            let helper = ["postgres::", "mariadb::", "tree::", "COMPOSE_VERSION"]
-                .iter()
-                .any(|ok| used.starts_with(ok));
+            let helper = [
+                "postgres::",
+                "mariadb::",
+                "hba::",
+                "tree::",
+                "COMPOSE_VERSION",
+            ]
+            .iter()
+            .any(|ok| used.starts_with(ok));
             assert!(
                 used.is_empty() || helper,
                 "{name}:{}: a kind uses another: {line}",

@@ -6,14 +6,18 @@ use serde_json::Value;
 
 use super::{Audit, Finding, Looked, Severity, rows};
 use crate::command::{Ask, Place, Question, Row, Seat, Server};
-use crate::resource::Thing;
+use crate::resource::{Id, Thing};
+use crate::resources::hba::Rule;
+use crate::resources::postgres_hba::PostgresHba;
 
 /// The rules as the server reads them.
 pub(super) const QUESTION: Question = Question {
     name: "audit_postgres",
     ask: Ask::PostgresServer(
         "SELECT 'hba' AS key, line_number AS line, type, array_to_string(database, ',') AS database, \
-         array_to_string(user_name, ',') AS role, address, netmask, auth_method AS method, error FROM pg_hba_file_rules",
+         array_to_string(user_name, ',') AS role, address, netmask, auth_method AS method, error, \
+         concat_ws(' ', type, to_json(database), to_json(user_name), address, netmask, auth_method) AS viewed, \
+         current_setting('hba_file') AS file FROM pg_hba_file_rules ORDER BY line_number",
     ),
 };
 
@@ -23,14 +27,17 @@ pub(super) fn findings(looked: &Looked<'_>, server: &Arc<Server>, audit: &mut Au
     roles(looked, &place, server, audit);
     let managed = matches!(server.seat, Seat::Network { .. });
     // Who is no superuser may not read the rules of a managed server.
-    // Declared rules are all there may be: each other one is told as what differs of them.
-    let rules_declared = has_rules(looked, server);
-    if !managed
-        && !rules_declared
-        && let Some(rows) = rows(looked, &place, QUESTION.name, service, audit)
-    {
-        for row in rows.of("hba") {
-            audit.findings.extend(rule(row, server));
+    if !managed && let Some(rows) = rows(looked, &place, QUESTION.name, service, audit) {
+        match declared_rules(looked, server) {
+            // Declared rules are all there may be: each other one is told as what differs of them.
+            Some((id, _)) if looked.plan.changes.iter().any(|change| change.id == *id) => {}
+            Some((_, hba)) => audit
+                .findings
+                .extend(read_otherwise(hba, rows.of("hba"), service)),
+            None => {
+                let findings = rows.of("hba").iter().filter_map(|row| rule(row, server));
+                audit.findings.extend(findings);
+            }
         }
     }
     let settings = rows(looked, &place, "postgres_setting", service, audit);
@@ -106,14 +113,48 @@ fn roles(looked: &Looked<'_>, place: &Place, server: &Arc<Server>, audit: &mut A
     }
 }
 
-/// Whether the rules of a server are declared.
-fn has_rules(looked: &Looked<'_>, server: &Server) -> bool {
+/// The declared rules of a server.
+fn declared_rules<'a>(looked: &Looked<'a>, server: &Server) -> Option<(&'a Id, &'a PostgresHba)> {
     let Seat::Machine { name, port } = &server.seat else {
-        return false;
+        return None;
     };
     let here = Place::Machine(Arc::clone(name));
     let mut there = looked.resources.iter().filter(|one| one.place == here);
-    there.any(|one| matches!(&one.thing, Thing::PostgresHba(hba) if hba.port == *port))
+    there.find_map(|one| match &one.thing {
+        Thing::PostgresHba(hba) if hba.port == *port => Some((&one.id, &**hba)),
+        _ => None,
+    })
+}
+
+/// A server that reads other rules than those of its file, or those of another file.
+fn read_otherwise(hba: &PostgresHba, rows: &[Row], service: &str) -> Option<Finding> {
+    let text = |row: &Row, key: &str| {
+        row.get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let read: Vec<String> = rows.iter().map(|row| text(row, "viewed")).collect();
+    let wanted: Vec<String> = hba.rules.iter().map(Rule::viewed).collect();
+    let first = rows.first()?;
+    let file = text(first, "file");
+    let own = format!("/etc/postgresql/{}/pg_hba.conf", hba.cluster);
+    let differs = read.iter().find(|one| !wanted.contains(one));
+    let says = match (file == own, read == wanted, differs) {
+        (true, true, _) => return None,
+        (false, ..) => format!("`{service}` reads its rules from `{file}` and not from `{own}`"),
+        (_, _, Some(line)) => format!("`{service}` reads a rule that is not declared: `{line}`"),
+        (..) => format!("`{service}` reads its rules in another order, or not all of them"),
+    };
+    let todo =
+        "take out what leads it there (`hba_file`, `include`), and reload or restart the server";
+    Some(Finding::known(
+        Severity::High,
+        "postgres_hba_differs",
+        (service, &hba.cluster),
+        says,
+        todo,
+    ))
 }
 
 fn rule(row: &Row, server: &Server) -> Option<Finding> {

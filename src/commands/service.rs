@@ -8,6 +8,7 @@ use crate::commands::look::{self, meaning};
 use crate::commands::{Context, End};
 use crate::declaration::{Environment, Node};
 use crate::error::{Failure, Kind};
+use crate::quote;
 use crate::resource::Thing;
 use crate::services::Ports;
 use crate::show;
@@ -121,15 +122,11 @@ fn client(environment: &Environment, service: &str) -> Vec<String> {
             .find(|(name, _)| *name == service)
             .map(|(_, entry)| &entry.node)
     };
+    let database;
     let words: Vec<&str> = if let Some(node) = entry("postgres") {
         let superuser = node.text("superuser").unwrap_or("postgres");
-        vec![
-            "psql",
-            "-U",
-            superuser,
-            "-d",
-            only_database(node).unwrap_or("postgres"),
-        ]
+        database = quote::psql_database(only_database(node).unwrap_or("postgres"));
+        vec!["psql", "-U", superuser, "-d", &database]
     } else if let Some(node) = entry("mariadb") {
         ["mariadb"].into_iter().chain(only_database(node)).collect()
     } else {

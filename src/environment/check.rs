@@ -240,8 +240,11 @@ impl Checker<'_> {
             (Type::Int(low, high), RawValue::Int(number)) if (*low..=*high).contains(&number) => {
                 Value::Int(number)
             }
-            (Type::Text | Type::Name | Type::Identifier | Type::Word(_), RawValue::Text(text))
-            | (Type::Path | Type::Listen | Type::Service, RawValue::Text(text)) => {
+            (
+                Type::Text | Type::Name | Type::Identifier | Type::PostgresName,
+                RawValue::Text(text),
+            )
+            | (Type::Word(_) | Type::Path | Type::Listen | Type::Service, RawValue::Text(text)) => {
                 return self.text(&text, of, key, at);
             }
             (Type::Template, RawValue::Text(text)) => {
@@ -513,6 +516,7 @@ fn fits(of: &Type, raw: &Raw) -> bool {
                     | Type::Template
                     | Type::Name
                     | Type::Identifier
+                    | Type::PostgresName
                     | Type::Word(_)
                     | Type::Path
                     | Type::Listen
@@ -564,7 +568,7 @@ pub(super) fn says(of: &Type) -> String {
         Type::Int(i64::MIN, i64::MAX) => "a whole number".to_owned(),
         Type::Int(low, high) => format!("a whole number from {low} to {high}"),
         Type::Text | Type::Template => "a string".to_owned(),
-        Type::Name | Type::Identifier => "a name (a string)".to_owned(),
+        Type::Name | Type::Identifier | Type::PostgresName => "a name (a string)".to_owned(),
         Type::Word(words) => format!("one of {}", listed(words)),
         Type::Path => "a path (a string)".to_owned(),
         Type::Listen => "an address with a port, as in `\"127.0.0.1:8000\"`".to_owned(),

@@ -39,10 +39,25 @@ pub(super) fn identifier(text: &str) -> Result<(), String> {
     )
 }
 
+/// A name inside a PostgreSQL server: whatever the server takes, as long as people can see it.
+pub(super) fn postgres(text: &str) -> Result<(), String> {
+    if text.len() > 63 {
+        return Err(format!(
+            "it has {} bytes, and PostgreSQL cuts a name off after 63",
+            text.len()
+        ));
+    }
+    rule(
+        !text.is_empty() && !text.chars().any(invisible),
+        "it is 1 to 63 bytes without control characters and others that nobody can see",
+    )
+}
+
 /// A name under a table of free names; its form follows from how the table is called.
 pub(super) fn of_table(table: &str, text: &str) -> Result<(), String> {
     match table.rsplit_once('.') {
         Some((before, "NAME")) if !before.contains('.') => name(text),
+        Some(("postgres.NAME.role" | "postgres.NAME.database", "NAME")) => postgres(text),
         Some((_, "NAME")) => identifier(text),
         Some((_, "PATH")) => absolute(text),
         _ => word(text),

@@ -111,6 +111,7 @@ fn of(of_type: &'static Type, tables: &mut Tables) -> Json {
         },
         Type::Text | Type::Template | Type::Path => json!({ "type": "string" }),
         Type::Name => string(r"^[a-z][a-z0-9_-]{0,47}$"),
+        Type::PostgresName => string(r"^[^\u0000-\u001f\u007f]{1,63}$"),
         Type::Identifier => string(r#"^[^/\\'"`\u0000-\u001f\u007f]{1,63}$"#),
         Type::Listen => string(r"^(\[[0-9A-Fa-f:.%]+\]|[0-9.]+):[0-9]{1,5}$"),
         Type::Service => string(r"^[a-z]+\.[a-z][a-z0-9_-]{0,47}$"),
@@ -274,7 +275,7 @@ fn kind(of: &Type) -> String {
         Type::Int(low, high) => format!("whole number, {low} to {high}"),
         Type::Text => "string".to_owned(),
         Type::Template => "string, may use services".to_owned(),
-        Type::Name | Type::Identifier => "name".to_owned(),
+        Type::Name | Type::Identifier | Type::PostgresName => "name".to_owned(),
         Type::Word(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
             words.join(", ")

@@ -89,6 +89,7 @@ impl Checker<'_> {
             }
             Type::Name => rules::name(&text),
             Type::Identifier => rules::identifier(&text),
+            Type::PostgresName => rules::postgres(&text),
             Type::Listen => rules::listen(&text),
             Type::Service => rules::service(&text),
             Type::Word(words) if !words.contains(&text.as_str()) => {

@@ -95,6 +95,14 @@ pub struct Kept {
     pub fields: BTreeMap<String, Last>,
 }
 
+impl Kept {
+    /// Whether it was once seen as wanted: then it had no other fields than those remembered, even where it had none at all, as rights
+    /// of somebody who should have none.
+    pub fn was_whole(&self) -> bool {
+        !self.fields.is_empty() || !self.at.is_empty()
+    }
+}
+
 /// What one place remembers, by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory(pub BTreeMap<String, Kept>);

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod apt;
+pub mod hba;
 mod mariadb;
 pub mod owner;
 mod paths;

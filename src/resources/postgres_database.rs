@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::command::{Ask, Question, Row, Text};
+use crate::quote::psql_database;
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
 use crate::resources::postgres::{forget, ident, integer, literal, maybe_text, text};
 
@@ -128,7 +129,7 @@ impl Kind for PostgresDatabase {
     fn recipe(&self, found: &Self) -> Vec<String> {
         let new = format!("{}_new", self.name);
         let old = format!("{}_old", self.name);
-        let dump = word(&format!("{}.dump", self.name));
+        let dump = word(&format!("{}.dump", self.name.replace('/', "_")));
         let encoding = self.encoding.as_ref().or(found.encoding.as_ref());
         let locale = self.locale.as_ref().or(found.locale.as_ref());
         let owner = self.owner.as_ref().or(found.owner.as_ref());
@@ -148,9 +149,9 @@ impl Kind for PostgresDatabase {
                 found.encoding.as_deref().unwrap_or("the encoding"),
                 found.locale.as_deref().unwrap_or("the locale"),
             ),
-            format!("pg_dump -Fc -f {dump} {}", word(&self.name)),
+            format!("pg_dump -Fc -f {dump} {}", word(&psql_database(&self.name))),
             format!("{create} {}", word(&new)),
-            format!("pg_restore --exit-on-error -d {} {dump}", word(&new)),
+            format!("pg_restore --exit-on-error -d {} {dump}", word(&psql_database(&new))),
             format!(
                 "psql -d template1 -c {} -c {}",
                 word(&rename(&self.name, &old)),

@@ -137,7 +137,7 @@ const QUERY: &str = concat!(
      a.grantee IN (o.owner, 'pg_database_owner'::regrole) AS own) e \
      LEFT JOIN initial i ON i.class = o.class AND i.id = o.id AND i.sub = o.sub AND i.grantee = a.grantee \
      AND i.privilege = a.privilege_type GROUP BY 1, 2, 3, 4, 5, 6), \
-     roles AS (SELECT oid, rolname::text AS name FROM pg_roles WHERE rolname !~ '^pg_' UNION ALL SELECT 0, 'PUBLIC'), \
+     roles AS (SELECT oid, rolname::text AS name FROM pg_roles UNION ALL SELECT 0, 'PUBLIC'), \
      totals AS (SELECT level, schema, count(*) AS total, array_agg(name::text ORDER BY name::text COLLATE \"C\") AS names \
      FROM objects WHERE level <> 'column' GROUP BY 1, 2), \
      counts AS (SELECT grantee, level, schema, privilege, count(*) AS held, count(*) FILTER (WHERE given) AS given, \

@@ -2,14 +2,16 @@
 //! server itself before it is read, and the old one comes back by itself if our own login or an application's no longer fits.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::command::{Ask, Question, Row, Text};
 use crate::resource::{Field, Impact, Kind, Removal, Step};
+use crate::resources::hba::{Rule, VIEW};
 use crate::resources::postgres::text;
+
+pub use crate::resources::hba::names;
 
 /// The rules of a cluster, in order: the first that fits counts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,58 +22,12 @@ pub struct PostgresHba {
     pub port: u16,
     /// The rules; of a found one as they stand there.
     pub rules: Vec<Rule>,
-    /// Logins from this machine with a password that have to fit a rule: role and database.
+    /// Logins from this machine that a rule has to let try: role and database.
     pub logins: Vec<(String, String)>,
+    /// Logins from this machine that have to be refused.
+    pub refused: Vec<(String, String)>,
     /// Of a found one: whether a change was begun and not seen to work.
     pub begun: bool,
-}
-
-/// One rule, its words as `pg_hba.conf` has them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rule {
-    /// `local`, `host`, `hostssl`, ...
-    pub kind: String,
-    /// Databases, or `all`.
-    pub database: String,
-    /// Roles, or `all`.
-    pub role: String,
-    /// A network, an address or a name; none for `local`.
-    pub address: Option<String>,
-    /// Method and options, as in `scram-sha-256`.
-    pub method: String,
-}
-
-impl Rule {
-    /// Who it is about: everything but the method.
-    pub fn whom(&self) -> String {
-        let whom = format!("{} {} {}", self.kind, self.database, self.role);
-        match &self.address {
-            Some(address) => format!("{whom} {address}"),
-            None => whom,
-        }
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.whom(), self.method)
-    }
-}
-
-/// A list of databases or roles as a word of `pg_hba.conf`; `all` is everybody, and every other name is meant literally.
-pub fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let quoted = |name: &str| {
-        let plain = name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
-        let special = matches!(name, "sameuser" | "samerole" | "samegroup" | "replication");
-        match name == "all" || (plain && !special && !name.is_empty()) {
-            true => name.to_owned(),
-            false => format!("\"{}\"", name.replace('"', "\"\"")),
-        }
-    };
-    let names: Vec<String> = names.into_iter().map(quoted).collect();
-    names.join(",")
 }
 
 const BODY: &str = r#"
@@ -87,13 +43,15 @@ done
 // The mark stays until a fresh login was seen to work. Where this dies half way, the machine puts the old rules back by itself; where
 // that dies, too, the next run sees the mark and does all of it again.
 const APPLY: &str = r##"
-cluster=$1 port=$2 content=$3
-shift 3
+cluster=$1 port=$2 content=$3 view=$4 wanted=$5
+shift 5
 etc=/etc/postgresql/$cluster
 bin=/usr/lib/postgresql/${cluster%%/*}/bin
 ask() {
     runuser -u postgres -- env PGCONNECT_TIMEOUT=10 "$bin/psql" -X -A -t -q -w -h /var/run/postgresql -p "$port" -d postgres -c "$1" 2>&1
 }
+# A name with \`=\` in it would be read as more than a name.
+conninfo() { printf "dbname='%s'" "$(printf '%s' "$1" | sed "s/[\\\\']/\\\\&/g")"; }
 flat() { printf '%s' "$1" | tr '\n' ' '; }
 reload() {
     before=$(ask 'SELECT pg_conf_load_time()')
@@ -124,16 +82,25 @@ printf '%s' "$content" | put_file "$etc/pg_hba.conf" postgres postgres 0640
 said=$(ask "SELECT format('line %s: %s', line_number, error) FROM pg_hba_file_rules WHERE error IS NOT NULL LIMIT 1") \
     || die "\`$cluster\` cannot be asked about its rules: $(flat "$said")"
 [ -z "$said" ] || die "\`$cluster\` does not accept these rules, the old ones stay: $said"
+said=$(ask 'SHOW hba_file')
+[ "$said" = "$etc/pg_hba.conf" ] || die "\`$cluster\` reads its rules from \`$(flat "$said")\` and not from \`$etc/pg_hba.conf\`: reset its setting \`hba_file\` and restart it"
+said=$(ask "$view")
+[ "$said" = "$wanted" ] || die "\`$cluster\` reads these rules otherwise than they are meant, the old ones stay; it reads: $(flat "$said")"
 reload
 said=$(ask 'SELECT 1') || die "our own login no longer fits, the old rules are back: $(flat "$said")"
-while [ "$#" -gt 1 ]; do
-    # No password is offered: a rule that fits asks for one.
-    said=$(PGCONNECT_TIMEOUT=10 LC_ALL=C "$bin/psql" -X -w -h localhost -p "$port" -U "$1" -d "$2" -c 'SELECT 1' 2>&1 < /dev/null) || :
+while [ "$#" -gt 2 ]; do
+    # No password is offered: a rule that lets somebody try asks for one. A client that is refused over TLS tries without.
+    said=$(PGCONNECT_TIMEOUT=10 LC_ALL=C "$bin/psql" -X -w -h 127.0.0.1 -p "$port" -U "$2" -d "$(conninfo "$3")" -c 'SELECT 1' 2>&1 < /dev/null) && said=in
     case $said in
-        *'no pg_hba.conf entry'* | *'pg_hba.conf rejects'*)
-            die "the login of \`$1\` to \`$2\` from this machine no longer fits any rule, so the old ones are back" ;;
+        in | *'no password supplied'*) came=in ;;
+        *'no pg_hba.conf entry'* | *'pg_hba.conf rejects'*) came=refused ;;
+        *) came=unknown ;;
     esac
-    shift 2
+    case $1-$came in
+        in-refused) die "the login of \`$2\` to \`$3\` from this machine no longer fits any rule, so the old ones are back" ;;
+        refused-in) die "the login of \`$2\` to \`$3\` from this machine has to be refused and is not, so the old rules are back" ;;
+    esac
+    shift 3
 done
 trap - EXIT HUP INT TERM
 guard_confirm postgres_hba
@@ -203,12 +170,20 @@ impl Kind for PostgresHba {
         if found.is_some() && !self.fields(found).iter().any(Field::differs) {
             return Vec::new();
         }
-        let words = [self.cluster.clone(), self.port.to_string(), self.content()];
-        let logins = self
-            .logins
-            .iter()
-            .flat_map(|(role, database)| [role.clone(), database.clone()]);
-        let words = words.into_iter().chain(logins).map(Text::plain);
+        let viewed: Vec<String> = self.rules.iter().map(Rule::viewed).collect();
+        let words = [
+            self.cluster.clone(),
+            self.port.to_string(),
+            self.content(),
+            VIEW.to_owned(),
+            viewed.join("\n"),
+        ];
+        let tried = [("in", &self.logins), ("refused", &self.refused)];
+        let tried = tried.into_iter().flat_map(|(wanted, logins)| {
+            let words = |(role, database): &(String, String)| [wanted.to_owned(), role.clone(), database.clone()];
+            logins.iter().flat_map(words)
+        });
+        let words = words.into_iter().chain(tried).map(Text::plain);
         let step = Step::script("write the rules, and keep them if everybody still fits", APPLY, words);
         vec![step.costs(Impact::Reload)]
     }
@@ -385,11 +360,5 @@ mod tests {
             assert_eq!(differing.len(), 1);
             assert_eq!(differing[0].name, field);
         }
-    }
-
-    #[test]
-    fn names_are_meant_literally() {
-        assert_eq!(names(["a_b", "all"]), "a_b,all");
-        assert_eq!(names(["replication", "Big", "+group", "a\"b"]), "\"replication\",\"Big\",\"+group\",\"a\"\"b\"");
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::command::{Dialect, Do, Place, Text};
 use crate::graph;
 use crate::ledger;
-use crate::quote::{identifier, literal};
+use crate::quote::{literal, psql_connect};
 use crate::resource::Resource;
 use crate::secret::Secret;
 
@@ -23,10 +23,7 @@ pub(super) fn postgres(resources: &[Resource]) -> Text {
         };
         if here.as_ref() != Some(database) {
             let name = database.as_deref().unwrap_or("postgres");
-            sql.push_str(&format!(
-                "\\connect {}\n",
-                identifier(Dialect::Postgres, name)
-            ));
+            sql.push_str(&psql_connect(name));
             here = Some(database.clone());
         }
         if ledgers.insert(database.clone()) {

@@ -8,7 +8,7 @@ use crate::command::{Dialect, Place, Seat, Server, Text};
 use crate::declaration::{Entry, Environment, Key, Node, Table, Type};
 use crate::error::{Problem, did_you_mean};
 use crate::quote;
-use crate::resource::{Id, Probe, Resource, Thing};
+use crate::resource::{Id, Probe, Resource, Thing, inside_database};
 use crate::resources::container::{Container, Health, Mount};
 use crate::resources::image::Build;
 use crate::resources::postgres_database::PostgresDatabase;
@@ -42,7 +42,7 @@ pub static TABLE: Table = Table {
         Key::new("superuser", Type::Identifier, "The superuser we come in as, over the local socket; nobody knows a password of it.").default("\"postgres\""),
         Key::new("settings", Type::Map(&Type::Setting), "Server settings by their PostgreSQL name, with units as PostgreSQL writes them (`128MB`, `500ms`); set with `ALTER SYSTEM`, and reloaded or restarted as they need."),
         Key::new("init", Type::List(&Type::Path), "SQL files (globs allowed), each run once and once more when its content changes, as the owner of `init_database`; remembered in the database itself."),
-        Key::new("init_database", Type::Identifier, "The database `init` runs in; needed where there is more than one."),
+        Key::new("init_database", Type::PostgresName, "The database `init` runs in; needed where there is more than one."),
         Key::new("role", Type::Named(&ROLE), "Roles by name."),
         Key::new("database", Type::Named(&DATABASE), "Databases by name."),
         Key::new("grant", Type::Many(&GRANT), "What roles may do; exact for each role and database named."),
@@ -57,7 +57,7 @@ pub static ROLE: Table = Table {
     keys: &[
         Key::new("enabled", Type::Bool, "`false` drops an entry that was inherited.").default("true"),
         Key::new("password", Type::Secret, "Absent: the password is not managed."),
-        Key::new("was", Type::Identifier, "The name it had: renamed, not made anew."),
+        Key::new("was", Type::PostgresName, "The name it had: renamed, not made anew."),
         Key::new("login", Type::Bool, "May log in.").default("true"),
         Key::new("superuser", Type::Bool, "Passes every permission check.").default("false"),
         Key::new("createdb", Type::Bool, "May create databases.").default("false"),
@@ -67,7 +67,7 @@ pub static ROLE: Table = Table {
         Key::new("bypassrls", Type::Bool, "Passes row-level security.").default("false"),
         Key::new("connection_limit", Type::Int(-1, 1_000_000), "Connections at once; -1 is no limit.").default("-1"),
         Key::new("valid_until", Type::Text, "When its password ends, as in `2031-05-01 10:00+02`; without a zone it is UTC, and `infinity` is never.").default("\"infinity\""),
-        Key::new("member_of", Type::List(&Type::Identifier), "Roles it is a member of; exact.").default("[]"),
+        Key::new("member_of", Type::List(&Type::PostgresName), "Roles it is a member of: declared ones and PostgreSQL's own, such as `pg_monitor`; exact.").default("[]"),
         Key::new("settings", Type::Map(&Type::Setting), "Settings of its sessions (`ALTER ROLE ... SET`); exact once named."),
     ],
 };
@@ -85,12 +85,12 @@ pub static DATABASE: Table = Table {
         .default("true"),
         Key::new(
             "was",
-            Type::Identifier,
+            Type::PostgresName,
             "The name it had: renamed, not made anew.",
         ),
         Key::new(
             "owner",
-            Type::Identifier,
+            Type::PostgresName,
             "A declared role, or the superuser. Absent: not managed.",
         ),
         Key::new(
@@ -111,7 +111,7 @@ pub static DATABASE: Table = Table {
         .default("-1"),
         Key::new(
             "extensions",
-            Type::List(&Type::Either(&Type::Identifier, &Type::Table(&EXTENSION))),
+            Type::List(&Type::Either(&Type::PostgresName, &Type::Table(&EXTENSION))),
             "Extensions: a name, or `{ name, version, schema }`.",
         )
         .default("[]"),
@@ -123,7 +123,7 @@ pub static EXTENSION: Table = Table {
     name: "postgres.NAME.database.NAME.extensions",
     doc: "An extension with a version.",
     keys: &[
-        Key::new("name", Type::Identifier, "Its name.").required(),
+        Key::new("name", Type::PostgresName, "Its name.").required(),
         Key::new(
             "version",
             Type::Text,
@@ -131,7 +131,7 @@ pub static EXTENSION: Table = Table {
         ),
         Key::new(
             "schema",
-            Type::Identifier,
+            Type::PostgresName,
             "The schema it is made in; absent: the database's default.",
         ),
     ],
@@ -143,11 +143,11 @@ pub static GRANT: Table = Table {
     doc: "What a role may do in a database. All entries of one role and database together are its exact rights there.",
     keys: &[
         Key::new("enabled", Type::Bool, "`false` drops an entry.").default("true"),
-        Key::new("role", Type::Identifier, "A declared role, or `PUBLIC`.").required(),
-        Key::new("database", Type::Identifier, "A declared database.").required(),
+        Key::new("role", Type::PostgresName, "A declared role, one of PostgreSQL's own such as `pg_monitor`, or `PUBLIC`.").required(),
+        Key::new("database", Type::PostgresName, "A declared database.").required(),
         Key::new("connect", Type::Bool, "CONNECT on the database. PUBLIC has it unless it was revoked.").default("true"),
         Key::new("privileges", Type::List(&Type::Word(&["CREATE", "TEMPORARY"])), "More rights on the database itself.").default("[]"),
-        Key::new("schema", Type::Identifier, "The schema that `tables`, `sequences` and `schema_privileges` are about.").default("\"public\""),
+        Key::new("schema", Type::PostgresName, "The schema that `tables`, `sequences` and `schema_privileges` are about.").default("\"public\""),
         Key::new("schema_privileges", Type::List(&Type::Word(&["USAGE", "CREATE"])), "Rights on the schema; USAGE is added where `tables` or `sequences` are named.").default("[]"),
         Key::new("tables", Type::List(&Type::Word(&["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "ALL"])), "Rights on every table and view of the schema.").default("[]"),
         Key::new("sequences", Type::List(&Type::Word(&["USAGE", "SELECT", "UPDATE", "ALL"])), "Rights on every sequence of the schema.").default("[]"),
@@ -244,12 +244,21 @@ pub(super) fn check(
     for (_, database) in node.named("database") {
         known(&roles, "role", &database.node, "owner");
     }
-    let grantees: BTreeSet<&str> = roles.iter().copied().chain(["PUBLIC"]).collect();
-    for grant in node.list("grant") {
+    let own_roles: BTreeSet<&str> = predefined(node).collect();
+    let grantees: BTreeSet<&str> = roles.union(&own_roles).copied().chain(["PUBLIC"]).collect();
+    let to_owners = |grant: &&Node| grant.text("role") == Some(OWNER_OF_DATABASE);
+    let (owners, grants): (Vec<&Node>, Vec<&Node>) = node.list("grant").iter().partition(to_owners);
+    for grant in grants {
         known(&grantees, "role", grant, "role");
         known(&databases, "database", grant, "database");
     }
     known(&databases, "database", node, "init_database");
+    for grant in owners {
+        let message =
+            format!("the rights of `{OWNER_OF_DATABASE}` are those of the database's owner");
+        let problem = Problem::error(message, &grant.origin("role"));
+        problems.push(problem.help("name the owner, who has every right on what is its own"));
+    }
     server::check_database(environment, "postgres", name, entry, problems);
     server::postgres::check(environment, name, node, problems);
     if let Some((database, entry)) = node
@@ -260,22 +269,14 @@ pub(super) fn check(
         problems.push(Problem::error(message, &entry.key));
     }
     for (role, entry) in node.named("role") {
-        if role.starts_with("pg_") || matches!(role, "public" | "none") {
+        if role.starts_with("pg_") || matches!(role, "public" | "none" | "PUBLIC") {
             let message = format!("the role `{role}` has a name that PostgreSQL keeps for itself");
             problems.push(Problem::error(message, &entry.key));
         }
     }
     for (_, role) in node.named("role") {
         for group in role.node.list("member_of") {
-            let Some(word) = group.as_text().filter(|word| !roles.contains(word)) else {
-                continue;
-            };
-            let message = format!("the role `{word}` is not declared in `postgres.{name}`");
-            problems.push(did_you_mean(
-                Problem::error(message, &group.origin),
-                word,
-                roles.iter().copied(),
-            ));
+            problems.extend(not_a_group(name, group, &roles, &own_roles));
         }
     }
     for (database, declared) in node.named("database") {
@@ -309,6 +310,77 @@ pub(super) fn check(
             problems.push(Problem::error(message, &script.origin));
         }
     }
+}
+
+/// PostgreSQL's own roles, and the version that brought each.
+const PREDEFINED: [(&str, u32); 16] = [
+    ("pg_signal_backend", 9),
+    ("pg_monitor", 10),
+    ("pg_read_all_settings", 10),
+    ("pg_read_all_stats", 10),
+    ("pg_stat_scan_tables", 10),
+    ("pg_read_server_files", 11),
+    ("pg_write_server_files", 11),
+    ("pg_execute_server_program", 11),
+    ("pg_read_all_data", 14),
+    ("pg_write_all_data", 14),
+    (OWNER_OF_DATABASE, 14),
+    ("pg_checkpoint", 15),
+    ("pg_create_subscription", 16),
+    ("pg_use_reserved_connections", 16),
+    ("pg_maintain", 17),
+    ("pg_signal_autovacuum_worker", 18),
+];
+
+/// Its only member is the owner of the database that somebody is in.
+const OWNER_OF_DATABASE: &str = "pg_database_owner";
+
+/// Whether a role is one of PostgreSQL's own, of some version.
+pub(super) fn is_predefined(role: &str) -> bool {
+    PREDEFINED.iter().any(|(name, _)| *name == role)
+}
+
+/// PostgreSQL's own roles that a server has. Which version a managed server has is not declared, so there it may be any of them.
+fn predefined(node: &Node) -> impl Iterator<Item = &'static str> + use<> {
+    let version: Option<u32> = node
+        .text("version")
+        .and_then(|version| version.parse().ok());
+    let managed = node.get("external").is_some();
+    let has = move |since: u32| managed || version.is_none_or(|version| since <= version);
+    let there = PREDEFINED.into_iter().filter(move |(_, since)| has(*since));
+    there.map(|(name, _)| name)
+}
+
+/// What is wrong with an item of `member_of`.
+fn not_a_group(
+    service: &str,
+    group: &Node,
+    roles: &BTreeSet<&str>,
+    own_roles: &BTreeSet<&str>,
+) -> Option<Problem> {
+    let word = group.as_text()?;
+    if word == OWNER_OF_DATABASE {
+        let message = format!("nobody can be made a member of `{word}`");
+        let problem = Problem::error(message, &group.origin);
+        return Some(problem.help("its member is the owner of each database: say `owner` there"));
+    }
+    if roles.contains(word) || own_roles.contains(word) {
+        return None;
+    }
+    if let Some((_, since)) = PREDEFINED.iter().find(|(name, _)| *name == word) {
+        let message = format!("the role `{word}` is not there before PostgreSQL {since}");
+        return Some(Problem::error(message, &group.origin));
+    }
+    let message = match word.starts_with("pg_") {
+        true => format!("PostgreSQL has no role `{word}` of its own"),
+        false => format!("the role `{word}` is not declared in `postgres.{service}`"),
+    };
+    let all = roles.union(own_roles).copied();
+    Some(did_you_mean(
+        Problem::error(message, &group.origin),
+        word,
+        all,
+    ))
 }
 
 /// The server with everything in it.
@@ -497,7 +569,7 @@ impl Inside<'_, '_> {
         let mut resource = self
             .resource(
                 "postgres_extension",
-                &format!("{database}/{name}"),
+                &inside_database(database, name),
                 Some(database),
                 thing.into(),
             )
@@ -550,7 +622,7 @@ impl Inside<'_, '_> {
             let mut resource = self
                 .resource(
                     "sql_script",
-                    &format!("{database}/{name}"),
+                    &inside_database(&database, &name),
                     Some(&database),
                     thing.into(),
                 )
@@ -587,7 +659,7 @@ impl Inside<'_, '_> {
             thing.was = of_role.and_then(|role| role.text("was")).map(str::to_owned);
             let mut resource = self.resource(
                 "postgres_grant",
-                &format!("{database}/{role}"),
+                &inside_database(database, role),
                 Some(database),
                 thing.into(),
             );
@@ -840,10 +912,13 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
 pub(super) fn connect(node: &Node) -> impl Fn(&str, u16) -> String + use<> {
     let user = logins(node).into_iter().next();
     move |address, port| match &user {
-        Some((user, database, _)) => format!(
-            "psql -h {address} -p {port} -U {user} {}",
-            database.as_deref().unwrap_or("postgres")
-        ),
+        Some((user, database, _)) => {
+            let user = quote::word(user);
+            let database = quote::psql_database(database.as_deref().unwrap_or("postgres"));
+            let option = if database.starts_with('-') { "-d " } else { "" };
+            let database = quote::word(&database);
+            format!("psql -h {address} -p {port} -U {user} {option}{database}")
+        }
         None => format!("psql -h {address} -p {port} postgres"),
     }
 }

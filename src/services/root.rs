@@ -440,23 +440,38 @@ pub static HBA: Table = Table {
     keys: &[
         Key::new(
             "type",
-            Type::Word(&["local", "host", "hostssl"]),
+            Type::Word(&["local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc"]),
             "Kind of connection.",
         )
         .default("\"host\""),
-        Key::new("database", Type::Identifier, "A database, or `all`.").default("\"all\""),
-        Key::new("role", Type::Identifier, "A role, or `all`.").default("\"all\""),
+        Key::new(
+            "database",
+            Type::Either(&Type::Text, &Type::List(&Type::Text)),
+            "A declared database or a list of them, or what PostgreSQL has for it: `all` (not replication), `sameuser`, `samerole`, `replication`. Between double quotes it is always a name: `'\"all\"'`.",
+        )
+        .default("\"all\""),
+        Key::new(
+            "role",
+            Type::Either(&Type::Text, &Type::List(&Type::Text)),
+            "A declared role or a list of them, `all`, or `+readers` for `readers` and its members. Between double quotes it is always a name: `'\"all\"'`.",
+        )
+        .default("\"all\""),
         Key::new(
             "address",
             Type::Text,
-            "A network, as in `10.0.0.0/8`; not for `local`.",
+            "A network as in `10.0.0.0/8`, one address as in `10.0.0.7/32`, a host name, the end of one as in `.example.com`, `all`, `samehost` or `samenet`; not for `local`.",
         ),
         Key::new(
             "method",
-            Type::Word(&["scram-sha-256", "peer", "cert", "reject"]),
+            Type::Word(&["scram-sha-256", "md5", "peer", "ident", "cert", "gss", "pam", "ldap", "reject"]),
             "How it is proved who they are.",
         )
         .default("\"scram-sha-256\""),
+        Key::new(
+            "options",
+            Type::Map(&Type::Text),
+            "Options of the method by their PostgreSQL name, as in `{ map = \"admins\" }`; none that is a secret.",
+        ),
     ],
 };
 

@@ -1,6 +1,7 @@
 //! Services on machines: what `[postgres.NAME]`, `[mariadb.NAME]` and `[django.NAME]` mean where there is no engine.
 
 pub(super) mod django;
+mod hba;
 pub(super) mod mariadb;
 pub(super) mod postgres;
 

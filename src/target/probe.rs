@@ -11,6 +11,7 @@ use super::machine::Remote;
 use super::say::clean;
 use super::{mariadb, psql};
 use crate::command::Dialect;
+use crate::quote::psql_database;
 use crate::secret::Secret;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -146,9 +147,9 @@ fn with_code(words: &str) -> String {
 }
 
 fn psql_login(who: &Who<'_>, address: &str) -> Vec<String> {
-    let database = who.database.unwrap_or("postgres");
+    let database = psql_database(who.database.unwrap_or("postgres"));
     [
-        "psql", "-XAtq", "-W", "-h", address, "-U", who.user, "-d", database, "-c", "SELECT 1",
+        "psql", "-XAtq", "-W", "-h", address, "-U", who.user, "-d", &database, "-c", "SELECT 1",
     ]
     .map(str::to_owned)
     .to_vec()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::command::{Answer, Ask, Dialect, Inquiry, Question, SqlStep};
 use crate::ledger;
-use crate::quote::{identifier, literal};
+use crate::quote::{literal, psql_connect};
 use crate::secret::Secret;
 
 /// The client and its arguments; who comes in is no secret.
@@ -138,10 +138,7 @@ pub(super) fn sheet(
         text.push_str(&format!(
             "\\echo {nonce} database {at} :is_{at}\n\\if :{{?go_{at}}}\n\\if :go_{at}\n"
         ));
-        text.push_str(&format!(
-            "\\connect {}\n",
-            identifier(Dialect::Postgres, database)
-        ));
+        text.push_str(&psql_connect(database));
         text.push_str(&format!("\\echo {nonce} connected {at}\n"));
         for question in each.get(at).into_iter().flatten() {
             ask(&mut text, nonce, inquiry, question);
@@ -282,10 +279,7 @@ pub(super) fn steps(
             "\\set ON_ERROR_STOP on\n\\warn {nonce} begin {at}\n"
         ));
         if database != current {
-            text.push_str(&format!(
-                "\\connect {}\n",
-                identifier(Dialect::Postgres, database)
-            ));
+            text.push_str(&psql_connect(database));
             current = database;
         }
         let writes_ledger = step.remember.is_some() || step.forget.is_some();

@@ -208,7 +208,7 @@ fn rules(trial: &mut Trial) {
     let rules = || on.server.sh(&format!("cat {HBA}"));
     let before = rules();
     trial.case("a rule that the server does not understand", || {
-        on.say("[[postgres.analytics.hba]]\naddress = \"10.0.0.0/99\"\n");
+        on.say("[[postgres.analytics.hba]]\naddress = \"10.0.0.0/8\"\noptions = { nonsense = \"1\" }\n");
         let ran = on.apply();
         that(ran.code == 1, || format!("{ran:?}"))?;
         that(ran.stderr.contains("the old ones stay"), || {

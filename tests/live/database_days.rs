@@ -130,7 +130,8 @@ fn databases_of_a_server_are_put_back() {
     assert_eq!(psql(&server, "SHOW listen_addresses"), "localhost");
 
     // A rule that the server does not understand never takes the place of the old ones.
-    let rule = "[[postgres.analytics.hba]]\naddress = \"10.0.0.0/99\"\n";
+    let rule =
+        "[[postgres.analytics.hba]]\naddress = \"10.0.0.0/8\"\noptions = { nonsense = \"1\" }\n";
     lab.say(&format!("{}{DECLARED}{rule}", server.host("s1")));
     let ran = lab.provision(&["apply", "servers", "--yes"]).ends(1);
     assert!(ran.stderr.contains("the old ones stay"), "{}", ran.stderr);

@@ -8,10 +8,12 @@ use crate::declaration::{Driver, Entry, Environment, Node};
 use crate::error::Problem;
 use crate::resource::{Id, Probe, Thing};
 use crate::resources::apt_repository::AptRepository;
+use crate::resources::hba::Rule;
 use crate::resources::postgres_cluster::PostgresCluster;
-use crate::resources::postgres_hba::{self, PostgresHba, Rule};
+use crate::resources::postgres_hba::{self, PostgresHba};
 use crate::services::postgres::{PORT, connect, inside, logins};
 use crate::services::project::{self, Project};
+use crate::services::server::hba;
 use crate::services::{hosts, server};
 use crate::template;
 
@@ -26,38 +28,21 @@ pub(in crate::services) fn check(
     problems: &mut Vec<Problem>,
 ) {
     server::check_listen(node, ".:-_*", problems);
-    for rule in node.list("hba") {
-        let local = rule.text("type") == Some("local");
-        match rule.get("address") {
-            None if !local => {
-                let message = "this rule says no address".to_owned();
-                let problem = Problem::error(message, &rule.origin);
-                problems
-                    .push(problem.help("say `address = \"10.0.0.0/8\"`, or `type = \"local\"`"));
-            }
-            Some(address) if local => {
-                let message = "connections over the local socket have no address".to_owned();
-                problems.push(Problem::error(message, &address.origin));
-            }
-            Some(address) => {
-                let text = address.as_text().unwrap_or_default();
-                let fits =
-                    |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '_' | '/');
-                if text.is_empty() || !text.chars().all(fits) {
-                    let message = format!("`{text}` is no network or address");
-                    problems.push(Problem::error(message, &address.origin));
-                }
-            }
-            None => {}
-        }
-        if rule.text("method") == Some("peer") && !local {
-            let message =
-                "`peer` asks who a local socket belongs to: its type is `local`".to_owned();
-            problems.push(Problem::error(message, &rule.origin("method")));
-        }
-    }
+    hba::check(name, node, problems);
     if environment.driver.is_engine() || node.get("external").is_some() {
         return;
+    }
+    // Debian's unit of a cluster is `postgresql@15-NAME`, and systemd reads each dash in there as a slash of the cluster's path.
+    if let Some(cluster) = node
+        .get("cluster")
+        .filter(|node| node.as_text().is_some_and(|name| name.contains('-')))
+    {
+        let text = cluster.as_text().unwrap_or_default();
+        let message = format!(
+            "a cluster cannot be named `{text}`: Debian's unit `postgresql@.service` reads a dash as a slash, so it could not start"
+        );
+        let help = format!("did you mean `{}`?", text.replace('-', "_"));
+        problems.push(Problem::error(message, &cluster.origin).help(help));
     }
     if let Some(superuser) = node
         .get("superuser")
@@ -128,7 +113,7 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
     let rules = rules(project, name, node, machine);
     let outside = rules.iter().any(|rule| {
         let elsewhere = |address: &String| !server::is_loopback(address);
-        rule.method != "reject" && rule.address.as_ref().is_some_and(elsewhere)
+        !rule.rejects() && rule.address.as_ref().is_some_and(elsewhere)
     });
     let cluster = PostgresCluster {
         version: version.to_owned(),
@@ -167,26 +152,37 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
     resource.probe = Some(Probe::Login {
         server: Arc::clone(&server),
         published: None,
-        users: if reached { logins(node) } else { Vec::new() },
+        users: if reached {
+            hba::may_try(node, &rules)
+        } else {
+            Vec::new()
+        },
     });
     let cluster = project.add(resource);
 
-    let logins = logins(node)
-        .into_iter()
-        .filter(|(role, ..)| reached && !may_be_rejected(node, role))
-        .map(|(role, database, _)| (role, database.unwrap_or_else(|| "postgres".to_owned())));
+    let tried = if reached {
+        hba::tried(node, &rules)
+    } else {
+        hba::Tried::default()
+    };
+    let groups = tried.through_groups.iter();
+    let after: Vec<Id> = groups
+        .map(|role| Id::new("postgres_role", name, role))
+        .collect();
     let hba = PostgresHba {
         cluster: key,
         port,
         rules,
-        logins: logins.collect(),
+        logins: tried.succeed,
+        refused: tried.refused,
         ..PostgresHba::default()
     };
     let mut resource = project::on_machine(machine, Thing::from(hba)).from("", entry.key.clone());
     for rule in node.list("hba") {
-        resource = resource.from(declared(rule).whom(), rule.origin.clone());
+        resource = resource.from(hba::declared(rule).whom(), rule.origin.clone());
     }
     resource.needs = vec![cluster.clone()];
+    resource.needs.extend(after);
     let hba = project.add(resource);
 
     let made = inside(project, server, node, vec![cluster.clone()]);
@@ -267,7 +263,7 @@ fn rules(project: &Project<'_>, name: &str, node: &Node, machine: &Arc<str>) -> 
     };
     const SCRAM: &str = "scram-sha-256";
     let mut rules = vec![rule("local", "all", "postgres", "", "peer")];
-    rules.extend(node.list("hba").iter().map(declared));
+    rules.extend(node.list("hba").iter().map(hba::declared));
     rules.extend(neighbours(project, name, node, machine));
     rules.push(rule("local", "all", "all", "", "peer"));
     for address in ["127.0.0.1/32", "::1/128"] {
@@ -280,18 +276,6 @@ fn rules(project: &Project<'_>, name: &str, node: &Node, machine: &Arc<str>) -> 
     let mut seen = BTreeSet::new();
     rules.retain(|rule| seen.insert(rule.to_string()));
     rules
-}
-
-/// A declared rule.
-fn declared(node: &Node) -> Rule {
-    let text = |key, default| node.text(key).unwrap_or(default);
-    Rule {
-        kind: text("type", "host").to_owned(),
-        database: postgres_hba::names([text("database", "all")]),
-        role: postgres_hba::names([text("role", "all")]),
-        address: node.text("address").map(str::to_owned),
-        method: text("method", "scram-sha-256").to_owned(),
-    }
 }
 
 /// Applications of other machines come in as the roles that they name, into the databases that they name (all of ours where they
@@ -339,12 +323,4 @@ fn neighbours(project: &Project<'_>, name: &str, node: &Node, machine: &Arc<str>
         });
     }
     rules
-}
-
-/// Whether a declared rule may keep a role out: then nobody expects it to get in.
-fn may_be_rejected(node: &Node, role: &str) -> bool {
-    node.list("hba").iter().any(|rule| {
-        matches!(rule.text("method"), Some("reject" | "cert"))
-            && matches!(rule.text("role"), Some(word) if word == role || word == "all")
-    })
 }
