@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Failure, Kind};
+use crate::operator;
 use crate::plan::journal::{self, Heading, Over};
 use crate::plan::memory::{self, Memory, Unusable};
 use crate::resource::Id;
@@ -100,10 +101,7 @@ pub fn write_hosts(
 
 /// Who runs this and where, for people: `maria@laptop`.
 pub fn operator() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok())
-        .unwrap_or_else(|| "somebody".to_owned());
+    let user = operator::user();
     match fs::read_to_string("/proc/sys/kernel/hostname") {
         Ok(host) => format!("{user}@{}", host.trim()),
         Err(_) => user,
@@ -439,11 +437,10 @@ impl Lock {
     /// Says who holds it. Only for people, so a failure costs nothing but that.
     fn sign(&self, doing: &str) {
         let mut file = &self.0;
-        let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
         let text = format!(
-            "{doing}, process {}{}, since {}\n",
+            "{doing}, process {} of {}, since {}\n",
             std::process::id(),
-            user.map(|user| format!(" of {user}")).unwrap_or_default(),
+            operator::user(),
             jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC")
         );
         let signed = file

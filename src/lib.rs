@@ -67,6 +67,7 @@ pub mod fault;
 pub mod ledger;
 pub mod quote;
 pub mod resource;
+pub mod operator;
 pub mod secret;
 // kinds
 pub mod resources;

@@ -13,6 +13,7 @@ const LEVELS: &[&[&str]] = &[
         "command",
         "quote",
         "ledger",
+        "operator",
     ],
     &["resource", "resources"],
     &["template"],

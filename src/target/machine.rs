@@ -1099,12 +1099,8 @@ fn last_line(said: &[u8]) -> String {
 
 /// Who we are, for others who find the lock taken.
 fn us() -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let mut whom = String::new();
-    if let Ok(user) = user {
-        whom = format!(" of {}", say::clean(&user, 50));
-    }
+    let mut whom = format!(" of {}", crate::operator::user());
     if !machine.trim().is_empty() {
         whom = format!("{whom} on {}", say::clean(&machine, 50));
     }
