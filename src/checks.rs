@@ -644,8 +644,8 @@ impl Deriving<'_> {
             };
             let origin = resource.declared();
             let account = format!("{}@{}", user.user, user.host);
-            if user.locked {
-                checks.push(self.nothing(&account, &origin, "it is locked"));
+            if let Some(why) = user.closed_without_tls() {
+                checks.push(self.nothing(&account, &origin, why));
                 continue;
             }
             if let Some(why) = self.unreachable(user, password) {

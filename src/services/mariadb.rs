@@ -16,7 +16,7 @@ use crate::resources::mariadb_database::MariadbDatabase;
 use crate::resources::mariadb_grant::{self, MariadbGrant};
 use crate::resources::mariadb_script::MariadbScript;
 use crate::resources::mariadb_setting::MariadbSetting;
-use crate::resources::mariadb_user::MariadbUser;
+use crate::resources::mariadb_user::{Auth, Expiry, Limits, MariadbUser, Require, microseconds};
 use crate::secret::{Secret, locked_native_hash, sha256};
 use crate::services::postgres::{script_name, with_origins};
 use crate::services::project::{self, Project, View};
@@ -126,7 +126,27 @@ pub static USER: Table = Table {
         Key::new("grants", Type::Map(&Type::List(&Type::Text)), "Privileges by `database.*`, `database.table` or `*.*`. Names are literal: `_` and `%` are escaped.").default("{}"),
         Key::new("exact", Type::Bool, "`false`: rights that are there and not declared stay.").default("true"),
         Key::new("max_connections", Type::Int(0, 1_000_000), "Connections at once; 0 is no limit.").default("0"),
+        Key::new("max_queries_per_hour", Type::Int(0, 4_294_967_295), "Queries in an hour; 0 is no limit.").default("0"),
+        Key::new("max_updates_per_hour", Type::Int(0, 4_294_967_295), "Statements in an hour that change something; 0 is no limit.").default("0"),
+        Key::new("max_connections_per_hour", Type::Int(0, 4_294_967_295), "Connections in an hour; 0 is no limit.").default("0"),
+        Key::new("max_statement_time", Type::Either(&Type::Int(0, 31_536_000), &Type::Text), "Seconds that a statement may take, as in `30` or `\"0.5\"`; 0 is no limit.").default("0"),
         Key::new("locked", Type::Bool, "May not log in.").default("false"),
+        Key::new("auth", Type::Word(&["password", "ed25519", "unix_socket"]), "How it proves who it is: by its `password`, by that with the plugin `ed25519` (the password cannot be compared then), or over the server's socket by the name of the process's user.").default("\"password\""),
+        Key::new("require", Type::Either(&Type::Word(&["none", "ssl", "x509"]), &Type::Table(&REQUIRE)), "What its connections have to bring: nothing, TLS, a client certificate, or one with certain properties.").default("\"none\""),
+        Key::new("password_expiry", Type::Either(&Type::Int(1, 65535), &Type::Word(&["default", "never"])), "Days after which its password expires, `\"never\"`, or as the server's `default_password_lifetime` says.").default("\"default\""),
+        Key::new("roles", Type::List(&Type::Text), "Roles that it is a member of: exactly these, where `exact` is not `false`.").default("[]"),
+        Key::new("default_role", Type::Text, "The one of its roles that holds from its login on. Absent: none."),
+    ],
+};
+
+/// `require` of a user, as a table.
+pub static REQUIRE: Table = Table {
+    name: "mariadb.NAME.user.NAME.require",
+    doc: "Properties of a user's connections; each that is given has to hold.",
+    keys: &[
+        Key::new("subject", Type::Text, "The client certificate's subject, as in `/CN=app`."),
+        Key::new("issuer", Type::Text, "The client certificate's issuer."),
+        Key::new("cipher", Type::Text, "The connection's cipher."),
     ],
 };
 
@@ -361,6 +381,10 @@ pub(super) fn inside(
             was: was.clone(),
             password: entry.node.secret("password").cloned(),
             managed,
+            auth: auth(&entry.node),
+            require: require(&entry.node),
+            expiry: expiry(&entry.node),
+            limits: limits(&entry.node),
             max_connections: entry.node.int("max_connections").unwrap_or(0),
             locked: entry.node.bool("locked").unwrap_or(false),
             ..MariadbUser::default()
@@ -404,6 +428,51 @@ pub(super) fn inside(
     }
     made.extend(scripts);
     made
+}
+
+fn auth(node: &Node) -> Auth {
+    match node.text("auth") {
+        Some("ed25519") => Auth::Ed25519,
+        Some("unix_socket") => Auth::Socket,
+        _ => Auth::Password,
+    }
+}
+
+fn require(node: &Node) -> Require {
+    let text = |key| {
+        let table = node.get("require").and_then(|table| table.text(key));
+        table.unwrap_or_default().to_owned()
+    };
+    match node.text("require") {
+        Some("ssl") => Require::Ssl,
+        Some("x509") => Require::X509,
+        Some(_) => Require::None,
+        None if node.get("require").is_none() => Require::None,
+        None => Require::Specified {
+            subject: text("subject"),
+            issuer: text("issuer"),
+            cipher: text("cipher"),
+        },
+    }
+}
+
+fn expiry(node: &Node) -> Expiry {
+    match (node.int("password_expiry"), node.text("password_expiry")) {
+        (Some(days), _) => Expiry::Days(days),
+        (_, Some("never")) => Expiry::Never,
+        _ => Expiry::Default,
+    }
+}
+
+fn limits(node: &Node) -> Limits {
+    let of = |key| node.int(key).unwrap_or(0);
+    let time = node.text("max_statement_time").and_then(microseconds);
+    Limits {
+        queries: of("max_queries_per_hour"),
+        updates: of("max_updates_per_hour"),
+        connections: of("max_connections_per_hour"),
+        statement_time: time.unwrap_or_else(|| of("max_statement_time") * 1_000_000),
+    }
 }
 
 fn scripts(
@@ -600,12 +669,23 @@ pub(super) fn logins(node: &Node) -> Vec<(String, Option<String>, Secret)> {
         Some(database.to_owned())
     };
     node.named("user")
-        .filter(|(user, entry)| account(user).1 == "%" && entry.node.bool("locked") != Some(true))
+        .filter(|(user, entry)| account(user).1 == "%" && closed(&entry.node).is_none())
         .filter_map(|(user, entry)| {
             let password = entry.node.secret("password")?.clone();
             Some((account(user).0.to_owned(), enters(entry), password))
         })
         .collect()
+}
+
+/// Why a login without TLS, by the password alone, is refused or cannot be tried.
+fn closed(node: &Node) -> Option<&'static str> {
+    let user = MariadbUser {
+        auth: auth(node),
+        require: require(node),
+        locked: node.bool("locked") == Some(true),
+        ..MariadbUser::default()
+    };
+    user.closed_without_tls()
 }
 
 /// libc, uid of the data's owner and version: what a data folder cannot be moved across.
