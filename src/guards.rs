@@ -6,11 +6,17 @@ use crate::command::{Answer, Answers, Place, Row};
 use crate::error;
 use crate::plan::{Action, Change, Found, Plan, Refusal, find};
 use crate::resource::{Id, Kind, Resource, Thing};
+use crate::resources::mariadb_setting::MariadbSetting;
 use crate::resources::postgres_role::PostgresRole;
 
 type Rule = fn(&Look<'_>) -> Vec<Refusal>;
 
-const RULES: &[Rule] = &[images_can_be_had, ports_are_free, superuser_stays];
+const RULES: &[Rule] = &[
+    images_can_be_had,
+    ports_are_free,
+    superuser_stays,
+    case_of_names_stays,
+];
 
 struct Look<'a> {
     resources: &'a [Resource],
@@ -101,6 +107,34 @@ fn ports_are_free(look: &Look<'_>) -> Vec<Refusal> {
                     "stop the holder, or choose another `listen` ({}) or `auto_correct = true`",
                     resource.origin(&format!("port {}", port.inside)).short()
                 )],
+            });
+        }
+    }
+    refusals
+}
+
+/// The setting under which data was written does not go from the file while the data stays.
+fn case_of_names_stays(look: &Look<'_>) -> Vec<Refusal> {
+    let removed = look.changes.values().filter(|change| {
+        change.action == Action::Remove && change.id.kind() == MariadbSetting::NAME
+    });
+    let mut refusals = Vec::new();
+    for change in removed {
+        let named = change.id.as_str().rsplit_once(':');
+        let thing = named.and_then(|(_, key)| Thing::named(MariadbSetting::NAME, key));
+        let found = thing.map(|thing| find(&thing, &change.place, look.answers));
+        let Some(Found::There(Thing::MariadbSetting(found))) = found else {
+            continue;
+        };
+        if found.is_kept_by_data() && !matches!(found.value.as_str(), "0") {
+            refusals.push(Refusal {
+                kind: error::Kind::Data,
+                id: change.id.clone(),
+                message: format!(
+                    "`{}` cannot be taken back without risking data: it is {}",
+                    change.id, found.value
+                ),
+                hints: found.recipe(&found),
             });
         }
     }

@@ -20,7 +20,8 @@ pub(super) fn findings(looked: &Looked<'_>, server: &Arc<Server>, audit: &mut Au
         }
     }
     if let Some(rows) = rows(looked, &place, "mariadb_database", service, audit) {
-        for name in rows.keys() {
+        for (_, row) in each(rows) {
+            let name = text(row, "name");
             let is_test = name == "test" || name.starts_with("test_");
             let declared = declares(looked, server, |thing| match thing {
                 Thing::MariadbDatabase(database) => database.name == name,
