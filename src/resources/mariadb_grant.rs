@@ -1001,21 +1001,19 @@ mod tests {
         assert_eq!(
             fields,
             [
-                "iact_ivr.t: DELETE HISTORY, GRANT OPTION, INSERT, SHOW VIEW > INSERT",
+                "iact_ivr.t: DELETE HISTORY, GRANT OPTION, INSERT, SELECT (id), SHOW VIEW > INSERT",
+                "role r1: member > -",
+                "procedure iact_ivr.p: EXECUTE > -",
                 "iact_ivr.* (pattern): SELECT > -",
-                "iact_ivr.p (procedure): EXECUTE > -",
-                "iact_ivr.t (id): SELECT > -",
-                "role r1: MEMBER > -",
             ]
         );
         assert_eq!(
             steps,
             [
-                "REVOKE DELETE HISTORY, GRANT OPTION, SHOW VIEW ON `iact_ivr`.`t` FROM `django_user`@`%`;",
-                "REVOKE SELECT ON `iact_ivr`.* FROM `django_user`@`%`;",
-                "REVOKE EXECUTE ON PROCEDURE `iact_ivr`.`p` FROM `django_user`@`%`;",
-                "REVOKE SELECT (`id`) ON `iact_ivr`.`t` FROM `django_user`@`%`;",
+                "REVOKE DELETE HISTORY, GRANT OPTION, SELECT (`id`), SHOW VIEW ON `iact_ivr`.`t` FROM `django_user`@`%`;",
                 "REVOKE `r1` FROM `django_user`@`%`;",
+                "REVOKE EXECUTE ON PROCEDURE `iact_ivr`.`p` FROM `django_user`@`%`;",
+                "REVOKE SELECT ON `iact_ivr`.* FROM `django_user`@`%`;",
             ]
         );
     }
@@ -1043,6 +1041,52 @@ mod tests {
             ]
         );
         assert_eq!(look(&grant(&[]), user), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn columns_routines_and_folded_names_are_exact() {
+        let rows = r#"
+{"key": "django_user@%", "user": "django_user", "at": "server", "privileges": "USAGE", "folds": 1}
+{"key": "django_user@%", "user": "django_user", "at": "table", "db": "shop", "name": "orders", "privileges": "Select"}
+{"key": "django_user@%", "user": "django_user", "at": "column", "db": "shop", "name": "orders", "column": "ID", "privileges": "Select,Update"}
+{"key": "django_user@%", "user": "django_user", "at": "routine", "db": "shop", "name": "p", "kind": "PROCEDURE", "privileges": "Execute"}
+{"key": "django_user@%", "user": "django_user", "at": "default", "name": "r1"}
+"#;
+        let same = grant(&[
+            ("Shop.Orders", &["select", "SELECT (id)", "UPDATE (Id)"]),
+            ("PROCEDURE Shop.P", &["EXECUTE"]),
+        ]);
+        let (fields, steps) = look(&same, rows);
+        assert_eq!(fields, ["default_role: r1 > -"]);
+        assert_eq!(steps, ["SET DEFAULT ROLE NONE FOR `django_user`@`%`;"]);
+        // What is taken from the table is taken from its columns, too.
+        let wanted = grant(&[
+            ("Shop.Orders", &["SELECT (id, `total sum`)"]),
+            ("procedure Shop.p", &["ALL"]),
+        ]);
+        let (_, steps) = look(&wanted, rows);
+        assert_eq!(
+            steps[..2],
+            [
+                "REVOKE SELECT, UPDATE (`id`) ON `Shop`.`Orders` FROM `django_user`@`%`;",
+                "SET @provision_mode = @@SESSION.sql_mode, SESSION sql_mode = 'NO_AUTO_CREATE_USER'; \
+                 GRANT SELECT (`id`, `total sum`) ON `Shop`.`Orders` TO `django_user`@`%`; SET SESSION sql_mode = @provision_mode;"
+            ]
+        );
+        let twice = grant(&[("Shop.*", &["SELECT"]), ("shop.*", &["SELECT"])]);
+        assert!(twice.read(&super::super::mariadb::rows(rows)).is_err());
+    }
+
+    #[test]
+    fn levels_read_again_are_the_same() {
+        for text in ["*.*", "a b.*", "my.db.*", "`my.db`.t", "`a``b`.`c d`", "package body a.b", "a.b.c"] {
+            let level = Level::parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(Level::parse(&level.name()), Some(level), "{text}");
+        }
+        assert!(check("a.t", "DELETE (id)").is_err());
+        assert!(check("a.*", "SELECT (id)").is_err());
+        assert!(check("a.t", "SELECT (id,)").is_err());
+        assert!(check("function a.f", "SELECT").is_err());
     }
 
     #[test]

@@ -760,7 +760,7 @@ mod tests {
         };
         assert_eq!(differing(&django), []);
         for (key, words) in [
-            ("odd@localhost", "another plugin"),
+            ("odd@localhost", "another plugin (ed25519 or unix_socket)"),
             ("open@%", "no password"),
             ("two@%", "another way in beside it"),
             ("@localhost", "no password"),
@@ -774,6 +774,41 @@ mod tests {
             ..user("reader@LOCALHOST")
         };
         assert_eq!(differing(&reader)[0].1, "expired");
+    }
+
+    #[test]
+    fn everything_that_can_shut_it_out_differs() {
+        let row = r#"{"key": "a@%", "user": "a", "host": "%", "plugin": "mysql_native_password", "hash": "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19", "auth_or": null, "max_connections": "0", "queries": "1", "updates": "2", "connections": "3", "statement_time": "1.500000", "ssl_type": "3", "subject": "/CN=O'B", "issuer": "", "cipher": "", "locked": null, "changed": "1795556840", "lifetime": "30", "old": 0, "defines": "event shop.e"}"#;
+        let wanted = user("a@%");
+        let found = wanted.read(&super::super::mariadb::rows(row)).unwrap();
+        let fields = wanted.fields(found.as_ref()).into_iter();
+        let names: Vec<_> = fields.filter(Field::differs).map(|field| field.name).collect();
+        assert_eq!(
+            names,
+            [
+                "require",
+                "password_expiry",
+                "max_queries_per_hour",
+                "max_updates_per_hour",
+                "max_connections_per_hour",
+                "max_statement_time"
+            ]
+        );
+        let as_found = MariadbUser {
+            password: wanted.password.clone(),
+            ..found.clone().unwrap()
+        };
+        assert!(as_found.steps(found.as_ref()).is_empty());
+        let Do::Sql { text, .. } = &as_found.steps(None)[0].does else {
+            panic!("no SQL");
+        };
+        assert!(text.shown().contains("SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'"));
+        let Removal::Steps(steps) = found.unwrap().remove() else {
+            panic!("it is dropped");
+        };
+        assert!(steps[0].says.contains("event shop.e"));
+        assert_eq!(microseconds("0.25"), Some(250_000));
+        assert_eq!(microseconds("1.").or(microseconds("-1")), None);
     }
 
     #[test]

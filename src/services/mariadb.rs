@@ -590,7 +590,7 @@ pub(super) fn inside(
             ..MariadbDatabase::default()
         };
         let mut one = with_origins(
-            resource("mariadb_database", database, thing.into()),
+            resource("mariadb_database", &folded(database), thing.into()),
             entry,
             &DATABASE,
         );
@@ -776,6 +776,10 @@ fn scripts(
     let Some(database) = node.text("init_database").or_else(only) else {
         return Vec::new();
     };
+    let schema = match folds(node) {
+        true => database.to_lowercase(),
+        false => database.to_owned(),
+    };
     let mut before = databases.to_vec();
     let mut made = Vec::new();
     for item in node.list("init") {
@@ -788,16 +792,13 @@ fn scripts(
             name: script.clone(),
             digest: sha256(text.as_bytes()),
             text: text.to_string(),
-            database: match folds(node) {
-                true => database.to_lowercase(),
-                false => database.to_owned(),
-            },
+            database: schema.clone(),
         };
         let mut one = resource("mariadb_script", &script, thing.into())
             .from("", item.origin.clone())
             .from("content", item.origin.clone());
         one.needs.append(&mut before);
-        one.needs.push(Id::new("mariadb_database", name, database));
+        one.needs.push(Id::new("mariadb_database", name, &schema));
         before.push(Id::new("mariadb_script", name, &script));
         made.push(one);
     }
