@@ -8,7 +8,7 @@ project = "PROJECT"
 stage = "dev"
 
 [mariadb.ivr]
-settings = { lower_case_table_names = 1, sql_mode = "ANSI_QUOTES,PIPES_AS_CONCAT,EMPTY_STRING_IS_NULL" }
+settings = { lower_case_table_names = 1, sql_mode = "ANSI_QUOTES,PIPES_AS_CONCAT" }
 init = ["schema.sql"]
 init_database = "Shop"
 [mariadb.ivr.database.Shop]
@@ -98,7 +98,8 @@ fn accounts_are_exact_and_names_are_folded() {
     let lab = Lab::with("acct", LOCAL);
     lab.write("schema.sql", SCHEMA);
     let valid = lab.provision(&["validate", "local"]).ends(0);
-    assert!(valid.stderr.contains("becomes `shop`"), "{valid:?}");
+    let said = format!("{}{}", valid.stdout, valid.stderr);
+    assert!(said.contains("becomes `shop`"), "{said}");
     lab.apply();
     lab.nothing_to_do();
     lab.provision(&["verify", "local"]).ends(0);
@@ -157,7 +158,8 @@ fn what_the_server_would_read_otherwise_is_refused() {
         assert!(text.contains(from));
         lab.write("local.toml", &text.replace(from, to));
         let ran = lab.provision(&["validate", "local"]).ends(2);
-        assert!(ran.stderr.contains(said), "{to}: {}", ran.stderr);
+        let all = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(all.contains(said), "{to}: {all}");
     };
     lab.write("schema.sql", SCHEMA);
     refused("@10.0.0.0/255.0.0.0", "@10.0.0.0/8", "10.0.0.0/255.0.0.0");
