@@ -157,7 +157,7 @@ fn what_the_server_would_read_otherwise_is_refused() {
         let text = LOCAL.replace("PROJECT", &lab.project);
         assert!(text.contains(from));
         lab.write("local.toml", &text.replace(from, to));
-        let ran = lab.provision(&["validate", "local"]).ends(2);
+        let ran = lab.provision(&["validate", "local"]).ends(3);
         let all = format!("{}{}", ran.stdout, ran.stderr);
         assert!(all.contains(said), "{to}: {all}");
     };
