@@ -156,6 +156,9 @@ pub const OF_MACHINE: Question = machine::QUESTION;
 /// What is asked of every PostgreSQL server, besides what resources ask.
 pub const OF_POSTGRES: Question = postgres::QUESTION;
 
+/// What is asked of every MariaDB server, besides what resources ask.
+pub const OF_MARIADB: Question = mariadb::QUESTION;
+
 /// What an audit is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Looked<'a> {

@@ -8,7 +8,7 @@ use crate::command::{Denial, Dialect, Place, Route, Seat, Server};
 use crate::declaration::{Environment, Origin};
 use crate::plan::Found;
 use crate::resource::{Id, Probe, Resource, Same, Thing};
-use crate::resources::mariadb_grant::MariadbGrant;
+use crate::resources::mariadb_grant::{MariadbGrant, database_of};
 use crate::resources::mariadb_user::MariadbUser;
 use crate::resources::postgres_database::PostgresDatabase;
 use crate::resources::postgres_grant::PostgresGrant;
@@ -644,20 +644,17 @@ impl Deriving<'_> {
             };
             let origin = resource.declared();
             let account = format!("{}@{}", user.user, user.host);
-            if user.locked {
-                checks.push(self.nothing(&account, &origin, "it is locked"));
+            if let Some(why) = user.closed_without_tls() {
+                checks.push(self.nothing(&account, &origin, why));
                 continue;
             }
             if let Some(why) = self.unreachable(user, password) {
                 checks.push(self.nothing(&account, &origin, why));
                 continue;
             }
-            let rights = self
-                .inside
-                .rights
-                .iter()
-                .find(|rights| rights.user == user.user && rights.host == user.host);
-            let enters = |schema: &str| rights.is_some_and(|rights| reaches(rights, schema));
+            let rights = self.rights_of(&user.user, &user.host);
+            let held = self.held(&user.user, &user.host);
+            let enters = |schema: &str| held.iter().any(|rights| reaches(rights, schema));
             let schemas = self.inside.schemas.iter().copied();
             let (entered, closed): (Vec<&str>, Vec<&str>) = schemas.partition(|one| enters(one));
             self.enters(&user.user, &account, password, &entered, &origin, checks);
@@ -670,6 +667,30 @@ impl Deriving<'_> {
         let first = first.map(|(user, password, origin)| (*user, *password, origin));
         // Without a password: an account without a name lets everybody in.
         self.undeclared(first, Secret::new(""), checks);
+    }
+
+    fn rights_of(&self, user: &str, host: &str) -> Option<&MariadbGrant> {
+        let rights = self.inside.rights.iter().copied();
+        rights
+            .into_iter()
+            .find(|rights| rights.user == user && rights.host == host)
+    }
+
+    /// The rights that an account has from its login on: its own, those of its default role with the roles in it, and everybody's.
+    fn held(&self, user: &str, host: &str) -> Vec<&MariadbGrant> {
+        let own = self.rights_of(user, host);
+        let default = own.and_then(|own| own.default_role.as_deref());
+        let mut held: Vec<&MariadbGrant> = own.into_iter().collect();
+        held.extend(self.rights_of("PUBLIC", ""));
+        let mut roles: Vec<&str> = default.into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(role) = roles.pop() {
+            if let Some(rights) = self.rights_of(role, "").filter(|_| seen.insert(role)) {
+                held.push(rights);
+                roles.extend(rights.roles.keys().map(String::as_str));
+            }
+        }
+        held
     }
 
     /// Why nobody can try an account: it comes from elsewhere only.
@@ -701,11 +722,11 @@ fn is_public(grant: &PostgresGrant) -> bool {
 /// Whether rights reach into a database.
 fn reaches(rights: &MariadbGrant, schema: &str) -> bool {
     rights.on.iter().any(|(level, privileges)| {
-        let of = level.rsplit_once('.').map_or(level.as_str(), |(of, _)| of);
+        let of = database_of(level);
         let any = privileges
             .iter()
             .any(|one| one != "USAGE" && one != "GRANT OPTION");
-        any && (of == "*" || of == schema)
+        any && of.is_none_or(|of| of == schema)
     })
 }
 

@@ -8,6 +8,7 @@ use crate::error;
 use crate::plan::adoption::image_of;
 use crate::plan::{Action, Change, Found, Judging, Plan, Refusal, find};
 use crate::resource::{Id, Kind, Resource, Thing};
+use crate::resources::mariadb_setting::MariadbSetting;
 use crate::resources::postgres_role::PostgresRole;
 use crate::resources::volume::{self, Volume};
 
@@ -20,6 +21,7 @@ const RULES: &[Rule] = &[
     project_keeps_its_name,
     machines_are_shared_in_peace,
     generated_secrets_are_kept,
+    case_of_names_stays,
 ];
 
 struct Look<'a> {
@@ -113,6 +115,34 @@ fn ports_are_free(look: &Look<'_>) -> Vec<Refusal> {
                     "stop the holder, or choose another `listen` ({}) or `auto_correct = true`",
                     resource.origin(&format!("port {}", port.inside)).short()
                 )],
+            });
+        }
+    }
+    refusals
+}
+
+/// The setting under which data was written does not go from the file while the data stays.
+fn case_of_names_stays(look: &Look<'_>) -> Vec<Refusal> {
+    let removed = look.changes.values().filter(|change| {
+        change.action == Action::Remove && change.id.kind() == MariadbSetting::NAME
+    });
+    let mut refusals = Vec::new();
+    for change in removed {
+        let named = change.id.as_str().rsplit_once(':');
+        let thing = named.and_then(|(_, key)| Thing::named(MariadbSetting::NAME, key));
+        let found = thing.map(|thing| find(&thing, &change.place, look.answers));
+        let Some(Found::There(Thing::MariadbSetting(found))) = found else {
+            continue;
+        };
+        if found.is_kept_by_data() && !matches!(found.value.as_str(), "0") {
+            refusals.push(Refusal {
+                kind: error::Kind::Data,
+                id: change.id.clone(),
+                message: format!(
+                    "`{}` cannot be taken back without risking data: it is {}",
+                    change.id, found.value
+                ),
+                hints: found.recipe(&found),
             });
         }
     }

@@ -99,6 +99,10 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
         for (_, asked) in servers.filter(|(server, _)| server.dialect == Dialect::Postgres) {
             asked.ask_all(audit::OF_POSTGRES.name);
         }
+        let servers = gathering.servers.iter_mut();
+        for (_, asked) in servers.filter(|(server, _)| server.dialect == Dialect::MariaDb) {
+            asked.ask_all(audit::OF_MARIADB.name);
+        }
     }
     let mut sheet = gathering.sheet(project);
     if !besides.machines.is_empty() {
@@ -107,7 +111,7 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
     if besides.audit {
         sheet
             .questions
-            .extend([audit::OF_MACHINE, audit::OF_POSTGRES]);
+            .extend([audit::OF_MACHINE, audit::OF_POSTGRES, audit::OF_MARIADB]);
     }
     sheet
 }

@@ -369,7 +369,7 @@ pub(crate) fn find(thing: &Thing, place: &Place, answers: &Answers) -> Found {
         Some(Answer::Absent) => Found::Absent,
         Some(Answer::Down(why)) => Found::Down(why.clone()),
         Some(Answer::Unreadable(why)) => Found::Unreadable(why.clone()),
-        Some(Answer::Rows(rows)) => match thing.read(rows.of(&thing.key())) {
+        Some(Answer::Rows(rows)) => match thing.read(rows.of(&thing.row_key())) {
             Ok(None) => renamed(thing, rows),
             Ok(Some(found)) => Found::There(found),
             Err(why) => Found::Unreadable(why),
@@ -380,7 +380,7 @@ pub(crate) fn find(thing: &Thing, place: &Place, answers: &Answers) -> Found {
 /// What has the name that a thing had before.
 fn renamed(thing: &Thing, rows: &Rows) -> Found {
     let old = thing.was().and_then(|was| Thing::named(thing.kind(), &was));
-    match old.map(|old| old.read(rows.of(&old.key()))) {
+    match old.map(|old| old.read(rows.of(&old.row_key()))) {
         Some(Ok(Some(found))) => Found::There(found),
         Some(Err(why)) => Found::Unreadable(why),
         Some(Ok(None)) | None => Found::Absent,
@@ -664,6 +664,9 @@ impl Judge<'_> {
                         let Some(thing) = Thing::named(kind, key) else {
                             continue;
                         };
+                        if self.has_another_name(&thing, place, resources) {
+                            continue;
+                        }
                         let name = match database {
                             Some(database) => crate::resource::inside_database(database, key),
                             None => key.to_owned(),
@@ -716,6 +719,20 @@ impl Judge<'_> {
         for (id, place, thing, entry) in removals {
             self.removal(id, place, &thing, entry, plan);
         }
+    }
+
+    /// Whether what was made under a name is declared under one that the server takes for the same.
+    fn has_another_name(&self, thing: &Thing, place: &Place, resources: &[Resource]) -> bool {
+        let found = |thing: &Thing| match find(thing, place, self.answers) {
+            Found::There(found) => Some(found.key().into_owned()),
+            _ => None,
+        };
+        let mut there = resources.iter().filter(|other| {
+            other.place == *place
+                && other.thing.kind() == thing.kind()
+                && other.thing.row_key() == thing.row_key()
+        });
+        there.any(|other| found(thing).is_some_and(|key| found(&other.thing) == Some(key)))
     }
 
     /// Whether a thing that a machine remembers is no longer there, or none of ours to remove.

@@ -430,6 +430,11 @@ pub trait Kind: Sized + Clone + fmt::Debug {
     /// Which rows of the answer are about this thing: their `key`. Also its name in the ledger.
     fn key(&self) -> Cow<'_, str>;
 
+    /// The key of its rows in the answer, where that is not its own: what a server may fold is asked for in one form.
+    fn row_key(&self) -> Cow<'_, str> {
+        self.key()
+    }
+
     /// What its question is asked about it, where that is not its key: one of the script's words.
     fn item(&self) -> Cow<'_, str> {
         self.key()

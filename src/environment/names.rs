@@ -58,6 +58,8 @@ pub(super) fn of_table(table: &str, text: &str) -> Result<(), String> {
     match table.rsplit_once('.') {
         Some((before, "NAME")) if !before.contains('.') => name(text),
         Some(("postgres.NAME.role" | "postgres.NAME.database", "NAME")) => postgres(text),
+        Some(("mariadb.NAME.user", "NAME")) => account(text),
+        Some(("mariadb.NAME.role", "NAME")) => role(text),
         Some((_, "NAME")) => identifier(text),
         Some((_, "PATH")) => absolute(text),
         _ => word(text),
@@ -80,6 +82,11 @@ pub(super) fn of_map(of: &Type, text: &str) -> Result<(), String> {
                     .all(|c| letter(c) || c.is_ascii_digit() || c == '.' || c == '-'),
             "a setting is letters, digits, `_`, `-` and `.`, and does not begin with a digit",
         ),
+        // Levels of rights: their kind says what is read in them.
+        Type::List(Type::Text) => rule(
+            (1..=512).contains(&text.len()) && !text.chars().any(invisible),
+            "it is printable characters",
+        ),
         _ => rule(
             (1..=255).contains(&text.len())
                 && !text
@@ -88,6 +95,31 @@ pub(super) fn of_map(of: &Type, text: &str) -> Result<(), String> {
             "it is printable characters without quotes and backslashes",
         ),
     }
+}
+
+/// A user of MariaDB: `NAME@HOST`, or only a name. The server takes any characters that its `utf8mb3` has.
+fn account(text: &str) -> Result<(), String> {
+    let (user, host) = text.rsplit_once('@').unwrap_or((text, "%"));
+    let fits = |text: &str, most: usize| text.chars().count() <= most && carried(text);
+    rule(
+        fits(user, 128) && fits(host, 255) && !host.is_empty() && host.trim() == host,
+        "it is a name of at most 128 and a host of at most 255 printable characters, none of them beyond U+FFFF",
+    )
+}
+
+/// A role of MariaDB.
+fn role(text: &str) -> Result<(), String> {
+    let fits = (1..=128).contains(&text.chars().count()) && carried(text) && text.trim() == text;
+    let reserved = ["none", "current_role", "current_user"].contains(&&*text.to_lowercase());
+    rule(
+        fits && !reserved,
+        "it is 1 to 128 printable characters, none of them beyond U+FFFF, and no word of SQL such as `NONE`",
+    )
+}
+
+/// Whether MariaDB can keep a name: characters of at most three bytes.
+fn carried(text: &str) -> bool {
+    !text.chars().any(|c| invisible(c) || c > '\u{ffff}')
 }
 
 /// `ADDRESS:PORT`.

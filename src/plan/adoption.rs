@@ -191,13 +191,19 @@ fn stays(resources: &[Resource], answers: &Answers) -> Vec<String> {
             let declared: BTreeSet<String> = resources
                 .iter()
                 .filter(|one| one.thing.kind() == kind && one.place == place)
-                .map(|one| one.thing.key().into_owned())
+                .map(|one| one.thing.row_key().into_owned())
                 .collect();
+            // A name may have been folded to make its key.
+            let named = |key: &str| {
+                let row = rows.of(key).first();
+                let name = row.and_then(|row| row.get("name")?.as_str());
+                name.unwrap_or(key).to_owned()
+            };
             let is_own = |key: &str| own.contains(&key) || key == server.superuser;
             let left = rows.keys().into_iter();
             stays.extend(
                 left.filter(|key| !declared.contains(*key) && !is_own(key))
-                    .map(|key| format!("{kind}.{}:{key}", server.service)),
+                    .map(|key| format!("{kind}.{}:{}", server.service, named(key))),
             );
         }
     }

@@ -11,7 +11,11 @@ pub(super) fn ident(name: &str) -> String {
 }
 
 /// An account as SQL. Backticks, not string quotes: they read the same under every `sql_mode`.
+/// A role has no host.
 pub(super) fn account(user: &str, host: &str) -> String {
+    if host.is_empty() {
+        return ident(user);
+    }
     format!("{}@{}", ident(user), ident(&host.to_lowercase()))
 }
 

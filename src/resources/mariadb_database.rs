@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::mariadb::{ident, need};
+use super::mariadb::{ident, int, need, text};
 use crate::command::{Ask, Question, Row, Text};
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
 
@@ -69,7 +69,7 @@ impl Kind for MariadbDatabase {
     const QUESTION: Question = Question {
         name: "mariadb_database",
         ask: Ask::MariaDb(
-            "SELECT JSON_OBJECT('key', SCHEMA_NAME, 'charset', DEFAULT_CHARACTER_SET_NAME, \
+            "SELECT JSON_OBJECT('key', LOWER(SCHEMA_NAME), 'name', SCHEMA_NAME, 'folds', @@lower_case_table_names, 'charset', DEFAULT_CHARACTER_SET_NAME, \
              'collation', DEFAULT_COLLATION_NAME, \
              'utf8', IF(FIND_IN_SET('UTF8_IS_UTF8MB3', @@old_mode), 'utf8mb3', 'utf8mb4')) \
              FROM information_schema.SCHEMATA",
@@ -80,12 +80,20 @@ impl Kind for MariadbDatabase {
         Cow::Borrowed(&self.name)
     }
 
+    fn row_key(&self) -> Cow<'_, str> {
+        Cow::Owned(self.name.to_lowercase())
+    }
+
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
-        let Some(row) = rows.first() else {
+        let exact = |row: &&Row| text(row, "name") == Some(&self.name);
+        // The server may take names that differ in case only for the same.
+        let folds = |row: &&Row| int(row, "folds") > Some(0);
+        let row = rows.iter().find(exact);
+        let Some(row) = row.or_else(|| rows.iter().find(folds)) else {
             return Ok(None);
         };
         Ok(Some(MariadbDatabase {
-            name: self.name.clone(),
+            name: need(row, "name")?.to_owned(),
             charset: Some(need(row, "charset")?.to_owned()),
             collation: Some(need(row, "collation")?.to_owned()),
             utf8: need(row, "utf8")?.to_owned(),
@@ -141,7 +149,7 @@ mod tests {
     use super::*;
     use crate::command::Do;
 
-    const ROW: &str = r#"{"key": "iact_ivr", "charset": "utf8mb3", "collation": "utf8mb3_general_ci", "utf8": "utf8mb3"}"#;
+    const ROW: &str = r#"{"key": "iact_ivr", "name": "iact_ivr", "folds": 0, "charset": "utf8mb3", "collation": "utf8mb3_general_ci", "utf8": "utf8mb3"}"#;
 
     fn database(charset: Option<&str>, collation: Option<&str>) -> MariadbDatabase {
         MariadbDatabase {
@@ -192,6 +200,25 @@ mod tests {
             sql,
             "ALTER DATABASE `iact_ivr` CHARACTER SET `utf8` COLLATE `utf8_bin`;"
         );
+    }
+
+    #[test]
+    fn names_are_compared_as_the_server_does() {
+        let found = |name: &str, folds: u8| {
+            let row = ROW.replace("\"folds\": 0", &format!("\"folds\": {folds}"));
+            let wanted = MariadbDatabase {
+                name: name.to_owned(),
+                ..MariadbDatabase::default()
+            };
+            assert_eq!(wanted.row_key(), "iact_ivr");
+            let found = wanted.read(&super::super::mariadb::rows(&row));
+            found.expect("it can be read").map(|found| found.name)
+        };
+        let there = Some("iact_ivr".to_owned());
+        assert_eq!(found("IACT_ivr", 0), None);
+        assert_eq!(found("IACT_ivr", 1), there);
+        assert_eq!(found("iact_IVR", 2), there);
+        assert_eq!(found("iact_ivr", 0), there);
     }
 
     #[test]

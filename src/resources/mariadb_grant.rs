@@ -1,4 +1,4 @@
-//! `mariadb_grant`: all rights of one MariaDB user.
+//! `mariadb_grant`: all rights of one MariaDB user or role, the roles it is a member of, and its default role.
 //!
 //! The server keeps the database of a right as a *pattern*: `iact_ivr` there also opens `iactXivr`. We always write it
 //! escaped; one that was written as a pattern is another right than the declared one, whatever it looks like.
@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::mariadb::{account, account_key, ident, is_ours, need, split_account, text};
+use super::mariadb::{account, account_key, ident, int, is_ours, need, split_account, text};
 use crate::command::{Ask, Dialect, Question, Row, Text};
 use crate::quote::{grant_pattern, literal};
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
@@ -64,21 +64,74 @@ const ON_SERVER: &[&str] = &[
     "SUPER",
 ];
 
-/// All rights of one MariaDB user.
+/// What `ALL` gives on a routine.
+const ON_ROUTINE: &[&str] = &["ALTER ROUTINE", "EXECUTE"];
+
+/// The privileges that can be had on columns.
+const ON_COLUMN: &[&str] = &["INSERT", "REFERENCES", "SELECT", "UPDATE"];
+
+/// The privileges of the server level by their bit in `global_priv.Priv`, as MariaDB 10.11 keeps them.
+const BITS: [&str; 39] = [
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "CREATE",
+    "DROP",
+    "RELOAD",
+    "SHUTDOWN",
+    "PROCESS",
+    "FILE",
+    GRANT_OPTION,
+    "REFERENCES",
+    "INDEX",
+    "ALTER",
+    "SHOW DATABASES",
+    "SUPER",
+    "CREATE TEMPORARY TABLES",
+    "LOCK TABLES",
+    "EXECUTE",
+    "REPLICATION SLAVE",
+    "BINLOG MONITOR",
+    "CREATE VIEW",
+    "SHOW VIEW",
+    "CREATE ROUTINE",
+    "ALTER ROUTINE",
+    "CREATE USER",
+    "EVENT",
+    "TRIGGER",
+    "CREATE TABLESPACE",
+    "DELETE HISTORY",
+    "SET USER",
+    "FEDERATED ADMIN",
+    "CONNECTION ADMIN",
+    "READ_ONLY ADMIN",
+    "REPLICATION SLAVE ADMIN",
+    "REPLICATION MASTER ADMIN",
+    "BINLOG ADMIN",
+    "BINLOG REPLAY",
+    "SLAVE MONITOR",
+];
+
+/// All rights of one MariaDB user or role.
 #[derive(Clone, Debug, Default)]
 pub struct MariadbGrant {
     /// Its name.
     pub user: String,
-    /// The host; key is `user@host`.
+    /// The host, empty for a role; key is `user@host`.
     pub host: String,
     /// The user and host it had.
     pub was: Option<(String, String)>,
-    /// Privileges in upper case, by `database.*`, `database.table` or `*.*` as declared (literal names). `ALL` stays `ALL`;
-    /// `GRANT OPTION` is a member.
+    /// Privileges by `*.*`, `database.*`, `database.table` or `procedure database.name` as declared (literal names). `ALL` stays
+    /// `ALL`; `GRANT OPTION` is a member, and so is `SELECT (column)`.
     pub on: BTreeMap<String, BTreeSet<String>>,
     /// Whether rights that are not declared are taken away.
     pub exact: bool,
-    /// Of a found one: rights that no declaration can mean (patterns, columns, routines, roles, proxies).
+    /// The roles it is a member of; of a found one also whether it may grant them.
+    pub roles: BTreeMap<String, bool>,
+    /// The role that holds from its login on.
+    pub default_role: Option<String>,
+    /// Of a found one: rights that no declaration can mean (patterns, proxies).
     pub others: Vec<Other>,
 }
 
@@ -94,11 +147,54 @@ pub struct Other {
 }
 
 /// What a right is on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Server,
     Database(String),
     Table(String, String),
+    /// The sort of routine, its database and its name.
+    Routine(&'static str, String, String),
+}
+
+/// The sorts of routines, the longer words first.
+const ROUTINES: [&str; 4] = ["PACKAGE BODY", "PACKAGE", "PROCEDURE", "FUNCTION"];
+
+/// The name at the start of a text, between backticks or up to a dot, and what follows.
+fn part(text: &str) -> Option<(String, &str)> {
+    let Some(mut rest) = text.strip_prefix('`') else {
+        let end = text.find('.').unwrap_or(text.len());
+        let (name, rest) = text.split_at_checked(end)?;
+        return Some((name.to_owned(), rest));
+    };
+    let mut name = String::new();
+    loop {
+        let (before, after) = rest.split_once('`')?;
+        name.push_str(before);
+        match after.strip_prefix('`') {
+            Some(more) => {
+                name.push('`');
+                rest = more;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
+/// The last name of a level: all that is left, with or without backticks.
+fn last_part(text: &str) -> Option<String> {
+    if !text.starts_with('`') {
+        return (!text.is_empty()).then(|| text.to_owned());
+    }
+    part(text).and_then(|(name, rest)| rest.is_empty().then_some(name))
+}
+
+/// A name in a level, between backticks where it would be read otherwise.
+fn name_in_level(name: &str, ends: bool) -> String {
+    let dotted = !ends && name.contains('.');
+    if dotted || name == "*" || name.starts_with('`') || name.contains(' ') {
+        return ident(name);
+    }
+    name.to_owned()
 }
 
 impl Level {
@@ -106,13 +202,80 @@ impl Level {
         if text == "*.*" {
             return Some(Level::Server);
         }
-        if let Some(database) = text.strip_suffix(".*") {
-            return (!database.is_empty() && database != "*")
-                .then(|| Level::Database(database.to_owned()));
+        for sort in ROUTINES {
+            let head = text.get(..sort.len());
+            let rest = text.get(sort.len()..).and_then(|rest| rest.strip_prefix(' '));
+            if let (Some(head), Some(rest)) = (head, rest)
+                && head.eq_ignore_ascii_case(sort)
+            {
+                let (database, name) = part(rest.trim_start())?;
+                let name = last_part(name.strip_prefix('.')?)?;
+                let whole = !database.is_empty() && name != "*" && database != "*";
+                return whole.then_some(Level::Routine(sort, database, name));
+            }
         }
-        let (database, table) = text.split_once('.')?;
-        (!database.is_empty() && database != "*" && !table.is_empty())
-            .then(|| Level::Table(database.to_owned(), table.to_owned()))
+        // A database's name may hold dots where nothing else follows.
+        if let Some(database) = text.strip_suffix(".*").filter(|text| !text.contains('`')) {
+            let whole = !database.is_empty() && database != "*";
+            return whole.then(|| Level::Database(database.to_owned()));
+        }
+        let (database, rest) = part(text)?;
+        let rest = rest.strip_prefix('.')?;
+        if database.is_empty() || (database == "*" && !text.starts_with('`')) {
+            return None;
+        }
+        if rest == "*" {
+            return Some(Level::Database(database));
+        }
+        Some(Level::Table(database, last_part(rest)?))
+    }
+
+    /// As it is declared: read again, it is the same.
+    fn name(&self) -> String {
+        match self {
+            Level::Server => "*.*".to_owned(),
+            Level::Database(database) => {
+                let quoted = database.contains([' ', '`']) || database == "*";
+                let name = if quoted { ident(database) } else { database.clone() };
+                format!("{name}.*")
+            }
+            Level::Table(database, table) => format!(
+                "{}.{}",
+                name_in_level(database, false),
+                name_in_level(table, true)
+            ),
+            Level::Routine(sort, database, name) => format!(
+                "{} {}.{}",
+                sort.to_lowercase(),
+                name_in_level(database, false),
+                name_in_level(name, true)
+            ),
+        }
+    }
+
+    fn database(&self) -> Option<&str> {
+        match self {
+            Level::Server => None,
+            Level::Database(database)
+            | Level::Table(database, _)
+            | Level::Routine(_, database, _) => Some(database),
+        }
+    }
+
+    /// The same level as the server keeps it: `folds` says that it keeps databases and tables in lower case; routines it always does.
+    fn folded(&self, folds: bool) -> Self {
+        let fold = |name: &String| match folds {
+            true => name.to_lowercase(),
+            false => name.clone(),
+        };
+        match self {
+            Level::Server => Level::Server,
+            Level::Database(database) => Level::Database(fold(database)),
+            Level::Table(database, table) => Level::Table(fold(database), fold(table)),
+            Level::Routine(sort, database, name) => {
+                Level::Routine(sort, fold(database), name.to_lowercase())
+            }
+        }
     }
 
     fn sql(&self) -> String {
@@ -120,6 +283,9 @@ impl Level {
             Level::Server => "*.*".to_owned(),
             Level::Database(database) => format!("{}.*", grant_pattern(database)),
             Level::Table(database, table) => format!("{}.{}", ident(database), ident(table)),
+            Level::Routine(sort, database, name) => {
+                format!("{sort} {}.{}", ident(database), ident(name))
+            }
         }
     }
 
@@ -128,6 +294,7 @@ impl Level {
             Level::Server => &[ON_TABLE, ON_DATABASE, ON_SERVER],
             Level::Database(_) => &[ON_TABLE, ON_DATABASE],
             Level::Table(..) => &[ON_TABLE],
+            Level::Routine(..) => &[ON_ROUTINE],
         };
         let names = lists.iter().flat_map(|list| list.iter());
         names.map(|name| (*name).to_owned()).collect()
@@ -137,11 +304,17 @@ impl Level {
     fn expand(&self, privileges: &BTreeSet<String>) -> BTreeSet<String> {
         let mut set = BTreeSet::new();
         for privilege in privileges {
-            match canonical(privilege).as_str() {
+            let (name, columns) = columns(privilege);
+            let name = canonical(name);
+            match name.as_str() {
+                _ if columns.is_some() => {
+                    let columns = columns.unwrap_or_default().into_iter();
+                    set.extend(columns.map(|column| on_column(&name, &column)));
+                }
                 ALL => set.extend(self.all()),
                 "USAGE" => {}
-                other => {
-                    set.insert(other.to_owned());
+                _ => {
+                    set.insert(name);
                 }
             }
         }
@@ -151,16 +324,91 @@ impl Level {
     /// The privileges in few words; `None` for none.
     fn shown(&self, privileges: &BTreeSet<String>) -> Option<String> {
         let all = self.all();
-        let mut words: Vec<&str> = Vec::new();
-        let rest: Vec<&str> = if privileges.is_superset(&all) {
-            words.push(ALL);
-            privileges.difference(&all).map(String::as_str).collect()
+        let mut words: Vec<String> = Vec::new();
+        let rest = if privileges.is_superset(&all) {
+            words.push(ALL.to_owned());
+            privileges.difference(&all).cloned().collect()
         } else {
-            privileges.iter().map(String::as_str).collect()
+            privileges.clone()
         };
-        words.extend(rest);
+        if !rest.is_empty() {
+            words.push(listed(&rest, str::to_owned));
+        }
         (!words.is_empty()).then(|| words.join(", "))
     }
+}
+
+/// The columns of a privilege as declared: `SELECT (id, total)`. `None`: it is one of the whole level.
+fn columns(privilege: &str) -> (&str, Option<Vec<String>>) {
+    let Some((name, list)) = privilege.split_once('(') else {
+        return (privilege, None);
+    };
+    let Some(mut rest) = list.trim_end().strip_suffix(')') else {
+        return (name, Some(Vec::new()));
+    };
+    let mut columns = Vec::new();
+    loop {
+        rest = rest.trim_start();
+        if rest.starts_with('`') {
+            let Some((column, after)) = part(rest) else {
+                return (name, Some(Vec::new()));
+            };
+            columns.push(column);
+            rest = after.trim_start();
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            columns.push(rest.get(..end).unwrap_or_default().trim().to_owned());
+            rest = rest.get(end..).unwrap_or_default();
+        }
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more,
+            None if rest.is_empty() => return (name, Some(columns)),
+            None => return (name, Some(Vec::new())),
+        }
+    }
+}
+
+/// A privilege on one column, as it is compared: the server's names of columns have no case.
+fn on_column(name: &str, column: &str) -> String {
+    format!("{name} ({})", column.to_lowercase())
+}
+
+/// A privilege and its column, of one that is compared.
+fn split_column(privilege: &str) -> (&str, Option<&str>) {
+    match privilege.split_once(" (") {
+        Some((name, column)) => (name, column.strip_suffix(')')),
+        None => (privilege, None),
+    }
+}
+
+/// Privileges as a list, the columns of one together.
+fn listed(privileges: &BTreeSet<String>, column: fn(&str) -> String) -> String {
+    let mut by_name: BTreeMap<(&str, bool), Vec<String>> = BTreeMap::new();
+    for privilege in privileges {
+        let (name, of) = split_column(privilege);
+        let columns = by_name.entry((name, of.is_some())).or_default();
+        columns.extend(of.map(column));
+    }
+    let words = by_name.into_iter().map(|((name, _), columns)| match &*columns {
+        [] => name.to_owned(),
+        columns => format!("{name} ({})", columns.join(", ")),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// Privileges as SQL.
+fn joined(privileges: &BTreeSet<String>) -> String {
+    listed(privileges, ident)
+}
+
+/// The database that a level as declared is in; none for all.
+pub fn database_of(level: &str) -> Option<String> {
+    Level::parse(level)?.database().map(str::to_owned)
+}
+
+/// A level as declared, its names in lower case.
+pub fn in_lower_case(level: &str) -> String {
+    Level::parse(level).map_or_else(|| level.to_owned(), |parsed| parsed.folded(true).name())
 }
 
 /// A privilege as MariaDB 10.11 calls it in its answers.
@@ -187,10 +435,14 @@ fn canonical(privilege: &str) -> String {
 pub fn check(level: &str, privilege: &str) -> Result<(), String> {
     let Some(parsed) = Level::parse(level) else {
         return Err(format!(
-            "`{level}` is none of `*.*`, `database.*` and `database.table`"
+            "`{level}` is none of `*.*`, `database.*`, `database.table`, `procedure database.name` and `function database.name`"
         ));
     };
-    let name = canonical(privilege);
+    let (name, columns) = columns(privilege);
+    let name = canonical(name);
+    if let Some(columns) = columns {
+        return check_columns(&parsed, privilege, &name, &columns);
+    }
     if [ALL, GRANT_OPTION, "USAGE"].contains(&name.as_str()) || parsed.all().contains(&name) {
         return Ok(());
     }
@@ -201,9 +453,27 @@ pub fn check(level: &str, privilege: &str) -> Result<(), String> {
     })
 }
 
-fn joined(privileges: &BTreeSet<String>) -> String {
-    let names: Vec<&str> = privileges.iter().map(String::as_str).collect();
-    names.join(", ")
+fn check_columns(
+    level: &Level,
+    privilege: &str,
+    name: &str,
+    columns: &[String],
+) -> Result<(), String> {
+    if !matches!(level, Level::Table(..)) {
+        return Err(format!(
+            "`{privilege}` needs a table: columns are of `database.table`"
+        ));
+    }
+    if !ON_COLUMN.contains(&name) {
+        return Err(format!(
+            "`{name}` cannot be had on columns, only {}",
+            ON_COLUMN.join(", ")
+        ));
+    }
+    if columns.is_empty() || columns.iter().any(String::is_empty) {
+        return Err(format!("`{privilege}` is not a list as in `{name} (id, total)`"));
+    }
+    Ok(())
 }
 
 fn split(list: &str) -> BTreeSet<String> {
@@ -227,9 +497,42 @@ fn literal_database(stored: &str) -> Option<String> {
     (grant_pattern(&name) == ident(stored)).then_some(name)
 }
 
+/// How levels that were found are called: as they are declared, where the server means the same by both.
+struct Names {
+    folds: bool,
+    declared: BTreeMap<Level, String>,
+}
+
+impl Names {
+    fn new<'a>(levels: impl Iterator<Item = &'a String>, folds: bool) -> Result<Self, String> {
+        let mut declared = BTreeMap::new();
+        for name in levels {
+            let Some(level) = Level::parse(name) else {
+                continue;
+            };
+            if let Some(first) = declared.insert(level.folded(folds), name.clone()) {
+                return Err(format!(
+                    "`{first}` and `{name}` are the same for this server, which ignores the case of these names"
+                ));
+            }
+        }
+        Ok(Names { folds, declared })
+    }
+
+    fn of(&self, level: &Level) -> String {
+        let declared = self.declared.get(&level.folded(self.folds));
+        declared.cloned().unwrap_or_else(|| level.name())
+    }
+}
+
 impl MariadbGrant {
     fn account(&self) -> String {
         account(&self.user, &self.host)
+    }
+
+    /// Whether it is a role: those have no host.
+    fn is_role(&self) -> bool {
+        self.host.is_empty()
     }
 
     /// The rights of the account we come in as are never taken away.
@@ -237,13 +540,7 @@ impl MariadbGrant {
         self.exact && !is_ours(&self.user, &self.host)
     }
 
-    fn add(&mut self, level: String, privileges: BTreeSet<String>) {
-        if !privileges.is_empty() {
-            self.on.entry(level).or_default().extend(privileges);
-        }
-    }
-
-    fn other(&mut self, level: String, privileges: BTreeSet<String>, on: String) {
+    fn other(&mut self, level: String, privileges: BTreeSet<String>, on: &str) {
         if !privileges.is_empty() {
             let revokes = vec![format!("{} ON {on}", joined(&privileges))];
             self.others.push(Other {
@@ -254,74 +551,73 @@ impl MariadbGrant {
         }
     }
 
-    fn read_row(&mut self, row: &Row) -> Result<(), String> {
+    fn read_row(&mut self, row: &Row, names: &Names) -> Result<(), String> {
         let privileges = split(text(row, "privileges").unwrap_or_default());
-        match need(row, "at")? {
-            "server" => self.add("*.*".to_owned(), privileges),
+        let level = match need(row, "at")? {
+            "server" => Level::Server,
+            "access" => {
+                let bits = int(row, "access").unwrap_or(0);
+                let held = BITS.iter().enumerate();
+                let held = held.filter(|(bit, _)| bits >> bit & 1 == 1);
+                let held = held.map(|(_, name)| (*name).to_owned()).collect();
+                return self.add(&Level::Server, held, names);
+            }
             "database" => {
                 let stored = need(row, "db")?;
-                match literal_database(stored) {
-                    Some(database) => self.add(format!("{database}.*"), privileges),
-                    None => {
-                        let on = format!("{}.*", ident(stored));
-                        self.other(format!("{stored}.* (pattern)"), privileges, on);
-                    }
-                }
+                let Some(database) = literal_database(stored) else {
+                    let on = format!("{}.*", ident(stored));
+                    self.other(format!("{stored}.* (pattern)"), privileges, &on);
+                    return Ok(());
+                };
+                Level::Database(database)
             }
-            "table" => {
-                let (database, table) = (need(row, "db")?, need(row, "name")?);
-                let level = format!("{database}.{table}");
-                let meant = Level::Table(database.to_owned(), table.to_owned());
-                if Level::parse(&level).as_ref() == Some(&meant) {
-                    self.add(level, privileges);
-                } else {
-                    self.other(format!("{level} (table)"), privileges, meant.sql());
-                }
-            }
+            "table" => Level::Table(need(row, "db")?.to_owned(), need(row, "name")?.to_owned()),
             "column" => {
-                let (database, table) = (need(row, "db")?, need(row, "name")?);
                 let column = need(row, "column")?;
-                let revokes = privileges
-                    .iter()
-                    .map(|name| {
-                        let (database, table) = (ident(database), ident(table));
-                        format!("{name} ({}) ON {database}.{table}", ident(column))
-                    })
-                    .collect();
-                self.others.push(Other {
-                    level: format!("{database}.{table} ({column})"),
-                    privileges,
-                    revokes,
-                });
+                let of = privileges.iter().map(|name| on_column(name, column));
+                let level =
+                    Level::Table(need(row, "db")?.to_owned(), need(row, "name")?.to_owned());
+                return self.add(&level, of.collect(), names);
             }
             "routine" => {
-                let (database, name) = (need(row, "db")?, need(row, "name")?);
                 let kind = need(row, "kind")?;
-                let on = match kind {
-                    "FUNCTION" | "PROCEDURE" | "PACKAGE" | "PACKAGE BODY" => kind,
-                    _ => return Err("the server names an unknown sort of routine".to_owned()),
-                };
-                let on = format!("{on} {}.{}", ident(database), ident(name));
-                let level = format!("{database}.{name} ({})", kind.to_lowercase());
-                self.other(level, privileges, on);
+                let known = ROUTINES.into_iter().find(|sort| *sort == kind);
+                let sort = known.ok_or("the server names an unknown sort of routine")?;
+                let (database, name) = (need(row, "db")?, need(row, "name")?);
+                Level::Routine(sort, database.to_owned(), name.to_owned())
             }
             "role" => {
-                let role = need(row, "name")?;
-                self.others.push(Other {
-                    level: format!("role {role}"),
-                    privileges: BTreeSet::from(["MEMBER".to_owned()]),
-                    revokes: vec![ident(role)],
-                });
+                let grants = text(row, "admin") == Some("Y");
+                self.roles.insert(need(row, "name")?.to_owned(), grants);
+                return Ok(());
+            }
+            "default" => {
+                self.default_role = Some(need(row, "name")?.to_owned());
+                return Ok(());
             }
             "proxy" => {
                 let (user, host) = (need(row, "name")?, need(row, "host")?);
                 self.other(
                     format!("proxy for {user}@{host}"),
                     BTreeSet::from(["PROXY".to_owned()]),
-                    account(user, host),
+                    &account(user, host),
                 );
+                return Ok(());
             }
             _ => return Err("the server answered with an unknown sort of right".to_owned()),
+        };
+        self.add(&level, privileges, names)
+    }
+
+    fn add(
+        &mut self,
+        level: &Level,
+        privileges: BTreeSet<String>,
+        names: &Names,
+    ) -> Result<(), String> {
+        if !privileges.is_empty() {
+            let name = names.of(level);
+            self.on.entry(name).or_default().extend(privileges);
         }
         Ok(())
     }
@@ -355,7 +651,7 @@ impl MariadbGrant {
         let all = level.all();
         let mut names = missing.clone();
         let option = names.remove(GRANT_OPTION);
-        let list = if names.is_superset(&all) {
+        let list = if names == all {
             ALL.to_owned()
         } else if names.is_empty() {
             "USAGE".to_owned()
@@ -371,16 +667,10 @@ impl MariadbGrant {
             self.account()
         );
         let shown = level.shown(missing).unwrap_or_default();
-        let on = self.name_of(level);
-        Step::sql_alone(format!("grant {shown} on {on}"), Text::plain(sql))
-    }
-
-    fn name_of(&self, level: &Level) -> String {
-        match level {
-            Level::Server => "*.*".to_owned(),
-            Level::Database(database) => format!("{database}.*"),
-            Level::Table(database, table) => format!("{database}.{table}"),
-        }
+        Step::sql_alone(
+            format!("grant {shown} on {}", level.name()),
+            Text::plain(sql),
+        )
     }
 
     fn revoke(&self, level: &Level, extra: &BTreeSet<String>) -> Step {
@@ -391,8 +681,90 @@ impl MariadbGrant {
             self.account()
         );
         let shown = level.shown(extra).unwrap_or_default();
-        let on = self.name_of(level);
-        Step::sql_alone(format!("revoke {shown} on {on}"), Text::plain(sql))
+        Step::sql_alone(
+            format!("revoke {shown} on {}", level.name()),
+            Text::plain(sql),
+        )
+    }
+
+    /// From what it has on a level to what it should have.
+    fn mend(&self, level: &Level, wanted: &BTreeSet<String>, has: &BTreeSet<String>) -> Vec<Step> {
+        let mut missing: BTreeSet<String> = wanted.difference(has).cloned().collect();
+        let extra: BTreeSet<String> = match self.takes_away() {
+            true => has.difference(wanted).cloned().collect(),
+            false => BTreeSet::new(),
+        };
+        // A privilege that is taken from a table is taken from its columns, too: those are granted again, afterwards.
+        let anew: Vec<&String> = wanted
+            .iter()
+            .filter(|one| matches!(split_column(one), (name, Some(_)) if extra.contains(name)))
+            .collect();
+        let revokes_first = !anew.is_empty();
+        missing.extend(anew.into_iter().cloned());
+        let grant = (!missing.is_empty()).then(|| self.grant(level, &missing));
+        let revoke = (!extra.is_empty()).then(|| self.revoke(level, &extra));
+        match revokes_first {
+            true => revoke.into_iter().chain(grant).collect(),
+            false => grant.into_iter().chain(revoke).collect(),
+        }
+    }
+
+    /// Roles it should be a member of and is not, and roles that it is a member of and should not, or that it may grant.
+    fn memberships(&self, found: Option<&Self>) -> Vec<Field> {
+        let none = BTreeMap::new();
+        let has = found.map_or(&none, |found| &found.roles);
+        let mut fields = Vec::new();
+        let words = |grants: &bool| if *grants { "member, may grant it" } else { "member" };
+        for role in self.roles.keys() {
+            let found = has.get(role).map(|grants| match self.takes_away() {
+                true => words(grants).to_owned(),
+                false => words(&false).to_owned(),
+            });
+            fields.push(Field::new(format!("role {role}"), found, "member", Impact::None));
+        }
+        for (role, grants) in has.iter().filter(|_| self.takes_away()) {
+            if !self.roles.contains_key(role) {
+                let name = format!("role {role}");
+                fields.push(Field::extra(name, words(grants), Impact::None));
+            }
+        }
+        fields
+    }
+
+    fn membership(&self, field: &Field) -> Option<Step> {
+        let role = field.name.strip_prefix("role ")?;
+        let (role, account) = (ident(role), self.account());
+        let (says, sql) = match (&field.from, &field.to) {
+            (None, _) => ("make it a member of", format!("GRANT {role} TO {account};")),
+            (_, None) => (
+                "take its membership in",
+                format!("REVOKE {role} FROM {account};"),
+            ),
+            _ => (
+                "take its right to grant",
+                format!("REVOKE ADMIN OPTION FOR {role} FROM {account};"),
+            ),
+        };
+        Some(Step::sql_alone(format!("{says} {role}"), Text::plain(sql)))
+    }
+
+    /// Its default role, which stays set when the membership is revoked.
+    fn default_field(&self, found: Option<&Self>) -> Option<Field> {
+        let found = found.and_then(|found| found.default_role.clone());
+        match &self.default_role {
+            _ if self.is_role() => None,
+            Some(wanted) => Some(Field::new("default_role", found, wanted, Impact::None)),
+            None => found
+                .filter(|_| self.takes_away())
+                .map(|found| Field::extra("default_role", found, Impact::None)),
+        }
+    }
+
+    fn set_default(&self) -> Step {
+        let role = self.default_role.as_deref();
+        let role = role.map_or_else(|| "NONE".to_owned(), ident);
+        let sql = format!("SET DEFAULT ROLE {role} FOR {};", self.account());
+        Step::sql_alone("set the default role", Text::plain(sql))
     }
 }
 
@@ -401,7 +773,7 @@ impl Kind for MariadbGrant {
     const QUESTION: Question = Question {
         name: "mariadb_grant",
         ask: Ask::MariaDb(
-            "SELECT JSON_OBJECT('key', CONCAT(g.User, '@', g.Host), 'user', g.User, 'at', 'server', \
+            "SELECT JSON_OBJECT('key', CONCAT(g.User, '@', g.Host), 'user', g.User, 'at', 'server', 'folds', @@lower_case_table_names, \
              'privileges', CONCAT_WS(',', p.PRIVILEGE_TYPE, IF(p.IS_GRANTABLE = 'YES', 'GRANT OPTION', NULL))) \
              FROM mysql.global_priv g JOIN information_schema.USER_PRIVILEGES p \
              ON p.GRANTEE COLLATE utf8mb3_bin = CONCAT('''', g.User, '''@''', g.Host, '''') \
@@ -424,8 +796,14 @@ impl Kind for MariadbGrant {
              UNION ALL SELECT JSON_OBJECT('key', CONCAT(User, '@', Host), 'user', User, 'at', 'routine', 'db', Db, \
              'name', Routine_name, 'kind', CAST(Routine_type AS CHAR), 'privileges', CAST(Proc_priv AS CHAR)) \
              FROM mysql.procs_priv \
-             UNION ALL SELECT JSON_OBJECT('key', CONCAT(User, '@', Host), 'user', User, 'at', 'role', 'name', Role) \
-             FROM mysql.roles_mapping \
+             UNION ALL SELECT JSON_OBJECT('key', CONCAT(User, '@', Host), 'user', User, 'at', 'access', \
+             'access', JSON_VALUE(Priv, '$.access'), 'folds', @@lower_case_table_names) \
+             FROM mysql.global_priv WHERE JSON_VALUE(Priv, '$.is_role') = 1 \
+             UNION ALL SELECT JSON_OBJECT('key', CONCAT(User, '@', Host), 'user', User, 'at', 'default', \
+             'name', JSON_VALUE(Priv, '$.default_role')) FROM mysql.global_priv \
+             WHERE JSON_VALUE(Priv, '$.default_role') <> '' \
+             UNION ALL SELECT JSON_OBJECT('key', CONCAT(User, '@', Host), 'user', User, 'at', 'role', 'name', Role, \
+             'admin', CAST(Admin_option AS CHAR)) FROM mysql.roles_mapping \
              UNION ALL SELECT JSON_OBJECT('key', CONCAT(User, '@', Host), 'user', User, 'at', 'proxy', 'name', Proxied_user, \
              'host', Proxied_host) FROM mysql.proxies_priv",
         ),
@@ -452,13 +830,16 @@ impl Kind for MariadbGrant {
             exact: self.exact,
             ..MariadbGrant::default()
         };
-        let mut exists = false;
+        let folds = rows.iter().any(|row| int(row, "folds") > Some(0));
+        let names = Names::new(self.on.keys(), folds)?;
+        // `PUBLIC` is always there, whether it has a row or not.
+        let mut exists = self.is_role() && self.user == "PUBLIC";
         for row in rows {
             if text(row, "user") == Some(&self.user) {
-                // Every user has a row of the server level: `USAGE` where it has no rights there. Rights without one are
-                // left over from a user who is gone.
-                exists |= need(row, "at")? == "server";
-                found.read_row(row)?;
+                // Every account has a row of the server level: `USAGE` where it has no rights there. Rights without one are
+                // left over from an account that is gone.
+                exists |= ["server", "access"].contains(&need(row, "at")?);
+                found.read_row(row, &names)?;
             }
         }
         found.others.sort_by(|a, b| a.level.cmp(&b.level));
@@ -481,6 +862,8 @@ impl Kind for MariadbGrant {
                 impact: Impact::None,
             });
         }
+        fields.extend(self.memberships(found));
+        fields.extend(self.default_field(found));
         let Some(found) = found else { return fields };
         for (name, level, has) in self.undeclared(found) {
             if let Some(shown) = level.shown(has) {
@@ -497,16 +880,19 @@ impl Kind for MariadbGrant {
     }
 
     fn steps(&self, found: Option<&Self>) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for (_, level, wanted, has) in self.levels(found) {
-            let missing: BTreeSet<String> = wanted.difference(&has).cloned().collect();
-            let extra: BTreeSet<String> = has.difference(&wanted).cloned().collect();
-            if !missing.is_empty() {
-                steps.push(self.grant(&level, &missing));
-            }
-            if self.takes_away() && !extra.is_empty() {
-                steps.push(self.revoke(&level, &extra));
-            }
+        let levels = self.levels(found);
+        let mut steps: Vec<Step> = levels
+            .flat_map(|(_, level, wanted, has)| self.mend(&level, &wanted, &has))
+            .collect();
+        let memberships = self.memberships(found).into_iter();
+        let differing = memberships.filter(Field::differs);
+        steps.extend(differing.filter_map(|field| self.membership(&field)));
+        // Only of roles that it is a member of by now.
+        if self
+            .default_field(found)
+            .is_some_and(|field| field.differs())
+        {
+            steps.push(self.set_default());
         }
         let Some(found) = found.filter(|_| self.takes_away()) else {
             return steps;
@@ -615,21 +1001,19 @@ mod tests {
         assert_eq!(
             fields,
             [
-                "iact_ivr.t: DELETE HISTORY, GRANT OPTION, INSERT, SHOW VIEW > INSERT",
+                "iact_ivr.t: DELETE HISTORY, GRANT OPTION, INSERT, SELECT (id), SHOW VIEW > INSERT",
+                "role r1: member > -",
+                "procedure iact_ivr.p: EXECUTE > -",
                 "iact_ivr.* (pattern): SELECT > -",
-                "iact_ivr.p (procedure): EXECUTE > -",
-                "iact_ivr.t (id): SELECT > -",
-                "role r1: MEMBER > -",
             ]
         );
         assert_eq!(
             steps,
             [
-                "REVOKE DELETE HISTORY, GRANT OPTION, SHOW VIEW ON `iact_ivr`.`t` FROM `django_user`@`%`;",
-                "REVOKE SELECT ON `iact_ivr`.* FROM `django_user`@`%`;",
-                "REVOKE EXECUTE ON PROCEDURE `iact_ivr`.`p` FROM `django_user`@`%`;",
-                "REVOKE SELECT (`id`) ON `iact_ivr`.`t` FROM `django_user`@`%`;",
+                "REVOKE DELETE HISTORY, GRANT OPTION, SELECT (`id`), SHOW VIEW ON `iact_ivr`.`t` FROM `django_user`@`%`;",
                 "REVOKE `r1` FROM `django_user`@`%`;",
+                "REVOKE EXECUTE ON PROCEDURE `iact_ivr`.`p` FROM `django_user`@`%`;",
+                "REVOKE SELECT ON `iact_ivr`.* FROM `django_user`@`%`;",
             ]
         );
     }
@@ -657,6 +1041,52 @@ mod tests {
             ]
         );
         assert_eq!(look(&grant(&[]), user), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn columns_routines_and_folded_names_are_exact() {
+        let rows = r#"
+{"key": "django_user@%", "user": "django_user", "at": "server", "privileges": "USAGE", "folds": 1}
+{"key": "django_user@%", "user": "django_user", "at": "table", "db": "shop", "name": "orders", "privileges": "Select"}
+{"key": "django_user@%", "user": "django_user", "at": "column", "db": "shop", "name": "orders", "column": "ID", "privileges": "Select,Update"}
+{"key": "django_user@%", "user": "django_user", "at": "routine", "db": "shop", "name": "p", "kind": "PROCEDURE", "privileges": "Execute"}
+{"key": "django_user@%", "user": "django_user", "at": "default", "name": "r1"}
+"#;
+        let same = grant(&[
+            ("Shop.Orders", &["select", "SELECT (id)", "UPDATE (Id)"]),
+            ("PROCEDURE Shop.P", &["EXECUTE"]),
+        ]);
+        let (fields, steps) = look(&same, rows);
+        assert_eq!(fields, ["default_role: r1 > -"]);
+        assert_eq!(steps, ["SET DEFAULT ROLE NONE FOR `django_user`@`%`;"]);
+        // What is taken from the table is taken from its columns, too.
+        let wanted = grant(&[
+            ("Shop.Orders", &["SELECT (id, `total sum`)"]),
+            ("procedure Shop.p", &["ALL"]),
+        ]);
+        let (_, steps) = look(&wanted, rows);
+        assert_eq!(
+            steps[..2],
+            [
+                "REVOKE SELECT, UPDATE (`id`) ON `Shop`.`Orders` FROM `django_user`@`%`;",
+                "SET @provision_mode = @@SESSION.sql_mode, SESSION sql_mode = 'NO_AUTO_CREATE_USER'; \
+                 GRANT SELECT (`id`, `total sum`) ON `Shop`.`Orders` TO `django_user`@`%`; SET SESSION sql_mode = @provision_mode;"
+            ]
+        );
+        let twice = grant(&[("Shop.*", &["SELECT"]), ("shop.*", &["SELECT"])]);
+        assert!(twice.read(&super::super::mariadb::rows(rows)).is_err());
+    }
+
+    #[test]
+    fn levels_read_again_are_the_same() {
+        for text in ["*.*", "a b.*", "my.db.*", "`my.db`.t", "`a``b`.`c d`", "package body a.b", "a.b.c"] {
+            let level = Level::parse(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(Level::parse(&level.name()), Some(level), "{text}");
+        }
+        assert!(check("a.t", "DELETE (id)").is_err());
+        assert!(check("a.*", "SELECT (id)").is_err());
+        assert!(check("a.t", "SELECT (id,)").is_err());
+        assert!(check("function a.f", "SELECT").is_err());
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl Kind for MariadbScript {
         }
         let script = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
         let text = format!(
-            "USE {};\n{script}\n{}",
+            // Its statements are read as the server's settings say, ours as ours do.
+            "USE {}; SET @provision_sql_mode = @@SESSION.sql_mode, SESSION sql_mode = @@GLOBAL.sql_mode;\n{script}\n{}\
+             SET SESSION sql_mode = @provision_sql_mode;",
             ident(&self.database),
             end(script).closing()
         );
@@ -264,6 +266,10 @@ mod tests {
         let Do::Sql { text, .. } = &steps[0].does else {
             panic!("{steps:?}");
         };
-        assert_eq!(text.shown(), "USE `iact_ivr`;\nSELECT 1\n;\n");
+        assert_eq!(
+            text.shown(),
+            "USE `iact_ivr`; SET @provision_sql_mode = @@SESSION.sql_mode, SESSION sql_mode = @@GLOBAL.sql_mode;\n\
+             SELECT 1\n;\nSET SESSION sql_mode = @provision_sql_mode;"
+        );
     }
 }

@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::mariadb::{need, text};
+use super::mariadb::{int, need, text};
 use super::mariadb_database::unaliased;
 use crate::command::{Ask, Dialect, Question, Row, Text};
 use crate::quote::literal;
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+
+/// The setting that says how names of databases and tables are kept and compared.
+const CASE: &str = "lower_case_table_names";
 
 /// A setting of a MariaDB server; `provision.cnf` keeps it, this makes it hold now.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +40,8 @@ pub struct Variable {
     pub values: Vec<String>,
     /// What the server means by `utf8`.
     pub utf8: String,
+    /// How many databases of somebody there are, where the setting says how their names are kept.
+    pub databases: i64,
 }
 
 /// A value in the form in which it is compared and told to the server.
@@ -168,6 +173,11 @@ impl MariadbSetting {
         )
     }
 
+    /// Whether data that is there was written under the value that was found and is lost from sight under another one.
+    pub fn is_kept_by_data(&self) -> bool {
+        self.name == CASE && self.variable.databases > 0
+    }
+
     fn restart(&self) -> Step {
         Step::restart(format!(
             "restart the server, which reads `{}` at its start only",
@@ -275,7 +285,10 @@ impl Kind for MariadbSetting {
              'greatest', NUMERIC_MAX_VALUE, 'block', NUMERIC_BLOCK_SIZE, \
              'values', IF(VARIABLE_TYPE = 'ENUM', ENUM_VALUE_LIST, NULL), \
              'utf8', IF(VARIABLE_TYPE = 'ENUM' AND ENUM_VALUE_LIST IS NULL, \
-             IF(FIND_IN_SET('UTF8_IS_UTF8MB3', @@old_mode), 'utf8mb3', 'utf8mb4'), NULL)) FROM information_schema.SYSTEM_VARIABLES \
+             IF(FIND_IN_SET('UTF8_IS_UTF8MB3', @@old_mode), 'utf8mb3', 'utf8mb4'), NULL), \
+             'databases', IF(LOWER(VARIABLE_NAME) = 'lower_case_table_names', (SELECT COUNT(*) FROM information_schema.SCHEMATA \
+             WHERE SCHEMA_NAME NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys', 'provision', 'test')), 0)) \
+             FROM information_schema.SYSTEM_VARIABLES \
              WHERE LOWER(VARIABLE_NAME) {wanted}",
         ),
     };
@@ -309,6 +322,7 @@ impl Kind for MariadbSetting {
                     .map(|list| list.split(',').map(str::to_owned).collect())
                     .unwrap_or_default(),
                 utf8: owned("utf8").unwrap_or_default(),
+                databases: int(row, "databases").unwrap_or(0),
             },
         };
         // One that is only remembered has no value.
@@ -320,6 +334,7 @@ impl Kind for MariadbSetting {
 
     fn fields(&self, found: Option<&Self>) -> Vec<Field> {
         let impact = match found {
+            Some(found) if found.is_kept_by_data() => Impact::DataRisk,
             Some(found) if found.variable.read_only => Impact::Restart,
             _ => Impact::None,
         };
@@ -344,6 +359,17 @@ impl Kind for MariadbSetting {
         }
         let sql = self.set(&found.variable);
         vec![Step::sql_alone("set it for now", Text::plain(sql))]
+    }
+
+    fn recipe(&self, found: &Self) -> Vec<String> {
+        vec![
+            format!(
+                "the databases that are there were written under {}: under another value the server no longer finds names with capitals",
+                found.value
+            ),
+            format!("keep `{CASE} = {}`", found.value),
+            "or dump the databases, destroy the server with its data, apply, and load the dump".to_owned(),
+        ]
     }
 
     fn named(key: &str) -> Option<Self> {

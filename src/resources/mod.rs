@@ -55,6 +55,11 @@ macro_rules! kinds {
                 match self { $(Thing::$name(thing) => thing.key(),)* }
             }
 
+            /// See [`Kind::row_key`].
+            pub fn row_key(&self) -> Cow<'_, str> {
+                match self { $(Thing::$name(thing) => thing.row_key(),)* }
+            }
+
             /// See [`Kind::item`].
             pub fn item(&self) -> Cow<'_, str> {
                 match self { $(Thing::$name(thing) => thing.item(),)* }
@@ -180,6 +185,7 @@ kinds! {
     postgres_grant::PostgresGrant,
     sql_script::SqlScript,
     mariadb_database::MariadbDatabase,
+    mariadb_role::MariadbRole,
     mariadb_user::MariadbUser,
     mariadb_grant::MariadbGrant,
     mariadb_setting::MariadbSetting,

@@ -40,7 +40,9 @@ pub(super) fn postgres(resources: &[Resource]) -> Text {
 pub(super) fn mariadb(resources: &[Resource], root_hash: &str) -> Text {
     let hash = literal(Dialect::MariaDb, root_hash);
     let mut sql = Text::plain(HEAD)
-        .push("SET SESSION sql_log_off = 1;\n")
+        .push(
+            "SET SESSION sql_log_off = 1, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION';\n",
+        )
         .push(
             "ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING ",
         )

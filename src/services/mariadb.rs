@@ -1,6 +1,7 @@
 //! `[mariadb.NAME]`: a MariaDB server, its settings, databases, users with grants, and init scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,9 +15,10 @@ use crate::resources::container::{Container, Health, Mount};
 use crate::resources::image::Build;
 use crate::resources::mariadb_database::MariadbDatabase;
 use crate::resources::mariadb_grant::{self, MariadbGrant};
+use crate::resources::mariadb_role::MariadbRole;
 use crate::resources::mariadb_script::MariadbScript;
 use crate::resources::mariadb_setting::MariadbSetting;
-use crate::resources::mariadb_user::MariadbUser;
+use crate::resources::mariadb_user::{Auth, Expiry, Limits, MariadbUser, Require, microseconds};
 use crate::secret::{Secret, locked_native_hash, sha256};
 use crate::services::postgres::{script_name, with_origins};
 use crate::services::project::{self, Project, View};
@@ -88,6 +90,43 @@ pub static TABLE: Table = Table {
             Type::Named(&USER),
             "Users, named `NAME@HOST`; without a host, `@%`.",
         ),
+        Key::new(
+            "role",
+            Type::Named(&ROLE),
+            "Roles by name; `PUBLIC` is everybody.",
+        ),
+    ],
+};
+
+/// `[mariadb.NAME.role.NAME]`.
+pub static ROLE: Table = Table {
+    name: "mariadb.NAME.role.NAME",
+    doc: "A role with its exact rights, for users and other roles to be members of. Dropped when it is taken out of the file.",
+    keys: &[
+        Key::new(
+            "enabled",
+            Type::Bool,
+            "`false` drops an entry that was inherited.",
+        )
+        .default("true"),
+        Key::new(
+            "grants",
+            Type::Map(&Type::List(&Type::Text)),
+            "As those of a user.",
+        )
+        .default("{}"),
+        Key::new(
+            "exact",
+            Type::Bool,
+            "`false`: rights and memberships that are there and not declared stay.",
+        )
+        .default("true"),
+        Key::new(
+            "roles",
+            Type::List(&Type::Text),
+            "Roles that it is a member of.",
+        )
+        .default("[]"),
     ],
 };
 
@@ -123,10 +162,34 @@ pub static USER: Table = Table {
         Key::new("enabled", Type::Bool, "`false` drops an entry that was inherited.").default("true"),
         Key::new("was", Type::Text, "The user it was, as `NAME@HOST`: renamed, not made anew."),
         Key::new("password", Type::Secret, "Absent: the password is not managed; without one nobody can log in."),
-        Key::new("grants", Type::Map(&Type::List(&Type::Text)), "Privileges by `database.*`, `database.table` or `*.*`. Names are literal: `_` and `%` are escaped.").default("{}"),
+        Key::new("grants", Type::Map(&Type::List(&Type::Text)), "Privileges by `database.*`, `database.table`, `*.*`, `procedure database.name` or `function database.name` (also `package`, `package body`); on columns as `SELECT (id, total)`. Names are literal: `_` and `%` are escaped; one that holds a dot is written between backticks.").default("{}"),
         Key::new("exact", Type::Bool, "`false`: rights that are there and not declared stay.").default("true"),
         Key::new("max_connections", Type::Int(0, 1_000_000), "Connections at once; 0 is no limit.").default("0"),
+        Key::new("max_queries_per_hour", Type::Int(0, 4_294_967_295), "Queries in an hour; 0 is no limit.").default("0"),
+        Key::new("max_updates_per_hour", Type::Int(0, 4_294_967_295), "Statements in an hour that change something; 0 is no limit.").default("0"),
+        Key::new("max_connections_per_hour", Type::Int(0, 4_294_967_295), "Connections in an hour; 0 is no limit.").default("0"),
+        Key::new("max_statement_time", Type::Either(&Type::Int(0, 31_536_000), &Type::Text), "Seconds that a statement may take, as in `30` or `\"0.5\"`; 0 is no limit.").default("0"),
         Key::new("locked", Type::Bool, "May not log in.").default("false"),
+        Key::new("auth", Type::Word(&["password", "ed25519", "unix_socket"]), "How it proves who it is: by its `password`, by that with the plugin `ed25519` (the password cannot be compared then), or over the server's socket by the name of the process's user.").default("\"password\""),
+        Key::new("require", Type::Either(&Type::Word(&["none", "ssl", "x509"]), &Type::Table(&REQUIRE)), "What its connections have to bring: nothing, TLS, a client certificate, or one with certain properties.").default("\"none\""),
+        Key::new("password_expiry", Type::Either(&Type::Int(1, 65535), &Type::Word(&["default", "never"])), "Days after which its password expires, `\"never\"`, or as the server's `default_password_lifetime` says.").default("\"default\""),
+        Key::new("roles", Type::List(&Type::Text), "Roles that it is a member of: exactly these, where `exact` is not `false`.").default("[]"),
+        Key::new("default_role", Type::Text, "The one of its roles that holds from its login on. Absent: none."),
+    ],
+};
+
+/// `require` of a user, as a table.
+pub static REQUIRE: Table = Table {
+    name: "mariadb.NAME.user.NAME.require",
+    doc: "Properties of a user's connections; each that is given has to hold.",
+    keys: &[
+        Key::new(
+            "subject",
+            Type::Text,
+            "The client certificate's subject, as in `/CN=app`.",
+        ),
+        Key::new("issuer", Type::Text, "The client certificate's issuer."),
+        Key::new("cipher", Type::Text, "The connection's cipher."),
     ],
 };
 
@@ -215,47 +278,34 @@ pub(super) fn check(
             problems.push(Problem::error(message, &entry.key));
         }
     }
+    check_case(node, problems);
     let mut accounts = BTreeMap::new();
     for (user, entry) in node.named("user") {
-        if let Some(first) = accounts.insert(account(user), user) {
+        let (own, host) = account(user);
+        if let Some(first) = accounts.insert((own, host.to_lowercase()), user) {
             let message = format!("`{user}` and `{first}` are the same user");
             problems.push(Problem::error(message, &entry.key));
         }
-        if matches!(account(user).0, "mariadb.sys" | "mysql") {
+        if matches!(own, "mariadb.sys" | "mysql") {
             let message = format!("`{user}` belongs to MariaDB itself");
             problems.push(Problem::error(message, &entry.key));
         }
-        if account(user).0 == "root" {
+        if own == "root" {
             let message =
                 "`root` is how `provision` itself comes in, over the socket; it is not declared"
                     .to_owned();
             problems.push(Problem::error(message, &entry.key));
         }
-        for (level, privileges) in entry.node.named("grants") {
-            if let (true, Value::List(items)) = (level.contains('.'), &privileges.node.value) {
-                for item in items {
-                    let word = item.as_text().unwrap_or_default().to_uppercase();
-                    if let Err(message) = mariadb_grant::check(level, &word) {
-                        problems.push(Problem::error(message, &item.origin));
-                    }
-                }
-            }
-            let Some((database, table)) = level.split_once('.') else {
-                let message = format!("`{level}` says no level");
-                let problem = Problem::error(message, &privileges.key);
-                problems.push(problem.help("as in `database.*`, `database.table` or `*.*`"));
-                continue;
-            };
-            if database == "*" && table != "*" {
-                let message = format!("`{level}` is no level: a table needs its database");
-                problems.push(Problem::error(message, &privileges.key));
-            } else if database != "*" && !databases.contains(database) {
-                let message =
-                    format!("the database `{database}` is not declared in `mariadb.{name}`");
-                let problem = Problem::error(message, &privileges.key);
-                problems.push(did_you_mean(problem, database, databases.iter().copied()));
-            }
+        if let Err(message) = check_host(host) {
+            problems.push(Problem::error(message, &entry.key));
         }
+        check_account(user, entry, problems);
+        check_roles(name, node, entry, problems);
+        check_grants(name, (&databases, folds(node)), entry, problems);
+    }
+    for (_, entry) in node.named("role") {
+        check_roles(name, node, entry, problems);
+        check_grants(name, (&databases, folds(node)), entry, problems);
     }
     project::init_has_a_place(&format!("mariadb.{name}"), node, databases.len(), problems);
     server::check_database(environment, "mariadb", name, entry, problems);
@@ -267,6 +317,201 @@ pub(super) fn check(
         let message = format!("the database `{database}` is not declared in `mariadb.{name}`");
         let problem = Problem::error(message, &node.origin("init_database"));
         problems.push(did_you_mean(problem, database, databases.iter().copied()));
+    }
+}
+
+/// Which of a server's own databases rights can be had on.
+const GRANTABLE: &[&str] = &["mysql", "performance_schema", "sys"];
+
+/// Levels and privileges that the server does not know.
+fn check_grants(
+    name: &str,
+    (databases, folds): (&BTreeSet<&str>, bool),
+    entry: &Entry,
+    problems: &mut Vec<Problem>,
+) {
+    for (level, privileges) in entry.node.named("grants") {
+        let items = match &privileges.node.value {
+            Value::List(items) => items.as_slice(),
+            _ => &[],
+        };
+        let parsed = mariadb_grant::check(level, "USAGE");
+        if let Err(message) = parsed {
+            let problem = Problem::error(message, &privileges.key);
+            problems.push(problem.help("as in `database.*`, `database.table` or `*.*`"));
+            continue;
+        }
+        for item in items {
+            let word = item.as_text().unwrap_or_default();
+            if let Err(message) = mariadb_grant::check(level, word) {
+                problems.push(Problem::error(message, &item.origin));
+            }
+        }
+        let Some(database) = mariadb_grant::database_of(level) else {
+            continue;
+        };
+        let known = |known: &&str| match folds {
+            true => known.to_lowercase() == database.to_lowercase(),
+            false => **known == database,
+        };
+        if database.eq_ignore_ascii_case("information_schema") {
+            let message = "nobody can be granted rights on `information_schema`: everybody sees there what they may see";
+            problems.push(Problem::error(message, &privileges.key));
+        } else if !databases.iter().any(known) && !GRANTABLE.iter().any(known) {
+            let message = format!("the database `{database}` is not declared in `mariadb.{name}`");
+            let problem = Problem::error(message, &privileges.key);
+            problems.push(did_you_mean(problem, &database, databases.iter().copied()));
+        }
+    }
+}
+
+/// Memberships in roles that nobody declares.
+fn check_roles(name: &str, node: &Node, entry: &Entry, problems: &mut Vec<Problem>) {
+    let declared: BTreeSet<&str> = node.named("role").map(|(role, _)| role).collect();
+    let roles = entry.node.list("roles");
+    for item in roles {
+        let role = item.as_text().unwrap_or_default();
+        if role.eq_ignore_ascii_case("public") {
+            let message = "everybody is a member of `PUBLIC`";
+            problems.push(Problem::error(message, &item.origin));
+        } else if !declared.contains(role) {
+            let message = format!("the role `{role}` is not declared in `mariadb.{name}`");
+            let problem = Problem::error(message, &item.origin);
+            problems.push(did_you_mean(problem, role, declared.iter().copied()));
+        }
+    }
+    let Some(default) = entry.node.text("default_role") else {
+        return;
+    };
+    if !roles.iter().any(|item| item.as_text() == Some(default)) {
+        let message = format!("the default role `{default}` is none of its `roles`");
+        problems.push(Problem::error(message, &entry.node.origin("default_role")));
+    }
+}
+
+/// Attributes that contradict each other, or that hold nothing.
+fn check_account(user: &str, entry: &Entry, problems: &mut Vec<Problem>) {
+    let node = &entry.node;
+    let password = node.get("password");
+    match (auth(node), password) {
+        (Auth::Socket, Some(password)) => {
+            let message = format!("`{user}` logs in over the socket, without a password");
+            problems.push(Problem::error(message, &password.origin));
+        }
+        (Auth::Ed25519, None) => {
+            let message = format!("`{user}` needs a `password` for the plugin `ed25519`");
+            problems.push(Problem::error(message, &node.origin("auth")));
+        }
+        _ => {}
+    }
+    if let Some(text) = node.text("max_statement_time")
+        && microseconds(text).is_none()
+    {
+        let message = format!("`{text}` is no number of seconds, as in `\"0.5\"`");
+        problems.push(Problem::error(message, &node.origin("max_statement_time")));
+    }
+    let nothing = Require::Specified {
+        subject: String::new(),
+        issuer: String::new(),
+        cipher: String::new(),
+    };
+    if require(node) == nothing {
+        let message = "`require` names neither `subject` nor `issuer` nor `cipher`";
+        problems.push(Problem::error(message, &node.origin("require")));
+    }
+}
+
+/// A host that no connection ever has: the server compares addresses as they are written.
+fn check_host(host: &str) -> Result<(), String> {
+    if let Some((base, mask)) = host.split_once('/') {
+        let address = base.parse::<Ipv4Addr>().map(u32::from);
+        return match (address, mask.parse::<Ipv4Addr>().map(u32::from)) {
+            (Ok(base), Ok(mask)) if base & mask == base => Ok(()),
+            (Ok(base), Ok(mask)) => Err(format!(
+                "no address is in `{host}`: it has to be `{}/{}`",
+                Ipv4Addr::from(base & mask),
+                Ipv4Addr::from(mask)
+            )),
+            (Ok(base), Err(_)) => Err(match mask.parse::<u32>() {
+                Ok(bits @ 0..=32) => {
+                    let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+                    format!(
+                        "MariaDB takes a netmask, no length of a prefix: `{}/{}`",
+                        Ipv4Addr::from(base & mask),
+                        Ipv4Addr::from(mask)
+                    )
+                }
+                _ => format!("`{mask}` is no netmask, as in `255.255.0.0`"),
+            }),
+            (Err(_), _) => Err(format!(
+                "`{host}` is no address with a netmask, as in `10.0.0.0/255.0.0.0`; MariaDB knows them for IPv4 only"
+            )),
+        };
+    }
+    if host.starts_with('[') {
+        return Err(format!(
+            "an IPv6 address is written without brackets, not `{host}`"
+        ));
+    }
+    match host.parse::<Ipv6Addr>() {
+        Ok(address) if address.to_string() != host.to_lowercase() => Err(format!(
+            "the server compares addresses as they are written: `{address}`, not `{host}`"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the server keeps names of databases and tables in lower case, as its settings say.
+fn folds(node: &Node) -> bool {
+    lower_case_table_names(node).is_some_and(|(value, _)| value == "1")
+}
+
+fn lower_case_table_names(node: &Node) -> Option<(String, &Entry)> {
+    let named = node.named("settings");
+    let is = |name: &str| {
+        name.replace('-', "_")
+            .eq_ignore_ascii_case("lower_case_table_names")
+    };
+    let (_, entry) = named.into_iter().find(|(name, _)| is(name))?;
+    Some((project::setting(entry, "1", "0").0.join(","), entry))
+}
+
+/// Names that the server folds to lower case.
+fn check_case(node: &Node, problems: &mut Vec<Problem>) {
+    if let Some((value, entry)) = lower_case_table_names(node)
+        && value == "2"
+    {
+        let message = "`lower_case_table_names = 2` is for file systems that ignore the case of names; on Linux the server takes it for 0";
+        problems.push(Problem::error(message, &entry.node.origin).help("write 1 or 0"));
+    }
+    if !folds(node) {
+        return;
+    }
+    let mut folded: BTreeMap<String, &str> = BTreeMap::new();
+    for (database, entry) in node.named("database") {
+        let lower = database.to_lowercase();
+        if let Some(first) = folded.insert(lower.clone(), database) {
+            let message = format!(
+                "`{first}` and `{database}` are the same database where `lower_case_table_names` is 1"
+            );
+            problems.push(Problem::error(message, &entry.key));
+        } else if lower != database {
+            let message = format!(
+                "the database `{database}` becomes `{lower}`: `lower_case_table_names` is 1"
+            );
+            problems.push(Problem::warning(message, &entry.key));
+        }
+    }
+    for (_, entry) in node.named("user").chain(node.named("role")) {
+        let mut levels: BTreeMap<String, &str> = BTreeMap::new();
+        for (level, privileges) in entry.node.named("grants") {
+            if let Some(first) = levels.insert(mariadb_grant::in_lower_case(level), level) {
+                let message = format!(
+                    "`{first}` and `{level}` are the same where `lower_case_table_names` is 1"
+                );
+                problems.push(Problem::error(message, &privileges.key));
+            }
+        }
     }
 }
 
@@ -313,7 +558,13 @@ pub(super) fn inside(
         origins: BTreeMap::new(),
         probe: None,
     };
-    let mut made = Vec::new();
+    let mut made: Vec<Resource> = Vec::new();
+    // What is made before the server reads that setting has the names that it has afterwards.
+    let folds = folds(node);
+    let folded = |name: &str| match folds {
+        true => name.to_lowercase(),
+        false => name.to_owned(),
+    };
     let managed = matches!(server.seat, Seat::Network { .. });
     for (setting, entry) in node.named("settings").filter(|_| !managed) {
         let value = project::setting(entry, "ON", "OFF").0.join(",");
@@ -328,19 +579,23 @@ pub(super) fn inside(
         one.needs.extend(kept.iter().cloned());
         made.push(one);
     }
+    let is_case = |one: &&Resource| one.id.as_str().ends_with(":lower_case_table_names");
+    let case = made.iter().find(is_case).map(|one| one.id.clone());
     for (database, entry) in node.named("database") {
         let text = |key| entry.node.text(key).map(str::to_owned);
         let thing = MariadbDatabase {
-            name: database.to_owned(),
+            name: folded(database),
             charset: text("charset"),
             collation: text("collation"),
             ..MariadbDatabase::default()
         };
-        made.push(with_origins(
-            resource("mariadb_database", database, thing.into()),
+        let mut one = with_origins(
+            resource("mariadb_database", &folded(database), thing.into()),
             entry,
             &DATABASE,
-        ));
+        );
+        one.needs.extend(case.iter().cloned());
+        made.push(one);
     }
     let databases: Vec<Id> = made
         .iter()
@@ -361,6 +616,10 @@ pub(super) fn inside(
             was: was.clone(),
             password: entry.node.secret("password").cloned(),
             managed,
+            auth: auth(&entry.node),
+            require: require(&entry.node),
+            expiry: expiry(&entry.node),
+            limits: limits(&entry.node),
             max_connections: entry.node.int("max_connections").unwrap_or(0),
             locked: entry.node.bool("locked").unwrap_or(false),
             ..MariadbUser::default()
@@ -370,40 +629,140 @@ pub(super) fn inside(
             entry,
             &USER,
         ));
-        let on = entry.node.named("grants").map(|(level, privileges)| {
-            let words = match &privileges.node.value {
-                Value::List(items) => items
-                    .iter()
-                    .filter_map(Node::as_text)
-                    .map(str::to_uppercase)
-                    .collect(),
-                _ => BTreeSet::new(),
-            };
-            (level.to_owned(), words)
-        });
         let thing = MariadbGrant {
             user: user.to_owned(),
             host: host.to_owned(),
             was,
-            on: on.collect(),
-            exact: entry.node.bool("exact").unwrap_or(true),
-            ..MariadbGrant::default()
+            default_role: entry.node.text("default_role").map(str::to_owned),
+            ..rights(entry, folds)
         };
-        let mut grant =
-            resource("mariadb_grant", &named, thing.into()).from("", entry.node.origin("grants"));
-        for (level, privileges) in entry.node.named("grants") {
-            grant = grant.from(level.to_owned(), privileges.node.origin.clone());
-        }
+        let mut grant = resource("mariadb_grant", &named, thing.into());
         grant.needs.push(Id::new("mariadb_user", name, &named));
-        grant.needs.extend(databases.iter().cloned());
-        // A right on one table needs the table.
-        grant
-            .needs
-            .extend(scripts.iter().map(|script| script.id.clone()));
-        made.push(grant);
+        made.push(granted(grant, entry, folds, (name, &databases, &scripts)));
+    }
+    for (role, entry) in node.named("role") {
+        // Everybody's rights are those of a role that is always there.
+        let public = role.eq_ignore_ascii_case("public");
+        let role = if public { "PUBLIC" } else { role };
+        let thing = MariadbGrant {
+            user: role.to_owned(),
+            ..rights(entry, folds)
+        };
+        let mut grant = resource("mariadb_grant", &format!("{role}@"), thing.into());
+        if !public {
+            let thing = MariadbRole {
+                name: role.to_owned(),
+            };
+            made.push(with_origins(
+                resource("mariadb_role", role, thing.into()),
+                entry,
+                &ROLE,
+            ));
+            grant.needs.push(Id::new("mariadb_role", name, role));
+        }
+        made.push(granted(grant, entry, folds, (name, &databases, &scripts)));
     }
     made.extend(scripts);
     made
+}
+
+/// The rights that an entry declares.
+fn rights(entry: &Entry, folds: bool) -> MariadbGrant {
+    let on = entry.node.named("grants").map(|(level, privileges)| {
+        let words = match &privileges.node.value {
+            Value::List(items) => items
+                .iter()
+                .filter_map(Node::as_text)
+                .map(str::to_owned)
+                .collect(),
+            _ => BTreeSet::new(),
+        };
+        (level_name(level, folds), words)
+    });
+    let roles = entry.node.texts("roles").into_iter();
+    MariadbGrant {
+        on: on.collect(),
+        roles: roles.map(|role| (role, false)).collect(),
+        exact: entry.node.bool("exact").unwrap_or(true),
+        ..MariadbGrant::default()
+    }
+}
+
+fn level_name(level: &str, folds: bool) -> String {
+    match folds {
+        true => mariadb_grant::in_lower_case(level),
+        false => level.to_owned(),
+    }
+}
+
+/// Where rights come from, and what has to be there before them.
+fn granted(
+    mut grant: Resource,
+    entry: &Entry,
+    folds: bool,
+    (server, databases, scripts): (&str, &[Id], &[Resource]),
+) -> Resource {
+    grant = grant.from("", entry.node.origin("grants"));
+    for (level, privileges) in entry.node.named("grants") {
+        grant = grant.from(level_name(level, folds), privileges.node.origin.clone());
+    }
+    for item in entry.node.list("roles") {
+        let role = item.as_text().unwrap_or_default();
+        grant.needs.push(Id::new("mariadb_role", server, role));
+        grant = grant.from(format!("role {role}"), item.origin.clone());
+    }
+    grant = grant.from("default_role", entry.node.origin("default_role"));
+    grant.needs.extend(databases.iter().cloned());
+    // A right on one table needs the table.
+    grant
+        .needs
+        .extend(scripts.iter().map(|script| script.id.clone()));
+    grant
+}
+
+fn auth(node: &Node) -> Auth {
+    match node.text("auth") {
+        Some("ed25519") => Auth::Ed25519,
+        Some("unix_socket") => Auth::Socket,
+        _ => Auth::Password,
+    }
+}
+
+fn require(node: &Node) -> Require {
+    let text = |key| {
+        let table = node.get("require").and_then(|table| table.text(key));
+        table.unwrap_or_default().to_owned()
+    };
+    match node.text("require") {
+        Some("ssl") => Require::Ssl,
+        Some("x509") => Require::X509,
+        Some(_) => Require::None,
+        None if node.get("require").is_none() => Require::None,
+        None => Require::Specified {
+            subject: text("subject"),
+            issuer: text("issuer"),
+            cipher: text("cipher"),
+        },
+    }
+}
+
+fn expiry(node: &Node) -> Expiry {
+    match (node.int("password_expiry"), node.text("password_expiry")) {
+        (Some(days), _) => Expiry::Days(days),
+        (_, Some("never")) => Expiry::Never,
+        _ => Expiry::Default,
+    }
+}
+
+fn limits(node: &Node) -> Limits {
+    let of = |key| node.int(key).unwrap_or(0);
+    let time = node.text("max_statement_time").and_then(microseconds);
+    Limits {
+        queries: of("max_queries_per_hour"),
+        updates: of("max_updates_per_hour"),
+        connections: of("max_connections_per_hour"),
+        statement_time: time.unwrap_or_else(|| of("max_statement_time") * 1_000_000),
+    }
 }
 
 fn scripts(
@@ -417,6 +776,10 @@ fn scripts(
     let Some(database) = node.text("init_database").or_else(only) else {
         return Vec::new();
     };
+    let schema = match folds(node) {
+        true => database.to_lowercase(),
+        false => database.to_owned(),
+    };
     let mut before = databases.to_vec();
     let mut made = Vec::new();
     for item in node.list("init") {
@@ -429,13 +792,13 @@ fn scripts(
             name: script.clone(),
             digest: sha256(text.as_bytes()),
             text: text.to_string(),
-            database: database.to_owned(),
+            database: schema.clone(),
         };
         let mut one = resource("mariadb_script", &script, thing.into())
             .from("", item.origin.clone())
             .from("content", item.origin.clone());
         one.needs.append(&mut before);
-        one.needs.push(Id::new("mariadb_database", name, database));
+        one.needs.push(Id::new("mariadb_database", name, &schema));
         before.push(Id::new("mariadb_script", name, &script));
         made.push(one);
     }
@@ -595,18 +958,30 @@ pub(super) fn connect(node: &Node) -> impl Fn(&str, u16) -> String + use<> {
 pub(super) fn logins(node: &Node) -> Vec<(String, Option<String>, Secret)> {
     let enters = |entry: &Entry| {
         let mut levels = entry.node.named("grants").map(|(level, _)| level);
-        let (database, _) = levels
-            .find(|level| !level.starts_with('*'))?
-            .split_once('.')?;
-        Some(database.to_owned())
+        let database = levels.find_map(mariadb_grant::database_of)?;
+        Some(match folds(node) {
+            true => database.to_lowercase(),
+            false => database,
+        })
     };
     node.named("user")
-        .filter(|(user, entry)| account(user).1 == "%" && entry.node.bool("locked") != Some(true))
+        .filter(|(user, entry)| account(user).1 == "%" && closed(&entry.node).is_none())
         .filter_map(|(user, entry)| {
             let password = entry.node.secret("password")?.clone();
             Some((account(user).0.to_owned(), enters(entry), password))
         })
         .collect()
+}
+
+/// Why a login without TLS, by the password alone, is refused or cannot be tried.
+fn closed(node: &Node) -> Option<&'static str> {
+    let user = MariadbUser {
+        auth: auth(node),
+        require: require(node),
+        locked: node.bool("locked") == Some(true),
+        ..MariadbUser::default()
+    };
+    user.closed_without_tls()
 }
 
 /// libc, uid of the data's owner and version: what a data folder cannot be moved across.

@@ -103,10 +103,13 @@ pub(super) fn env() -> Vec<String> {
 pub(super) const LOOKING: &str = "SET SESSION max_statement_time = 15, lock_wait_timeout = 5, tx_read_only = 1, \
     sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'";
 
-/// A session that changes things.
+/// How statements of ours are read, whatever the server's settings say.
+const MODE: &str = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION";
+
+/// A session that changes things. What the server's own `sql_mode` says is for the applications, and for scripts, which set it.
 pub(super) fn changing(left: Duration) -> String {
     let most = left.as_secs_f64().clamp(0.001, 31_536_000.0);
-    format!("SET SESSION max_statement_time = {most:.3}")
+    format!("SET SESSION max_statement_time = {most:.3}, sql_mode = '{MODE}'")
 }
 
 /// The databases that are there.
