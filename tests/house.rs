@@ -53,6 +53,7 @@ const PURE: &[&str] = &[
     "audit/",
     "guards.rs",
     "checks.rs",
+    "checks/",
     "template.rs",
     "show/",
     "resource.rs",

@@ -104,7 +104,7 @@ fn managed(project: &mut Project<'_>, name: &str, entry: &Entry, external: &Node
         seat,
     });
     let made = inside(project, Arc::clone(&server), &entry.node, before);
-    let made = server::tried(made, server, logins(&entry.node));
+    let made = server::tried(made, server);
     server::settle(project, "postgres", name, made, Vec::new());
 }
 
@@ -166,8 +166,7 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
     resource.needs = before;
     resource.probe = Some(Probe::Login {
         server: Arc::clone(&server),
-        published: None,
-        users: if reached { logins(node) } else { Vec::new() },
+        reached,
     });
     let cluster = project.add(resource);
 
