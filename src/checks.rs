@@ -1034,6 +1034,36 @@ mod tests {
         assert!(login(Wanted::In).is_passing(&denied("full", Some("53300"))));
     }
 
+    #[test]
+    fn a_login_that_is_declared_closed_is_refused_for_that_reason() {
+        let closed = || Wanted::Closed(Closed::new("its connection limit is 0", "53300"));
+        let judge = |came| login(closed()).judge(came);
+        let limit = || denied("too many connections for role \"u\" (53300)", Some("53300"));
+        assert_eq!(judge(limit()), Verdict::Fine);
+        assert!(!login(closed()).is_passing(&limit()));
+        let full = || denied("sorry, too many clients already (53300)", Some("53300"));
+        assert!(login(closed()).is_passing(&full()));
+        assert!(matches!(judge(full()), Verdict::Skipped(_)));
+        assert!(matches!(judge(Ok(())), Verdict::Failed(_)));
+        let wrong = denied("password authentication failed", Some("28P01"));
+        assert!(matches!(judge(wrong), Verdict::Failed(_)));
+        assert!(matches!(
+            judge(denied("nobody answers", None)),
+            Verdict::Failed(_)
+        ));
+        let unsure =
+            |came| login(Wanted::Unsure("another may come before it".to_owned())).judge(came);
+        assert_eq!(unsure(Ok(())), Verdict::Fine);
+        assert!(matches!(
+            unsure(denied("denied", Some("1045"))),
+            Verdict::Skipped(_)
+        ));
+        assert!(matches!(
+            unsure(denied("nobody answers", None)),
+            Verdict::Failed(_)
+        ));
+    }
+
     fn role(name: &str, member_of: &[&str]) -> PostgresRole {
         PostgresRole {
             name: name.to_owned(),
@@ -1074,6 +1104,7 @@ mod tests {
         let database = |name: &str, owner: &str| PostgresDatabase {
             name: name.to_owned(),
             owner: Some(owner.to_owned()),
+            connection_limit: -1,
             ..PostgresDatabase::default()
         };
         let resources = [
@@ -1082,6 +1113,7 @@ mod tests {
             resource(role("guest", &[])),
             resource(PostgresRole {
                 password: None,
+                login: false,
                 ..role("readers", &[])
             }),
             resource(database("data", "owner")),

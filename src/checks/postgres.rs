@@ -139,3 +139,135 @@ impl Doors<'_> {
 fn is_public(grant: &PostgresGrant) -> bool {
     grant.role == "PUBLIC"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(name: &str) -> PostgresRole {
+        PostgresRole {
+            name: name.to_owned(),
+            login: true,
+            inherit: true,
+            connection_limit: -1,
+            ..PostgresRole::default()
+        }
+    }
+
+    fn codes(wanted: Option<Wanted>) -> Vec<&'static str> {
+        match wanted {
+            None => vec!["open"],
+            Some(Wanted::Closed(closed)) => closed.codes,
+            Some(_) => vec!["unsure"],
+        }
+    }
+
+    #[test]
+    fn a_role_may_be_refused_everywhere() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000); // 2030-01-01
+        let inside = Inside::default();
+        let doors = Doors {
+            inside: &inside,
+            now,
+        };
+        let until = |valid_until: &str| PostgresRole {
+            valid_until: valid_until.to_owned(),
+            ..role("u")
+        };
+        for (one, wanted) in [
+            (role("u"), "open"),
+            (until("infinity"), "open"),
+            (until("-infinity"), "28P01"),
+            (until("1960-01-01"), "28P01"),
+            (until("2029-12-31 23:00"), "28P01"),
+            (until("2030-01-01 00:00:30"), "unsure"),
+            (until("2029-12-31 23:59:30 UTC"), "unsure"),
+            (until("2030-01-01 03:00+02"), "open"),
+            (until("tomorrow"), "unsure"),
+            (
+                PostgresRole {
+                    login: false,
+                    ..role("u")
+                },
+                "28000",
+            ),
+            (
+                PostgresRole {
+                    login: false,
+                    ..until("2001-01-01")
+                },
+                "28P01",
+            ),
+            (
+                PostgresRole {
+                    connection_limit: 0,
+                    ..role("u")
+                },
+                "53300",
+            ),
+            (
+                PostgresRole {
+                    connection_limit: 0,
+                    superuser: true,
+                    ..role("u")
+                },
+                "open",
+            ),
+            (
+                PostgresRole {
+                    connection_limit: 1,
+                    ..role("u")
+                },
+                "open",
+            ),
+        ] {
+            assert_eq!(codes(doors.shut(&one)), [wanted], "{one:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_or_closed_database_refuses_all_but_superusers() {
+        let mut inside = Inside::default();
+        let closed = PostgresGrant {
+            role: "PUBLIC".to_owned(),
+            database: "private".to_owned(),
+            exact: true,
+            ..PostgresGrant::default()
+        };
+        inside.grants.push(&closed);
+        let doors = Doors {
+            inside: &inside,
+            now: SystemTime::now(),
+        };
+        let database = |name: &str, connection_limit| PostgresDatabase {
+            name: name.to_owned(),
+            owner: Some("owner".to_owned()),
+            connection_limit,
+            ..PostgresDatabase::default()
+        };
+        let boss = PostgresRole {
+            superuser: true,
+            ..role("boss")
+        };
+        for (one, name, limit, wanted) in [
+            (&role("owner"), "private", -1, "open"),
+            (&role("owner"), "private", 0, "53300"),
+            (&role("guest"), "private", 0, "unsure"),
+            (&role("guest"), "private", -1, "unsure"),
+            (&boss, "private", 0, "open"),
+            (&role("owner"), "other", 5, "open"),
+        ] {
+            let wanted = vec![wanted];
+            let found = match doors.door(one, &database(name, limit)) {
+                Door::Open => vec!["open"],
+                Door::Undeclared => vec!["undeclared"],
+                Door::Closed(wanted) => codes(Some(wanted)),
+            };
+            assert_eq!(found, wanted, "{one:?} {name} {limit}");
+        }
+        assert_eq!(
+            doors.door(&role("guest"), &database("other", -1)),
+            Door::Undeclared
+        );
+    }
+}
