@@ -13,6 +13,7 @@ use crate::command::{Do, Place, Script, Server, Sheet, SqlStep};
 use crate::error::{Failure, Kind};
 use crate::fault::{Effect, Point};
 use crate::files::Journal;
+use crate::graph;
 use crate::plan::journal::{self, Note, State};
 use crate::plan::{self, Action, Change, Judging, Plan, Record};
 use crate::resource::{Id, Probe, Resource, Step};
@@ -697,6 +698,7 @@ async fn steps(run: &Run<'_>, changes: &[&Change]) -> (Vec<Id>, End) {
 /// All SQL of a server in one trip; reloads and restarts once, at its end.
 async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, End) {
     let begun = Instant::now();
+    let changes = &gathered(changes)[..];
     let batch = Batch::new(changes);
     let done = Mutex::new(0usize);
     if let Some(first) = changes.first() {
@@ -767,6 +769,22 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
         changes.iter().map(|change| change.id.clone()).collect(),
         End::Done,
     )
+}
+
+/// Changes in an order with few changes of database. What is removed keeps its place: what comes before a removal stays before it.
+fn gathered<'a>(changes: &[&'a Change]) -> Vec<&'a Change> {
+    let stays = |change: &Change| change.action == Action::Remove;
+    let runs = changes.chunk_by(|one, next| !stays(one) && !stays(next));
+    runs.flat_map(|run| {
+        let order = graph::gathered(
+            run,
+            |change| &change.id,
+            |change| &change.needs,
+            |change| change.place.database().map(String::as_str),
+        );
+        order.into_iter().map(|at| run[at])
+    })
+    .collect()
 }
 
 /// The SQL of a server's changes as one stream.
