@@ -470,6 +470,8 @@ struct Inside<'a> {
     schemas: Vec<&'a str>,
     rights: Vec<(&'a MariadbGrant, &'a Id)>,
     settings: Vec<&'a MariadbSetting>,
+    /// The roles whose logins from its own machine fit its rules for sure; none where it has no rules of ours.
+    fitting: Option<BTreeSet<&'a str>>,
     /// It does not listen where it could be tried.
     unreached: bool,
 }
@@ -509,8 +511,22 @@ fn servers(resources: &[Resource]) -> BTreeMap<&Arc<Server>, Inside<'_>> {
     }
     for (server, inside) in &mut servers {
         inside.unreached = unreached.contains(server);
+        inside.fitting = fitting(server, resources);
     }
     servers
+}
+
+/// The one place that says what `pg_hba.conf` makes of logins: the roles that fit a rule from the server's own machine.
+fn fitting<'a>(server: &Server, resources: &'a [Resource]) -> Option<BTreeSet<&'a str>> {
+    let Seat::Machine { name, port } = &server.seat else {
+        return None;
+    };
+    resources.iter().find_map(|resource| match &resource.thing {
+        Thing::PostgresHba(hba) if hba.port == *port && resource.place.machine() == Some(name) => {
+            Some(hba.logins.iter().map(|(role, _)| role.as_str()).collect())
+        }
+        _ => None,
+    })
 }
 
 struct Deriving<'a> {
@@ -832,6 +848,14 @@ impl Deriving<'_> {
                 Door::Closed(wanted) => closed.push((database.name.as_str(), wanted)),
                 Door::Undeclared => {}
             }
+        }
+        let fitting = self.inside.fitting.as_ref();
+        if fitting.is_some_and(|fitting| !fitting.contains(who.user)) {
+            let why = "a rule of `hba` may refuse it".to_owned();
+            return Tried {
+                checks: self.enters(who, &open, &Wanted::Unsure(why)),
+                succeeds: None,
+            };
         }
         let mut checks = self.enters(who, &open, &Wanted::In);
         let closed = closed.into_iter();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::lab::server::{Image, Server, ServerLab};
-use crate::lab::{Lab, Ran, engine};
+use crate::lab::{Lab, Ran, docker, engine};
 use crate::live::verify::with;
 
 /// Logins that are declared open, closed, or open to something else than a database.
@@ -213,5 +213,61 @@ fn on_its_own_machine_the_more_specific_account_answers() {
         begun.elapsed() < Duration::from_secs(30),
         "{:?}",
         begun.elapsed()
+    );
+}
+
+/// Databases enough for several clients, each with a role of its own.
+fn many(databases: usize) -> String {
+    let mut text = "[environment]\nproject = \"PROJECT\"\nstage = \"dev\"\n".to_owned();
+    for number in 0..databases {
+        text.push_str(&format!(
+            "[postgres.analytics.role.r{number}]\npassword = \"x{number}\"\n[postgres.analytics.database.d{number}]\nowner = \"postgres\"\n\
+             [[postgres.analytics.grant]]\nrole = \"r{number}\"\ndatabase = \"d{number}\"\n"
+        ));
+    }
+    text
+}
+
+#[test]
+fn many_databases_are_connected_to_once_and_one_that_fails_is_unknown_alone() {
+    if !engine() {
+        return;
+    }
+    let lab = Lab::with("manydbs", &many(26));
+    lab.apply();
+    let sql = std::fs::read_to_string(lab.generated().join("analytics/first-start.sql")).unwrap();
+    let connects = sql
+        .lines()
+        .filter(|line| line.starts_with("\\connect"))
+        .count();
+    assert_eq!(
+        connects, 27,
+        "one for each database, and one for the server"
+    );
+    lab.nothing_to_do();
+
+    // One that is closed, one that the rules refuse (which ends the client that goes there), one that somebody dropped.
+    lab.psql("postgres", "ALTER DATABASE d3 ALLOW_CONNECTIONS false");
+    lab.psql("postgres", "DROP DATABASE d20");
+    let container = lab.container("analytics");
+    let refuse = "printf '%s\\n' 'local d9 all reject' 'local d17 all reject' | cat - \"$PGDATA/pg_hba.conf\" > /tmp/hba && \
+                  cat /tmp/hba > \"$PGDATA/pg_hba.conf\"";
+    docker(&["exec", "-u", "postgres", &container, "sh", "-c", refuse]);
+    lab.psql("postgres", "SELECT pg_reload_conf()");
+    let plan = lab.plan();
+    let mut unlike: Vec<(&str, &str)> = plan
+        .iter()
+        .map(|(id, action, _)| (id.as_str(), action.as_str()))
+        .collect();
+    unlike.sort_unstable();
+    assert_eq!(
+        unlike,
+        [
+            ("postgres_database.analytics:d20", "create"),
+            ("postgres_grant.analytics:d17/r17", "unknown"),
+            ("postgres_grant.analytics:d20/r20", "create"),
+            ("postgres_grant.analytics:d3/r3", "unknown"),
+            ("postgres_grant.analytics:d9/r9", "unknown"),
+        ]
     );
 }
