@@ -925,7 +925,7 @@ impl Deriving<'_> {
         let succeeds = wanted == Wanted::In;
         Tried {
             checks,
-            succeeds: succeeds.then(|| (who.user, who.password, who.origin)),
+            succeeds: succeeds.then_some((who.user, who.password, who.origin)),
         }
     }
 

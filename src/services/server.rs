@@ -15,8 +15,6 @@ use crate::resources::packages::Packages;
 use crate::services::project::{self, Project, View};
 use crate::services::{Ports, hosts};
 
-/// Users who log in: name, database if one is known, password.
-
 /// The port a database server is reached at where it runs.
 fn port(project: &Project<'_>, table: &str, name: &str, node: &Node, standard: u16) -> u16 {
     let said = node.int("port").and_then(|port| u16::try_from(port).ok());
