@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
+use crate::checks::{Check, Does, LogIn, Verdict};
 use crate::command::{Do, Place, Script, Server, Sheet, SqlStep};
 use crate::error::{Failure, Kind};
 use crate::fault::{Effect, Point};
 use crate::files::Journal;
+use crate::graph;
 use crate::plan::journal::{self, Note, State};
 use crate::plan::{self, Action, Change, Judging, Plan, Record};
 use crate::resource::{Id, Probe, Resource, Step};
@@ -19,6 +21,12 @@ use crate::target::{Stop, Target, Trouble};
 
 /// How long a probe may go on failing before the thing is called unhealthy.
 const PROBE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a login may go on being refused by a server that answers.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How many logins to one server are tried at the same time.
+const LOGINS_AT_ONCE: usize = 16;
 
 /// Lines of a container's log shown where it fails.
 const LOG_LINES: usize = 20;
@@ -100,6 +108,8 @@ pub struct Run<'a> {
     pub journal: &'a Journal,
     /// As for the plan.
     pub judging: &'a Judging,
+    /// The logins to a server that are tried once something of it was changed.
+    pub logins: &'a (dyn Fn(&Server) -> Vec<Check> + Send + Sync),
     /// What it is applied to.
     pub target: &'a Target,
     /// Hears what happens.
@@ -177,7 +187,7 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
     report.not_done.sort();
     report.not_done.dedup();
     if report.failed.is_empty() && report.unknown.is_empty() && !report.interrupted {
-        probe(run, &touched, &mut report).await;
+        probe(run, &touched, &now, &mut report).await;
     }
     Ok(report)
 }
@@ -688,6 +698,7 @@ async fn steps(run: &Run<'_>, changes: &[&Change]) -> (Vec<Id>, End) {
 /// All SQL of a server in one trip; reloads and restarts once, at its end.
 async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, End) {
     let begun = Instant::now();
+    let changes = &gathered(changes)[..];
     let batch = Batch::new(changes);
     let done = Mutex::new(0usize);
     if let Some(first) = changes.first() {
@@ -758,6 +769,22 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
         changes.iter().map(|change| change.id.clone()).collect(),
         End::Done,
     )
+}
+
+/// Changes in an order with few changes of database. What is removed keeps its place: what comes before a removal stays before it.
+fn gathered<'a>(changes: &[&'a Change]) -> Vec<&'a Change> {
+    let stays = |change: &Change| change.action == Action::Remove;
+    let runs = changes.chunk_by(|one, next| !stays(one) && !stays(next));
+    runs.flat_map(|run| {
+        let order = graph::gathered(
+            run,
+            |change| &change.id,
+            |change| &change.needs,
+            |change| change.place.database().map(String::as_str),
+        );
+        order.into_iter().map(|at| run[at])
+    })
+    .collect()
 }
 
 /// The SQL of a server's changes as one stream.
@@ -853,14 +880,24 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Probes every container that was touched, or whose insides were, all at once.
-async fn probe(run: &Run<'_>, touched: &HashSet<Id>, report: &mut Report) {
+/// Probes every container that was touched, or whose insides were, all at once. `now`: what is still planned.
+async fn probe(run: &Run<'_>, touched: &HashSet<Id>, now: &Plan, report: &mut Report) {
     let probes = plan::probes(run.resources, touched);
     let mut running: FuturesUnordered<_> = probes
         .into_iter()
         .map(|(id, probe)| async move {
             (run.tell)(Event::Probing(id.clone()));
-            (id, probe, patient(run, probe).await)
+            let result = match probe {
+                Probe::Login { server, .. } => log_in(run, server, now).await,
+                _ => {
+                    patient(run, async || match run.target.probe(probe).await {
+                        Ok(()) => Tried::Works,
+                        Err(why) => Tried::NotYet(why),
+                    })
+                    .await
+                }
+            };
+            (id, probe, result)
         })
         .collect();
     while let Some((id, probe, result)) = running.next().await {
@@ -876,16 +913,71 @@ async fn probe(run: &Run<'_>, touched: &HashSet<Id>, report: &mut Report) {
     }
 }
 
-/// Probes until it works, patience ends, or the user does not want to wait.
-async fn patient(run: &Run<'_>, probe: &Probe) -> Result<(), String> {
+/// What came of trying whether something works.
+enum Tried {
+    Works,
+    /// It does not, and may soon.
+    NotYet(String),
+    /// It does not, and the server says why: that seldom passes by itself.
+    Refused(String),
+}
+
+/// Tries until it works, patience ends, or the user does not want to wait.
+async fn patient(run: &Run<'_>, tries: impl AsyncFn() -> Tried) -> Result<(), String> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(50);
     loop {
-        let result = run.target.probe(probe).await;
-        if result.is_ok() || begun.elapsed() > PROBE_PATIENCE || *run.stop.borrow() {
-            return result;
+        let (why, patience) = match tries().await {
+            Tried::Works => return Ok(()),
+            Tried::NotYet(why) => (why, PROBE_PATIENCE),
+            Tried::Refused(why) => (why, REFUSAL_PATIENCE),
+        };
+        if begun.elapsed() > patience || *run.stop.borrow() {
+            return Err(why);
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// One login for each declared user of a server, some at the same time; of those that fail, how many and the first of them.
+async fn log_in(run: &Run<'_>, server: &Server, now: &Plan) -> Result<(), String> {
+    let logins: Vec<LogIn> = (run.logins)(server)
+        .into_iter()
+        .filter_map(|check| match check.does {
+            Does::LogIn(login) => Some(*login),
+            _ => None,
+        })
+        .collect();
+    let tried = futures_util::stream::iter(&logins)
+        .map(|login| async move {
+            let failed = patient(run, || try_login(run, login, now)).await;
+            failed.err().map(|why| (login, why))
+        })
+        .buffered(LOGINS_AT_ONCE);
+    let failed: Vec<(&LogIn, String)> = tried.filter_map(std::future::ready).collect().await;
+    let Some((login, why)) = failed.first() else {
+        return Ok(());
+    };
+    let more = match failed.len() - 1 {
+        0 => String::new(),
+        1 => "; neither does another login work as declared".to_owned(),
+        more => format!("; {more} other logins do not work as declared either"),
+    };
+    let (service, user) = (&server.service, &login.user);
+    Err(match login.wanted.succeeds() {
+        true => format!("`{service}` does not let `{user}` in: {why}{more}"),
+        false => format!("`{service}`: {why}{more}"),
+    })
+}
+
+async fn try_login(run: &Run<'_>, login: &LogIn, now: &Plan) -> Tried {
+    let came = run.target.log_in(login).await;
+    let refused = came.as_ref().is_err_and(|denial| denial.refused);
+    let definite = came.is_ok() || (refused && !login.is_passing(&came));
+    match login.in_light_of(now, login.judge(came)) {
+        Verdict::Failed(why) if definite => Tried::Refused(why),
+        Verdict::Failed(why) => Tried::NotYet(why),
+        Verdict::Fine | Verdict::Skipped(_) => Tried::Works,
     }
 }

@@ -1,20 +1,28 @@
 //! What has to work if an environment is as it is declared, and what must not: the checks of `verify`, derived from the
 //! declaration alone. Pure: whoever carries them out is told what to try and brings back what came of it.
 
+mod mariadb;
+mod postgres;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::command::{Denial, Dialect, Place, Route, Seat, Server};
 use crate::declaration::{Environment, Origin};
-use crate::plan::Found;
+use crate::plan::{Action, Found, Plan};
 use crate::resource::{Id, Probe, Resource, Same, Thing};
-use crate::resources::mariadb_grant::{MariadbGrant, database_of};
+use crate::resources::mariadb_grant::MariadbGrant;
+use crate::resources::mariadb_setting::MariadbSetting;
 use crate::resources::mariadb_user::MariadbUser;
 use crate::resources::postgres_database::PostgresDatabase;
 use crate::resources::postgres_grant::PostgresGrant;
 use crate::resources::postgres_role::PostgresRole;
 use crate::secret::Secret;
 use crate::services::{self, Ports, Use, forward};
+
+use mariadb::{Account, Answers, From, Reach};
+use postgres::{Door, Doors};
 
 /// A database that nobody declares, and a user.
 const UNDECLARED: &str = "provision_undeclared";
@@ -64,14 +72,18 @@ pub struct LogIn {
     pub database: Option<String>,
     /// The password that is tried.
     pub password: Secret,
+    /// A table that is read once the login succeeded, in the database.
+    pub table: Option<String>,
+    /// The rights without which it cannot succeed, where those may have to wait for something.
+    pub rights: Option<Id>,
     /// What should come of it.
     pub wanted: Wanted,
 }
 
 /// What should come of a login.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// It gets in.
+    /// It succeeds.
     In,
     /// The password is accepted; whether any database lets the user in is not declared.
     Known,
@@ -79,6 +91,35 @@ pub enum Wanted {
     Refused,
     /// The password is accepted and the database refused.
     NoEntry,
+    /// It is refused, and for this reason.
+    Closed(Closed),
+    /// It may be refused, for this reason.
+    Unsure(String),
+}
+
+impl Wanted {
+    /// Whether the login is to succeed.
+    pub fn succeeds(&self) -> bool {
+        matches!(self, Wanted::In | Wanted::Known | Wanted::Unsure(_))
+    }
+}
+
+/// Why a login is declared to be refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// For people, as part of a sentence: `it has no LOGIN`.
+    pub why: String,
+    /// The codes with which the server says so.
+    pub codes: Vec<&'static str>,
+}
+
+impl Closed {
+    fn new(why: impl Into<String>, code: &'static str) -> Self {
+        Closed {
+            why: why.into(),
+            codes: vec![code],
+        }
+    }
 }
 
 /// What came of a check.
@@ -103,51 +144,100 @@ impl Check {
 }
 
 impl LogIn {
-    /// Whether what came of it may be otherwise in a moment: others use the connections that there are.
+    /// Whether what came of it may be otherwise in a moment: the server starts, or others use the connections that there are.
     pub fn is_passing(&self, came: &Result<(), Denial>) -> bool {
-        const CROWDED: [&str; 4] = ["53300", "57P03", "1040", "1203"];
-        let code = came
-            .as_ref()
-            .err()
-            .and_then(|denial| denial.code.as_deref());
-        code.is_some_and(|code| CROWDED.contains(&code))
+        const STARTING: [&str; 2] = ["57P03", "1053"];
+        const CROWDED: [&str; 4] = ["53300", "1040", "1203", "1226"];
+        let Err(denial) = came else { return false };
+        let Some(code) = denial.code.as_deref() else {
+            return false;
+        };
+        match &self.wanted {
+            // The limit that is declared, and not those of the server.
+            Wanted::Closed(closed) if closed.codes.contains(&code) => is_full(denial),
+            _ => STARTING.contains(&code) || CROWDED.contains(&code),
+        }
     }
 
     /// What a login's end means.
     pub fn judge(&self, came: Result<(), Denial>) -> Verdict {
-        const NO_DATABASE: [&str; 4] = ["42501", "3D000", "1044", "1049"];
+        match came {
+            Ok(()) => self.judge_success(),
+            Err(denial) => self.judge_denial(denial),
+        }
+    }
+
+    fn judge_success(&self) -> Verdict {
         let user = &self.user;
-        let denial = match came {
-            Ok(()) => {
-                return match (self.wanted, &self.database) {
-                    (Wanted::In | Wanted::Known, _) => Verdict::Fine,
-                    (Wanted::Refused, _) => {
-                        Verdict::Failed(format!("`{user}` gets in all the same"))
-                    }
-                    (Wanted::NoEntry, Some(database)) => {
-                        Verdict::Failed(format!("`{user}` gets in to `{database}` all the same"))
-                    }
-                    (Wanted::NoEntry, None) => {
-                        Verdict::Failed(format!("`{user}` gets in all the same"))
-                    }
-                };
-            }
-            Err(denial) => denial,
+        let all_the_same = || match &self.database {
+            Some(database) => format!("`{user}` can log in to `{database}` all the same"),
+            None => format!("`{user}` can log in all the same"),
         };
-        let no_entry = denial
-            .code
-            .as_deref()
-            .is_some_and(|code| NO_DATABASE.contains(&code));
-        match self.wanted {
+        match &self.wanted {
+            Wanted::In | Wanted::Known | Wanted::Unsure(_) => Verdict::Fine,
+            Wanted::Refused => Verdict::Failed(format!("`{user}` can log in all the same")),
+            Wanted::NoEntry => Verdict::Failed(all_the_same()),
+            Wanted::Closed(closed) => {
+                Verdict::Failed(format!("{}, though {}", all_the_same(), closed.why))
+            }
+        }
+    }
+
+    fn judge_denial(&self, denial: Denial) -> Verdict {
+        const NO_DATABASE: [&str; 4] = ["42501", "3D000", "1044", "1049"];
+        const NO_TABLE: &str = "1146";
+        let code = denial.code.as_deref().unwrap_or_default();
+        let no_entry = NO_DATABASE.contains(&code);
+        match &self.wanted {
             Wanted::Known | Wanted::NoEntry if no_entry => Verdict::Fine,
             Wanted::Refused if denial.refused => Verdict::Fine,
             Wanted::NoEntry if denial.refused => Verdict::Skipped(format!(
-                "it is not let in at all, so nobody can tell: {}",
+                "the login is refused before the database is asked for: {}",
                 denial.why
             )),
+            Wanted::Closed(closed) if closed.codes.contains(&code) => match is_full(&denial) {
+                false => Verdict::Fine,
+                true => Verdict::Skipped(format!("the server is full: {}", denial.why)),
+            },
+            Wanted::Closed(closed) if denial.refused => Verdict::Failed(format!(
+                "it should be refused because {}, but is {}",
+                closed.why, denial.why
+            )),
+            Wanted::Unsure(why) if denial.refused => {
+                Verdict::Skipped(format!("{why}: {}", denial.why))
+            }
+            Wanted::In if code == NO_TABLE && self.table.is_some() => {
+                Verdict::Skipped(format!("the table does not exist yet: {}", denial.why))
+            }
             _ => Verdict::Failed(denial.why),
         }
     }
+}
+
+impl LogIn {
+    /// A verdict in the light of a plan: a login cannot succeed whose rights still wait for something.
+    pub fn in_light_of(&self, plan: &Plan, verdict: Verdict) -> Verdict {
+        let waits = || {
+            let id = self.rights.as_ref()?;
+            let mut changes = plan.changes.iter();
+            changes.find(|change| change.id == *id && change.action == Action::Wait)
+        };
+        match verdict {
+            Verdict::Failed(why) => match waits() {
+                Some(change) => {
+                    Verdict::Skipped(format!("`{}` waits: {}", change.id, change.reason))
+                }
+                None => Verdict::Failed(why),
+            },
+            other => other,
+        }
+    }
+}
+
+/// Whether PostgreSQL has no connection left for anybody; the limits of a role or a database have the same code.
+fn is_full(denial: &Denial) -> bool {
+    const FULL: [&str; 2] = ["too many clients", "slots are reserved"];
+    FULL.iter().any(|words| denial.why.contains(words))
 }
 
 /// Whether a thing that was looked at runs.
@@ -186,7 +276,12 @@ pub(crate) fn running(wanted: &Thing, found: &Found) -> Verdict {
 }
 
 /// All checks of an environment, in the order of its services. `ports`: those taken in place of declared ones.
-pub fn checks(environment: &Environment, resources: &[Resource], ports: &Ports) -> Vec<Check> {
+pub fn checks(
+    environment: &Environment,
+    resources: &[Resource],
+    ports: &Ports,
+    now: SystemTime,
+) -> Vec<Check> {
     let uses = services::uses(environment);
     let forwards = forward::all(environment, ports);
     let mut checks = Vec::new();
@@ -205,15 +300,10 @@ pub fn checks(environment: &Environment, resources: &[Resource], ports: &Ports) 
             server,
             inside: &inside,
             uses: &uses,
-            forwards: match environment.driver.is_engine() {
-                true => &forwards,
-                false => &[],
-            },
+            forwards: always_open(environment, &forwards),
+            now,
         };
-        match server.dialect {
-            Dialect::Postgres => deriving.postgres(&mut checks),
-            Dialect::MariaDb => deriving.mariadb(&mut checks),
-        }
+        checks.extend(deriving.all());
     }
     checks.extend(resources.iter().filter_map(health));
     let open = forwards
@@ -221,6 +311,46 @@ pub fn checks(environment: &Environment, resources: &[Resource], ports: &Ports) 
         .filter_map(|forward| open(environment, resources, forward));
     checks.extend(open);
     checks
+}
+
+/// One login for each user of a server, as its own machine or its first forward lets it try, without what only `verify` tries.
+pub fn logins(
+    environment: &Environment,
+    resources: &[Resource],
+    ports: &Ports,
+    server: &Server,
+    now: SystemTime,
+) -> Vec<Check> {
+    let forwards = forward::all(environment, ports);
+    let of_server = servers(resources)
+        .into_iter()
+        .find(|(one, _)| ***one == *server);
+    let Some((server, inside)) = of_server else {
+        return Vec::new();
+    };
+    let deriving = Deriving {
+        server,
+        inside: &inside,
+        uses: &[],
+        forwards: always_open(environment, &forwards),
+        now,
+    };
+    let users = deriving.users().into_iter();
+    let tried = users.filter_map(|user| user.checks.into_iter().next());
+    tried
+        .filter(|check| matches!(check.does, Does::LogIn(_)))
+        .collect()
+}
+
+/// The forwards that are open all the time.
+fn always_open<'a>(
+    environment: &Environment,
+    forwards: &'a [forward::Forward],
+) -> &'a [forward::Forward] {
+    match environment.driver.is_engine() {
+        true => forwards,
+        false => &[],
+    }
 }
 
 fn runs(resource: &Resource) -> Check {
@@ -338,12 +468,32 @@ struct Inside<'a> {
     grants: Vec<&'a PostgresGrant>,
     users: Vec<(&'a MariadbUser, &'a Resource)>,
     schemas: Vec<&'a str>,
-    rights: Vec<&'a MariadbGrant>,
+    rights: Vec<(&'a MariadbGrant, &'a Id)>,
+    settings: Vec<&'a MariadbSetting>,
+    /// The roles whose logins from its own machine fit its rules for sure; none where it has no rules of ours.
+    fitting: Option<BTreeSet<&'a str>>,
+    /// It does not listen where it could be tried.
+    unreached: bool,
+}
+
+impl Inside<'_> {
+    /// The value of a setting of MariaDB, if one is declared.
+    fn setting(&self, name: &str) -> Option<&str> {
+        let mut settings = self.settings.iter();
+        let setting = settings.find(|setting| setting.name == name)?;
+        Some(setting.value.as_str())
+    }
 }
 
 fn servers(resources: &[Resource]) -> BTreeMap<&Arc<Server>, Inside<'_>> {
     let mut servers: BTreeMap<&Arc<Server>, Inside<'_>> = BTreeMap::new();
+    let mut unreached = BTreeSet::new();
     for resource in resources {
+        if let Some(Probe::Login { server, reached }) = &resource.probe
+            && !reached
+        {
+            unreached.insert(server);
+        }
         let Place::Sql(server, _) = &resource.place else {
             continue;
         };
@@ -354,11 +504,29 @@ fn servers(resources: &[Resource]) -> BTreeMap<&Arc<Server>, Inside<'_>> {
             Thing::PostgresGrant(grant) => inside.grants.push(grant),
             Thing::MariadbUser(user) => inside.users.push((user, resource)),
             Thing::MariadbDatabase(database) => inside.schemas.push(&database.name),
-            Thing::MariadbGrant(grant) => inside.rights.push(grant),
+            Thing::MariadbGrant(grant) => inside.rights.push((grant, &resource.id)),
+            Thing::MariadbSetting(setting) => inside.settings.push(setting),
             _ => {}
         }
     }
+    for (server, inside) in &mut servers {
+        inside.unreached = unreached.contains(server);
+        inside.fitting = fitting(server, resources);
+    }
     servers
+}
+
+/// The one place that says what `pg_hba.conf` makes of logins: the roles that fit a rule from the server's own machine.
+fn fitting<'a>(server: &Server, resources: &'a [Resource]) -> Option<BTreeSet<&'a str>> {
+    let Seat::Machine { name, port } = &server.seat else {
+        return None;
+    };
+    resources.iter().find_map(|resource| match &resource.thing {
+        Thing::PostgresHba(hba) if hba.port == *port && resource.place.machine() == Some(name) => {
+            Some(hba.logins.iter().map(|(role, _)| role.as_str()).collect())
+        }
+        _ => None,
+    })
 }
 
 struct Deriving<'a> {
@@ -367,9 +535,51 @@ struct Deriving<'a> {
     uses: &'a [Use],
     /// The forwards that are open all the time.
     forwards: &'a [forward::Forward],
+    now: SystemTime,
+}
+
+/// What is tried as one user.
+struct Tried<'a> {
+    checks: Vec<Check>,
+    /// A user that is expected to log in, its password, and where it is declared.
+    succeeds: Option<(&'a str, &'a Secret, Origin)>,
+}
+
+/// Who a check is about.
+struct Subject<'a> {
+    user: &'a str,
+    /// As in `app@%`; of PostgreSQL the user.
+    account: String,
+    password: &'a Secret,
+    origin: Origin,
+    rights: Option<&'a Id>,
 }
 
 impl Deriving<'_> {
+    fn all(&self) -> Vec<Check> {
+        let users = self.users();
+        let first = users.iter().find_map(|user| user.succeeds.clone());
+        let password = match self.server.dialect {
+            Dialect::Postgres => Secret::new(UNDECLARED),
+            // Without a password: an account without a name lets everybody in.
+            Dialect::MariaDb => Secret::new(""),
+        };
+        let mut checks: Vec<Check> = users.into_iter().flat_map(|user| user.checks).collect();
+        if !self.inside.unreached {
+            let first = first.as_ref();
+            let first = first.map(|(user, password, origin)| (*user, *password, origin));
+            self.undeclared(first, password, &mut checks);
+        }
+        checks
+    }
+
+    fn users(&self) -> Vec<Tried<'_>> {
+        match self.server.dialect {
+            Dialect::Postgres => self.postgres(),
+            Dialect::MariaDb => self.mariadb(),
+        }
+    }
+
     fn service(&self) -> String {
         let table = match self.server.dialect {
             Dialect::Postgres => "postgres",
@@ -407,6 +617,11 @@ impl Deriving<'_> {
         }
     }
 
+    fn first_route(&self, password: &Secret) -> Route {
+        let first = self.routes(password).0.into_iter().next();
+        first.unwrap_or(Route::Own)
+    }
+
     fn check(&self, id: String, says: String, origin: &Origin, login: LogIn) -> Check {
         Check {
             id,
@@ -418,104 +633,120 @@ impl Deriving<'_> {
         }
     }
 
-    fn nothing(&self, user: &str, origin: &Origin, why: impl Into<String>) -> Check {
+    fn nothing(&self, account: &str, origin: &Origin, why: impl Into<String>) -> Check {
         Check {
-            id: format!("login.{}:{user}", self.server.service),
+            id: format!("login.{}:{account}", self.server.service),
             service: self.service(),
-            says: format!("`{user}` logs in"),
+            says: format!("`{account}` can log in"),
             way: String::new(),
             origin: origin.clone(),
             does: Does::Nothing(why.into()),
         }
     }
 
-    /// A user gets in to each of some databases over each of its ways; without a database only its password is tried.
+    fn login(
+        &self,
+        who: &Subject<'_>,
+        route: &Route,
+        database: Option<&str>,
+        wanted: Wanted,
+    ) -> LogIn {
+        LogIn {
+            server: Arc::clone(self.server),
+            route: route.clone(),
+            user: who.user.to_owned(),
+            database: database.map(str::to_owned),
+            password: who.password.clone(),
+            table: None,
+            rights: who.rights.cloned(),
+            wanted,
+        }
+    }
+
+    /// What of a check's id tells its way from the others.
+    fn at(&self, routes: &[Route], route: &Route) -> String {
+        match routes.len() {
+            1 => String::new(),
+            _ => format!("@{}", shown(route, Some(self.server)).replace(' ', "-")),
+        }
+    }
+
+    /// A user logs in to each of some databases over each of its ways; without a database only its password is tried.
     fn enters(
         &self,
-        user: &str,
-        account: &str,
-        password: &Secret,
-        databases: &[&str],
-        origin: &Origin,
-        checks: &mut Vec<Check>,
-    ) {
-        let name = &self.server.service;
-        let (routes, _) = self.routes(password);
+        who: &Subject<'_>,
+        databases: &[(&str, Option<String>)],
+        wanted: &Wanted,
+    ) -> Vec<Check> {
+        let (name, account) = (&self.server.service, &who.account);
+        let mut checks = Vec::new();
+        let (routes, _) = self.routes(who.password);
         for route in &routes {
-            let at = match routes.len() {
-                1 => String::new(),
-                _ => format!("@{}", shown(route, Some(self.server)).replace(' ', "-")),
-            };
-            let login = |database: Option<&str>, wanted| LogIn {
-                server: Arc::clone(self.server),
-                route: route.clone(),
-                user: user.to_owned(),
-                database: database.map(str::to_owned),
-                password: password.clone(),
-                wanted,
-            };
-            for database in databases {
-                checks.push(self.check(
-                    format!("login.{name}:{account}/{database}{at}"),
-                    format!("`{account}` gets in to `{database}`"),
-                    origin,
-                    login(Some(database), Wanted::In),
-                ));
+            let at = self.at(&routes, route);
+            for (database, table) in databases {
+                let mut login = self.login(who, route, Some(database), wanted.clone());
+                login.table.clone_from(table);
+                let id = format!("login.{name}:{account}/{database}{at}");
+                let says = format!("`{account}` can log in to `{database}`");
+                checks.push(self.check(id, says, &who.origin, login));
             }
             if databases.is_empty() {
-                checks.push(self.check(
-                    format!("login.{name}:{account}{at}"),
-                    format!("`{account}` is known by its password"),
-                    origin,
-                    login(None, Wanted::Known),
-                ));
+                let known = match wanted {
+                    Wanted::In => Wanted::Known,
+                    other => other.clone(),
+                };
+                let login = self.login(who, route, None, known);
+                let id = format!("login.{name}:{account}{at}");
+                let says = format!("the password of `{account}` is accepted");
+                checks.push(self.check(id, says, &who.origin, login));
             }
         }
-        let wrong = LogIn {
-            server: Arc::clone(self.server),
-            route: routes.first().cloned().unwrap_or(Route::Own),
-            user: user.to_owned(),
-            database: databases.first().map(|database| (*database).to_owned()),
-            password: Secret::new(format!("{}~", password.expose())),
-            wanted: Wanted::Refused,
+        checks.push(self.wrong(who, databases.first().map(|(database, _)| *database)));
+        checks
+    }
+
+    fn wrong(&self, who: &Subject<'_>, database: Option<&str>) -> Check {
+        let (name, account) = (&self.server.service, &who.account);
+        let route = self.first_route(who.password);
+        let login = LogIn {
+            password: Secret::new(format!("{}~", who.password.expose())),
+            ..self.login(who, &route, database, Wanted::Refused)
         };
-        checks.push(self.check(
-            format!("wrong_password.{name}:{account}"),
-            format!("`{account}` is refused with a wrong password"),
-            origin,
-            wrong,
-        ));
+        let id = format!("wrong_password.{name}:{account}");
+        let says = format!("`{account}` is refused with a wrong password");
+        self.check(id, says, &who.origin, login)
     }
 
-    fn kept_out(
-        &self,
-        user: &str,
-        account: &str,
-        password: &Secret,
-        databases: &[&str],
-        origin: &Origin,
-        checks: &mut Vec<Check>,
-    ) {
-        let route = self.routes(password).0.into_iter().next();
-        for database in databases {
-            let login = LogIn {
-                server: Arc::clone(self.server),
-                route: route.clone().unwrap_or(Route::Own),
-                user: user.to_owned(),
-                database: Some((*database).to_owned()),
-                password: password.clone(),
-                wanted: Wanted::NoEntry,
-            };
-            checks.push(self.check(
-                format!("kept_out.{}:{account}/{database}", self.server.service),
-                format!("`{account}` is kept out of `{database}`"),
-                origin,
-                login,
-            ));
-        }
+    /// A login that is declared to be refused.
+    fn closed(&self, who: &Subject<'_>, database: Option<&str>, wanted: Wanted) -> Check {
+        let (name, account) = (&self.server.service, &who.account);
+        let route = self.first_route(who.password);
+        let to = database
+            .map(|database| format!("/{database}"))
+            .unwrap_or_default();
+        let says = match (&wanted, database) {
+            (Wanted::Closed(closed), Some(database)) => {
+                format!("`{account}` cannot log in to `{database}`: {}", closed.why)
+            }
+            (Wanted::Closed(closed), None) => format!("`{account}` cannot log in: {}", closed.why),
+            (_, Some(database)) => format!("`{account}` cannot log in to `{database}`"),
+            (_, None) => format!("`{account}` can log in"),
+        };
+        let word = match &wanted {
+            Wanted::NoEntry => "kept_out",
+            Wanted::Closed(_) => "closed",
+            _ => "login",
+        };
+        let login = self.login(who, &route, database, wanted);
+        self.check(
+            format!("{word}.{name}:{account}{to}"),
+            says,
+            &who.origin,
+            login,
+        )
     }
 
-    /// Who and what nobody declares: a user, and, for one that gets in, a database.
+    /// Who and what nobody declares: a user, and, for one that logs in, a database.
     fn undeclared(
         &self,
         first: Option<(&str, &Secret, &Origin)>,
@@ -523,169 +754,199 @@ impl Deriving<'_> {
         checks: &mut Vec<Check>,
     ) {
         let name = &self.server.service;
-        let nobody = first.map(|(_, password, _)| self.routes(password).0);
-        let login = LogIn {
+        let login = |user: &str, database: Option<&str>, password: &Secret, wanted| LogIn {
             server: Arc::clone(self.server),
-            route: nobody
-                .and_then(|routes| routes.into_iter().next())
-                .unwrap_or(Route::Own),
-            user: UNDECLARED.to_owned(),
-            database: None,
-            password,
-            wanted: Wanted::Refused,
+            route: first.map_or(Route::Own, |(_, password, _)| self.first_route(password)),
+            user: user.to_owned(),
+            database: database.map(str::to_owned),
+            password: password.clone(),
+            table: None,
+            rights: None,
+            wanted,
         };
         let origin = first.map(|(.., origin)| origin.clone()).unwrap_or_default();
         checks.push(self.check(
             format!("undeclared.{name}:user"),
             "a user that is not declared is refused".to_owned(),
             &origin,
-            login,
+            login(UNDECLARED, None, &password, Wanted::Refused),
         ));
         let Some((user, password, origin)) = first else {
             return;
-        };
-        let login = LogIn {
-            server: Arc::clone(self.server),
-            route: self
-                .routes(password)
-                .0
-                .into_iter()
-                .next()
-                .unwrap_or(Route::Own),
-            user: user.to_owned(),
-            database: Some(UNDECLARED.to_owned()),
-            password: password.clone(),
-            wanted: Wanted::NoEntry,
         };
         checks.push(self.check(
             format!("undeclared.{name}:database"),
             "a database that is not declared is refused".to_owned(),
             origin,
-            login,
+            login(user, Some(UNDECLARED), password, Wanted::NoEntry),
         ));
     }
 
-    fn postgres(&self, checks: &mut Vec<Check>) {
-        let mut first = None;
-        for (role, resource) in &self.inside.roles {
-            let Some(password) = role.password.as_ref().filter(|_| role.login) else {
-                continue;
-            };
-            let origin = resource.declared();
-            if role.connection_limit == 0 {
-                checks.push(self.nothing(&role.name, &origin, "it may have no connection"));
-                continue;
-            }
-            if role.valid_until.trim() == "-infinity" {
-                checks.push(self.nothing(&role.name, &origin, "its password has ended"));
-                continue;
-            }
-            let names = |open: bool| -> Vec<&str> {
-                let databases = self.inside.databases.iter();
-                databases
-                    .filter(|database| match open {
-                        true => self.lets_in(role, database),
-                        false => !self.lets_in(role, database) && self.is_closed(&database.name),
-                    })
-                    .map(|database| database.name.as_str())
-                    .collect()
-            };
-            let (entered, closed) = (names(true), names(false));
-            self.enters(&role.name, &role.name, password, &entered, &origin, checks);
-            self.kept_out(&role.name, &role.name, password, &closed, &origin, checks);
-            first.get_or_insert((role.name.as_str(), password, origin));
-        }
-        let first = first.as_ref();
-        let first = first.map(|(user, password, origin)| (*user, *password, origin));
-        self.undeclared(first, Secret::new(UNDECLARED), checks);
-    }
-
-    /// Whether the declaration lets a role in to a database.
-    fn lets_in(&self, role: &PostgresRole, database: &PostgresDatabase) -> bool {
-        if role.superuser {
-            return true;
-        }
-        let mut all = BTreeSet::from([role.name.as_str()]);
-        let mut inherit = if role.inherit { vec![role] } else { Vec::new() };
-        while let Some(one) = inherit.pop() {
-            for group in &one.member_of {
-                if all.insert(group) {
-                    let declared = self.inside.roles.iter().map(|(role, _)| *role);
-                    inherit.extend(declared.filter(|role| role.name == *group && role.inherit));
-                }
-            }
-        }
-        let connects = |grant: &&PostgresGrant| {
-            grant.database == database.name && grant.database_privileges.contains("CONNECT")
+    fn postgres(&self) -> Vec<Tried<'_>> {
+        let doors = Doors {
+            inside: self.inside,
+            now: self.now,
         };
-        let owns = database
-            .owner
-            .as_deref()
-            .is_some_and(|owner| all.contains(owner));
-        let grants = || self.inside.grants.iter().copied().filter(connects);
-        owns || grants().any(|grant| all.contains(grant.role.as_str()) || is_public(grant))
+        let roles = self.inside.roles.iter();
+        roles
+            .filter_map(|(role, resource)| {
+                let subject = self.subject(&role.name, None, role.password.as_ref(), resource);
+                match subject {
+                    Ok(who) => Some(self.of_role(&doors, role, &who)),
+                    // A group has no password, and nobody expects one.
+                    Err(untried) => role.login.then_some(untried),
+                }
+            })
+            .collect()
     }
 
-    /// Whether PUBLIC is declared, and not to come in to a database: else it has the right to by birth.
-    fn is_closed(&self, database: &str) -> bool {
-        self.inside.grants.iter().any(|grant| {
-            is_public(grant)
-                && grant.exact
-                && grant.database == database
-                && !grant.database_privileges.contains("CONNECT")
+    /// Who is tried, or why not.
+    fn subject<'b>(
+        &self,
+        user: &'b str,
+        host: Option<&str>,
+        password: Option<&'b Secret>,
+        resource: &Resource,
+    ) -> Result<Subject<'b>, Tried<'b>> {
+        let account = match host {
+            Some(host) => format!("{user}@{host}"),
+            None => user.to_owned(),
+        };
+        let origin = resource.declared();
+        let why = match password {
+            None => "its password is not declared",
+            Some(_) if self.inside.unreached => {
+                "the server does not listen on its machine's loopback address, from where it would be tried"
+            }
+            Some(password) => {
+                return Ok(Subject {
+                    user,
+                    account,
+                    password,
+                    origin,
+                    rights: None,
+                });
+            }
+        };
+        Err(Tried {
+            checks: vec![self.nothing(&account, &origin, why)],
+            succeeds: None,
         })
     }
 
-    fn mariadb(&self, checks: &mut Vec<Check>) {
-        let mut first = None;
-        for (user, resource) in &self.inside.users {
-            let Some(password) = &user.password else {
-                continue;
+    fn of_role<'b>(&self, doors: &Doors<'_>, role: &PostgresRole, who: &Subject<'b>) -> Tried<'b> {
+        if let Some(shut) = doors.shut(role) {
+            return Tried {
+                checks: vec![self.closed(who, None, shut)],
+                succeeds: None,
             };
-            let origin = resource.declared();
-            let account = format!("{}@{}", user.user, user.host);
-            if let Some(why) = user.closed_without_tls() {
-                checks.push(self.nothing(&account, &origin, why));
-                continue;
-            }
-            if let Some(why) = self.unreachable(user, password) {
-                checks.push(self.nothing(&account, &origin, why));
-                continue;
-            }
-            let rights = self.rights_of(&user.user, &user.host);
-            let held = self.held(&user.user, &user.host);
-            let enters = |schema: &str| held.iter().any(|rights| reaches(rights, schema));
-            let schemas = self.inside.schemas.iter().copied();
-            let (entered, closed): (Vec<&str>, Vec<&str>) = schemas.partition(|one| enters(one));
-            self.enters(&user.user, &account, password, &entered, &origin, checks);
-            if rights.is_some_and(|rights| rights.exact) {
-                self.kept_out(&user.user, &account, password, &closed, &origin, checks);
-            }
-            first.get_or_insert((user.user.as_str(), password, origin));
         }
-        let first = first.as_ref();
-        let first = first.map(|(user, password, origin)| (*user, *password, origin));
-        // Without a password: an account without a name lets everybody in.
-        self.undeclared(first, Secret::new(""), checks);
+        let (mut open, mut closed) = (Vec::new(), Vec::new());
+        for database in &self.inside.databases {
+            match doors.door(role, database) {
+                Door::Open => open.push((database.name.as_str(), None)),
+                Door::Closed(wanted) => closed.push((database.name.as_str(), wanted)),
+                Door::Undeclared => {}
+            }
+        }
+        let fitting = self.inside.fitting.as_ref();
+        if fitting.is_some_and(|fitting| !fitting.contains(who.user)) {
+            let why = "a rule of `hba` may refuse it".to_owned();
+            return Tried {
+                checks: self.enters(who, &open, &Wanted::Unsure(why)),
+                succeeds: None,
+            };
+        }
+        let mut checks = self.enters(who, &open, &Wanted::In);
+        let closed = closed.into_iter();
+        checks.extend(closed.map(|(database, wanted)| self.closed(who, Some(database), wanted)));
+        Tried {
+            checks,
+            succeeds: Some((who.user, who.password, who.origin.clone())),
+        }
     }
 
-    fn rights_of(&self, user: &str, host: &str) -> Option<&MariadbGrant> {
-        let rights = self.inside.rights.iter().copied();
-        rights
-            .into_iter()
-            .find(|rights| rights.user == user && rights.host == host)
+    fn mariadb(&self) -> Vec<Tried<'_>> {
+        let all = self.inside.users.iter();
+        let all: Vec<Account<'_>> = all
+            .map(|(user, _)| (user.user.as_str(), user.host.as_str()))
+            .collect();
+        let users = self.inside.users.iter();
+        users
+            .map(|(user, resource)| {
+                let password = user.password.as_ref();
+                match self.subject(&user.user, Some(&user.host), password, resource) {
+                    Ok(who) => self.of_user(&all, user, who),
+                    Err(untried) => untried,
+                }
+            })
+            .collect()
+    }
+
+    fn of_user<'b>(
+        &'b self,
+        all: &[Account<'_>],
+        user: &MariadbUser,
+        mut who: Subject<'b>,
+    ) -> Tried<'b> {
+        let only = |check| Tried {
+            checks: vec![check],
+            succeeds: None,
+        };
+        let wanted = match self.answered(all, user, who.password) {
+            Ok(wanted) => wanted,
+            Err(why) => return only(self.nothing(&who.account, &who.origin, why)),
+        };
+        if let Some(closed) = shut(user) {
+            return only(self.closed(&who, None, Wanted::Closed(closed)));
+        }
+        if let Some(why) = user.closed_without_tls() {
+            return only(self.nothing(&who.account, &who.origin, why));
+        }
+        let rights = self.rights_of(&user.user, &user.host);
+        let held = self.held(&user.user, &user.host);
+        who.rights = rights.map(|(_, id)| id);
+        let folds = matches!(
+            self.inside.setting("lower_case_table_names"),
+            Some("1" | "2")
+        );
+        let (mut open, mut closed) = (Vec::new(), Vec::new());
+        for schema in &self.inside.schemas {
+            match mariadb::reach(&held, schema, folds) {
+                Reach::Nothing => closed.push(*schema),
+                Reach::Database => open.push((*schema, None)),
+                Reach::Tables(table) => open.push((*schema, table)),
+            }
+        }
+        let mut checks = self.enters(&who, &open, &wanted);
+        if wanted == Wanted::In && rights.is_some_and(|(rights, _)| rights.exact) {
+            let closed = closed.into_iter();
+            checks.extend(closed.map(|schema| self.closed(&who, Some(schema), Wanted::NoEntry)));
+        }
+        let succeeds = wanted == Wanted::In;
+        Tried {
+            checks,
+            succeeds: succeeds.then_some((who.user, who.password, who.origin)),
+        }
+    }
+
+    fn rights_of(&self, user: &str, host: &str) -> Option<(&'_ MariadbGrant, &'_ Id)> {
+        let mut rights = self.inside.rights.iter().copied();
+        rights.find(|(rights, _)| rights.user == user && rights.host == host)
     }
 
     /// The rights that an account has from its login on: its own, those of its default role with the roles in it, and everybody's.
     fn held(&self, user: &str, host: &str) -> Vec<&MariadbGrant> {
-        let own = self.rights_of(user, host);
+        let rights_of =
+            |user: &str, host: &str| self.rights_of(user, host).map(|(rights, _)| rights);
+        let own = rights_of(user, host);
         let default = own.and_then(|own| own.default_role.as_deref());
         let mut held: Vec<&MariadbGrant> = own.into_iter().collect();
-        held.extend(self.rights_of("PUBLIC", ""));
+        held.extend(rights_of("PUBLIC", ""));
         let mut roles: Vec<&str> = default.into_iter().collect();
         let mut seen = BTreeSet::new();
         while let Some(role) = roles.pop() {
-            if let Some(rights) = self.rights_of(role, "").filter(|_| seen.insert(role)) {
+            if let Some(rights) = rights_of(role, "").filter(|_| seen.insert(role)) {
                 held.push(rights);
                 roles.extend(rights.roles.keys().map(String::as_str));
             }
@@ -693,41 +954,58 @@ impl Deriving<'_> {
         held
     }
 
-    /// Why nobody can try an account: it comes from elsewhere only.
-    fn unreachable(&self, user: &MariadbUser, password: &Secret) -> Option<String> {
-        let (routes, used) = self.routes(password);
-        let at_home = matches!(self.server.seat, Seat::Machine { .. }) && routes == [Route::Own];
-        let is_local = |host: &str| matches!(host, "localhost" | "127.0.0.1");
-        let shadows = |other: &&(&MariadbUser, &Resource)| {
-            other.0.user == user.user && is_local(&other.0.host)
+    /// What comes of the login of an account that answers it, or why it is not tried.
+    fn answered(
+        &self,
+        all: &[Account<'_>],
+        user: &MariadbUser,
+        password: &Secret,
+    ) -> Result<Wanted, String> {
+        let (_, used) = self.routes(password);
+        let from = self.from(&self.first_route(password));
+        let elsewhere = || {
+            format!(
+                "it is for connections from `{}` only, and no such connection is tried",
+                user.host
+            )
         };
-        match user.host.as_str() {
-            _ if used => None,
-            "%" if at_home && self.inside.users.iter().any(|other| shadows(&other)) => {
-                Some("on its own machine another account of this name comes before it".to_owned())
-            }
-            "%" => None,
-            host if at_home && is_local(host) => None,
-            host => Some(format!(
-                "it comes from `{host}` only, where nobody tries it"
+        match mariadb::answers((&user.user, &user.host), all, from) {
+            Answers::Itself => Ok(Wanted::In),
+            // Whoever uses it comes from where it is declared for.
+            Answers::Unknown if used => Ok(Wanted::In),
+            Answers::Unknown | Answers::NotThere => Err(elsewhere()),
+            Answers::Before(other) => Err(format!(
+                "there the server takes `{other}` before it, as the more specific account"
             )),
+            Answers::PerhapsBefore(other) => {
+                Ok(Wanted::Unsure(format!("`{other}` may come before it")))
+            }
+        }
+    }
+
+    /// Where a connection over a route comes from, as the server sees it.
+    fn from(&self, route: &Route) -> From {
+        let is_loopback = |address: &str| {
+            address.starts_with("127.") || address == "::1" || address == "localhost"
+        };
+        let loopback = match (route, &self.server.seat) {
+            (Route::Port(..), _) | (Route::Own, Seat::Container) => false,
+            (Route::From(_, address, _), _) => is_loopback(address),
+            (Route::Own, Seat::Machine { .. }) => true,
+            (Route::Own, Seat::Network { host, .. }) => is_loopback(host),
+        };
+        let skips = self.inside.setting("skip_name_resolve");
+        let skips = skips.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("on"));
+        match loopback {
+            true => From::Loopback { resolves: !skips },
+            false => From::Elsewhere,
         }
     }
 }
 
-fn is_public(grant: &PostgresGrant) -> bool {
-    grant.role == "PUBLIC"
-}
-
-/// Whether rights reach into a database.
-fn reaches(rights: &MariadbGrant, schema: &str) -> bool {
-    rights.on.iter().any(|(level, privileges)| {
-        let of = database_of(level);
-        let any = privileges
-            .iter()
-            .any(|one| one != "USAGE" && one != "GRANT OPTION");
-        any && of.is_none_or(|of| of == schema)
-    })
+/// Why the server refuses an account whatever the password: the one place for it.
+fn shut(user: &MariadbUser) -> Option<Closed> {
+    user.locked.then(|| Closed::new("it is locked", "4151"))
 }
 
 /// A way, for people.
@@ -762,6 +1040,8 @@ mod tests {
             user: "u".to_owned(),
             database: Some("d".to_owned()),
             password: Secret::new("p"),
+            table: None,
+            rights: None,
             wanted,
         }
     }
@@ -777,12 +1057,12 @@ mod tests {
 
     #[test]
     fn only_the_server_s_own_refusal_is_a_refusal() {
-        let judge = |wanted, came| login(wanted).judge(came);
+        let judge = |wanted: Wanted, came| login(wanted).judge(came);
         assert_eq!(judge(Wanted::In, Ok(())), Verdict::Fine);
         assert!(matches!(judge(Wanted::Refused, Ok(())), Verdict::Failed(_)));
         assert!(matches!(judge(Wanted::NoEntry, Ok(())), Verdict::Failed(_)));
         for wanted in [Wanted::In, Wanted::Known, Wanted::Refused, Wanted::NoEntry] {
-            let lost = judge(wanted, denied("nobody answers", None));
+            let lost = judge(wanted.clone(), denied("nobody answers", None));
             assert_eq!(
                 lost,
                 Verdict::Failed("nobody answers".to_owned()),
@@ -801,6 +1081,36 @@ mod tests {
         assert_eq!(judge(Wanted::Known, no_entry()), Verdict::Fine);
         assert!(matches!(judge(Wanted::In, no_entry()), Verdict::Failed(_)));
         assert!(login(Wanted::In).is_passing(&denied("full", Some("53300"))));
+    }
+
+    #[test]
+    fn a_login_that_is_declared_closed_is_refused_for_that_reason() {
+        let closed = || Wanted::Closed(Closed::new("its connection limit is 0", "53300"));
+        let judge = |came| login(closed()).judge(came);
+        let limit = || denied("too many connections for role \"u\" (53300)", Some("53300"));
+        assert_eq!(judge(limit()), Verdict::Fine);
+        assert!(!login(closed()).is_passing(&limit()));
+        let full = || denied("sorry, too many clients already (53300)", Some("53300"));
+        assert!(login(closed()).is_passing(&full()));
+        assert!(matches!(judge(full()), Verdict::Skipped(_)));
+        assert!(matches!(judge(Ok(())), Verdict::Failed(_)));
+        let wrong = denied("password authentication failed", Some("28P01"));
+        assert!(matches!(judge(wrong), Verdict::Failed(_)));
+        assert!(matches!(
+            judge(denied("nobody answers", None)),
+            Verdict::Failed(_)
+        ));
+        let unsure =
+            |came| login(Wanted::Unsure("another may come before it".to_owned())).judge(came);
+        assert_eq!(unsure(Ok(())), Verdict::Fine);
+        assert!(matches!(
+            unsure(denied("denied", Some("1045"))),
+            Verdict::Skipped(_)
+        ));
+        assert!(matches!(
+            unsure(denied("nobody answers", None)),
+            Verdict::Failed(_)
+        ));
     }
 
     fn role(name: &str, member_of: &[&str]) -> PostgresRole {
@@ -843,6 +1153,7 @@ mod tests {
         let database = |name: &str, owner: &str| PostgresDatabase {
             name: name.to_owned(),
             owner: Some(owner.to_owned()),
+            connection_limit: -1,
             ..PostgresDatabase::default()
         };
         let resources = [
@@ -851,6 +1162,7 @@ mod tests {
             resource(role("guest", &[])),
             resource(PostgresRole {
                 password: None,
+                login: false,
                 ..role("readers", &[])
             }),
             resource(database("data", "owner")),
@@ -865,9 +1177,9 @@ mod tests {
             inside,
             uses: &[],
             forwards: &[],
+            now: SystemTime::now(),
         };
-        let mut checks = Vec::new();
-        deriving.postgres(&mut checks);
+        let checks = deriving.all();
         let ids: Vec<&str> = checks.iter().map(|check| check.id.as_str()).collect();
         assert_eq!(
             ids,

@@ -65,9 +65,9 @@ pub mod declaration;
 pub mod error;
 pub mod fault;
 pub mod ledger;
+pub mod operator;
 pub mod quote;
 pub mod resource;
-pub mod operator;
 pub mod secret;
 // kinds
 pub mod resources;

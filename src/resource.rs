@@ -127,14 +127,12 @@ pub struct Foreign {
 /// How to see that a container really works.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
-    /// Log in to a database over its port as a declared user.
+    /// Log in to a database server as each of its declared users; `checks` says who, and what should come of it.
     Login {
         /// Which server.
         server: std::sync::Arc<crate::command::Server>,
-        /// The published address, if there is one: it must answer too.
-        published: Option<(String, u16)>,
-        /// User, database (if one is known to be allowed), password.
-        users: Vec<(String, Option<String>, crate::secret::Secret)>,
+        /// Whether it listens where it is tried.
+        reached: bool,
     },
     /// `GET` a path on a published port (or, without one, inside the container) and want 200.
     Http {

@@ -22,6 +22,14 @@ struct Held {
     text: Zeroizing<String>,
     /// The verifier made last, and of which seed: a plan wants it three times, and each costs 4,096 rounds.
     verifier: OnceLock<(String, Secret)>,
+    /// The same rounds with the first salt that was asked for: a login wants them once more.
+    salted: OnceLock<Salted>,
+}
+
+struct Salted {
+    salt: Vec<u8>,
+    iterations: u32,
+    key: Zeroizing<[u8; 32]>,
 }
 
 impl Secret {
@@ -30,6 +38,7 @@ impl Secret {
         Secret(Arc::new(Held {
             text: Zeroizing::new(text.into()),
             verifier: OnceLock::new(),
+            salted: OnceLock::new(),
         }))
     }
 
@@ -51,10 +60,43 @@ impl Secret {
     pub fn scram_verifier(&self, seed: &str) -> Secret {
         let make = || {
             let digest = Sha256::digest(format!("provision scram salt\0{seed}"));
-            Secret::new(scram(self.expose(), &digest[..16], 4096))
+            Secret::new(self.scram(&digest[..16], 4096))
         };
         let (of, verifier) = self.0.verifier.get_or_init(|| (seed.to_owned(), make()));
         if of == seed { verifier.clone() } else { make() }
+    }
+
+    fn scram(&self, salt: &[u8], iterations: u32) -> String {
+        let salted = self.salted(salt, iterations);
+        let salted = &*salted;
+        let stored = Sha256::digest(keyed(salted, b"Client Key"));
+        let server = keyed(salted, b"Server Key");
+        format!(
+            "SCRAM-SHA-256${iterations}:{}${}:{}",
+            STANDARD.encode(salt),
+            STANDARD.encode(stored),
+            STANDARD.encode(server)
+        )
+    }
+
+    /// The salted password of SCRAM-SHA-256 (RFC 5802): thousands of rounds, kept for the salt that the first one asked for.
+    pub fn salted(&self, salt: &[u8], iterations: u32) -> Zeroizing<[u8; 32]> {
+        let make = || {
+            // PostgreSQL takes the raw bytes where SASLprep prohibits the text.
+            let prepared = stringprep::saslprep(self.expose()).unwrap_or(self.expose().into());
+            let mut key = Zeroizing::new([0u8; 32]);
+            pbkdf2::pbkdf2_hmac::<Sha256>(prepared.as_bytes(), salt, iterations, &mut *key);
+            key
+        };
+        let kept = self.0.salted.get_or_init(|| Salted {
+            salt: salt.to_vec(),
+            iterations,
+            key: make(),
+        });
+        match kept.salt == salt && kept.iterations == iterations {
+            true => kept.key.clone(),
+            false => make(),
+        }
     }
 
     /// Whether a stored verifier was made from this password. `None`: it has another form (`md5...`), so nobody can tell.
@@ -72,7 +114,7 @@ impl Secret {
             .parse()
             .ok()
             .filter(|n| (1..=10_000_000).contains(n))?;
-        let own = scram(self.expose(), &salt, iterations);
+        let own = self.scram(&salt, iterations);
         Some(own.as_bytes().ct_eq(stored.expose().as_bytes()).into())
     }
 
@@ -160,21 +202,6 @@ pub fn locked_native_hash(seed: &str) -> String {
 /// SHA-256 of a text as lower-case hex.
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes.as_ref()))
-}
-
-fn scram(password: &str, salt: &[u8], iterations: u32) -> String {
-    // PostgreSQL takes the raw bytes where SASLprep prohibits the text.
-    let prepared = stringprep::saslprep(password).unwrap_or(password.into());
-    let mut salted = [0u8; 32];
-    pbkdf2::pbkdf2_hmac::<Sha256>(prepared.as_bytes(), salt, iterations, &mut salted);
-    let stored = Sha256::digest(keyed(&salted, b"Client Key"));
-    let server = keyed(&salted, b"Server Key");
-    format!(
-        "SCRAM-SHA-256${iterations}:{}${}:{}",
-        STANDARD.encode(salt),
-        STANDARD.encode(stored),
-        STANDARD.encode(server)
-    )
 }
 
 fn keyed(key: &[u8], message: &[u8]) -> [u8; 32] {

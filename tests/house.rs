@@ -54,6 +54,7 @@ const PURE: &[&str] = &[
     "audit/",
     "guards.rs",
     "checks.rs",
+    "checks/",
     "template.rs",
     "show/",
     "resource.rs",

@@ -1,9 +1,10 @@
 //! `apply`: plan, ask, carry out, look again, and say where everything is.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::apply::{self, Event, Report, Run};
+use crate::checks;
 use crate::commands::look::{self, Look, Wishes};
 use crate::commands::progress::Progress;
 use crate::commands::{Context, End, code, journal, memory, plan as planning};
@@ -164,6 +165,10 @@ pub async fn carry_out(
         sheet: &look.sheet,
         journal,
         judging: &look.judging,
+        logins: &|server| {
+            let now = SystemTime::now();
+            checks::logins(&look.environment, &look.resources, &look.ports, server, now)
+        },
         target: &look.target,
         tell: &|event: Event| progress.hear(&event),
         stop: context.interrupt.stop(),

@@ -1,7 +1,7 @@
 //! `verify`: is it really working? Every check that follows from the declaration, side by side.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -49,7 +49,8 @@ pub async fn run(context: &Context, options: &Options) -> End {
     let began = Instant::now();
     let environment = look::ready(context, &options.environment).await?;
     let look = look::look(context, environment, &Wishes::default()).await?;
-    let checks = checks::checks(&look.environment, &look.resources, &look.ports);
+    let now = SystemTime::now();
+    let checks = checks::checks(&look.environment, &look.resources, &look.ports, now);
     let checked = all(&look, checks).await;
     let mut kinds: Vec<Kind> = checked
         .iter()
@@ -143,19 +144,10 @@ async fn one(look: &Look, check: &Check) -> Verdict {
 async fn log_in(look: &Look, login: &LogIn) -> Verdict {
     let mut tries = 0;
     loop {
-        let came = look
-            .target
-            .log_in(
-                &login.server,
-                &login.route,
-                &login.user,
-                login.database.as_deref(),
-                &login.password,
-            )
-            .await;
+        let came = look.target.log_in(login).await;
         tries += 1;
         if tries == TRIES || !login.is_passing(&came) {
-            return login.judge(came);
+            return login.in_light_of(&look.plan, login.judge(came));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
@@ -305,6 +306,24 @@ impl PostgresRole {
         digest
     }
 
+    /// When its password stops being valid.
+    pub fn ends(&self) -> Ends {
+        if is_never(&self.valid_until) {
+            return Ends::Never;
+        }
+        if self.valid_until.trim().eq_ignore_ascii_case("-infinity") {
+            return Ends::Always;
+        }
+        let Some(at) = moment(&self.valid_until) else {
+            return Ends::Unknown;
+        };
+        match u64::try_from(at.as_second()) {
+            Ok(seconds) => Ends::At(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+            // Long ago.
+            Err(_) => Ends::Always,
+        }
+    }
+
     fn until(&self) -> String {
         if is_never(&self.valid_until) {
             return NEVER.to_owned();
@@ -447,6 +466,19 @@ fn moment(text: &str) -> Option<Timestamp> {
     let date = || Some(local.parse::<Date>().ok()?.at(0, 0, 0, 0));
     let at = local.parse::<DateTime>().ok().or_else(date)?;
     TimeZone::UTC.to_timestamp(at).ok()
+}
+
+/// When a password stops being valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// It does not.
+    Never,
+    /// It never was.
+    Always,
+    /// At this moment.
+    At(SystemTime),
+    /// In words that only the server understands.
+    Unknown,
 }
 
 fn is_never(until: &str) -> bool {

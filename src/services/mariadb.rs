@@ -932,8 +932,7 @@ fn container(
     resource.needs = vec![image, project.network_id(), volume, first_start, kept];
     resource.probe = Some(Probe::Login {
         server: Arc::clone(server),
-        published: project.published(&service),
-        users: logins(node),
+        reached: true,
     });
     project.add(resource);
     let connect = connect(node);

@@ -900,8 +900,7 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
     };
     resource.probe = Some(Probe::Login {
         server: Arc::new(server),
-        published: project.published(&service),
-        users: logins(node),
+        reached: true,
     });
     project.add(resource);
     let connect = connect(node);

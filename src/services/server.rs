@@ -13,12 +13,8 @@ use crate::declaration::{Driver, Entry, Environment, Node, Origin, Value};
 use crate::error::{Problem, did_you_mean};
 use crate::resource::{Id, Probe, Resource, Thing};
 use crate::resources::packages::Packages;
-use crate::secret::Secret;
 use crate::services::project::{self, Project, View};
 use crate::services::{Ports, hosts};
-
-/// Users who log in: name, database if one is known, password.
-type Logins = Vec<(String, Option<String>, Secret)>;
 
 /// The port a database server is reached at where it runs.
 fn port(project: &Project<'_>, table: &str, name: &str, node: &Node, standard: u16) -> u16 {
@@ -311,12 +307,11 @@ fn check_listen(node: &Node, besides: &str, problems: &mut Vec<Problem>) {
 }
 
 /// What is inside a managed server: tried as a whole when the last of it is there.
-fn tried(mut made: Vec<Resource>, server: Arc<Server>, users: Logins) -> Vec<Resource> {
+fn tried(mut made: Vec<Resource>, server: Arc<Server>) -> Vec<Resource> {
     if let Some(last) = made.last_mut() {
         last.probe = Some(Probe::Login {
             server,
-            published: None,
-            users,
+            reached: true,
         });
     }
     made

@@ -118,7 +118,7 @@ mod tests {
         let case = |outcome| Case {
             class: "postgres.a",
             name: "login",
-            says: "it gets in",
+            says: "it can log in",
             took: Duration::from_millis(5),
             outcome,
         };
@@ -135,7 +135,7 @@ mod tests {
   <testsuite name=\"verify local\" tests=\"3\" failures=\"1\" errors=\"0\" skipped=\"1\" time=\"1.234\">
     <testcase classname=\"postgres.a\" name=\"login\" time=\"0.005\"/>
     <testcase classname=\"postgres.a\" name=\"login\" time=\"0.005\">
-      <failure message=\"refused\">it gets in: refused</failure>
+      <failure message=\"refused\">it can log in: refused</failure>
     </testcase>
     <testcase classname=\"postgres.a\" name=\"login\" time=\"0.005\">
       <skipped message=\"later\"/>

@@ -229,7 +229,7 @@ mod tests {
             check: Check {
                 id: id.to_owned(),
                 service: "postgres.analytics".to_owned(),
-                says: "`u` gets in to `d`".to_owned(),
+                says: "`u` can log in to `d`".to_owned(),
                 way: "127.0.0.1:15432".to_owned(),
                 origin: Origin::NONE,
                 does: Does::Nothing(String::new()),
@@ -262,11 +262,11 @@ mod tests {
             "\
 iact local, this machine
 
-ok       `u` gets in to `d`  127.0.0.1:15432     12 ms
-failed   `u` gets in to `d`  127.0.0.1:15432     12 ms
+ok       `u` can log in to `d`  127.0.0.1:15432     12 ms
+failed   `u` can log in to `d`  127.0.0.1:15432     12 ms
          no\\x1b[2J]]> & <b>
          a
-skipped  `u` gets in to `d`  127.0.0.1:15432     12 ms
+skipped  `u` can log in to `d`  127.0.0.1:15432     12 ms
          later
          b
 

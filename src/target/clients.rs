@@ -106,6 +106,14 @@ impl<'a> Clients<'a> {
         !matches!(self, Clients::Network { .. })
     }
 
+    /// How many clients are worth starting at the same time for one look: a machine's session runs one after the other.
+    pub fn at_once(&self) -> usize {
+        match self {
+            Clients::Container { .. } => 4,
+            _ => 1,
+        }
+    }
+
     /// Whether what is there may be half made, since the server listens to nobody else yet.
     pub fn is_young(&self) -> bool {
         matches!(self, Clients::Container { young: true, .. })

@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PASSING: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How many databases one client looks at before a second one is worth its start.
+const A_CLIENT: usize = 12;
+
 /// Who we come in as, by service, where that is not the declared superuser: an old volume knows another one.
 #[derive(Default)]
 pub(super) struct Logins(Mutex<HashMap<String, String>>);
@@ -224,9 +227,35 @@ impl Asking<'_> {
         if !clients.moves() {
             return self.postgres_one_by_one(clients).await;
         }
+        let databases: Vec<&str> = self.inquiry.databases.iter().map(String::as_str).collect();
+        let side_by_side = databases
+            .len()
+            .div_ceil(A_CLIENT)
+            .clamp(1, clients.at_once());
+        let size = databases.len().div_ceil(side_by_side).max(1);
+        let (first, others) = databases.split_at(size.min(databases.len()));
+        let others = others
+            .chunks(size)
+            .map(|part| self.postgres_part(clients, None, part));
+        // The first finds out who is let in.
+        let first = self.postgres_part(clients, Some(self.questions(None)), first);
+        let (first, others) = tokio::join!(first, join_all(others));
+        let mut answers = first?;
+        for part in others {
+            answers.extend(part?);
+        }
+        Ok(answers)
+    }
+
+    /// Some databases by one client that goes from one to the next, with the questions for the server as a whole.
+    async fn postgres_part(
+        &self,
+        clients: &Clients<'_>,
+        mut server: Option<Vec<Question>>,
+        databases: &[&str],
+    ) -> Result<Answers, Closed> {
         let mut answers = Answers::default();
-        let mut server = Some(self.questions(None));
-        let mut rest: Vec<&str> = self.inquiry.databases.iter().map(String::as_str).collect();
+        let mut rest = databases.to_vec();
         loop {
             let questions = server.as_deref().unwrap_or_default();
             let each = rest.iter().map(|database| self.questions(Some(database)));

@@ -1,4 +1,4 @@
-//! Logging in to a database server over its port, and nothing more: to see that a declared user really gets in. The password
+//! Logging in to a database server over its port, and nothing more: to see that a declared user really can log in. The password
 //! never travels, only the proof of it that PostgreSQL's SCRAM-SHA-256 and MariaDB's `mysql_native_password` want.
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::command::Dialect;
+use crate::quote::identifier;
 use crate::secret::Secret;
 
 /// The longest message that is read; those of a login are far shorter.
@@ -30,6 +31,8 @@ pub(super) struct Who<'a> {
     pub user: &'a str,
     /// The database; none is PostgreSQL's `postgres`, and no database of MariaDB.
     pub database: Option<&'a str>,
+    /// A table of the database that is read before it leaves; only of MariaDB, where a right on a table may be all that there is.
+    pub table: Option<&'a str>,
     /// The user's password.
     pub password: &'a Secret,
 }
@@ -46,14 +49,8 @@ pub(super) async fn over(
 ) -> Result<(), String> {
     let login = async {
         match dialect {
-            Dialect::Postgres => {
-                let database = who.database.unwrap_or("postgres");
-                postgres_login(line, who.user, database, who.password).await
-            }
-            Dialect::MariaDb => {
-                let database = who.database.unwrap_or_default();
-                mariadb_login(line, who.user, database, who.password).await
-            }
+            Dialect::Postgres => postgres_login(line, who).await,
+            Dialect::MariaDb => mariadb_login(line, who).await,
         }
     };
     match tokio::time::timeout(deadline, login).await {
@@ -124,11 +121,13 @@ pub async fn postgres(
     password: &Secret,
     deadline: Duration,
 ) -> Result<(), String> {
-    let login = async {
-        let mut stream = connect(address, port).await?;
-        postgres_login(&mut stream, user, database, password).await
+    let who = Who {
+        user,
+        database: Some(database),
+        table: None,
+        password,
     };
-    in_time(login, address, port, deadline).await
+    at(Dialect::Postgres, address, port, who, deadline).await
 }
 
 /// Logs in to a MariaDB server and leaves again; an empty `database` is none.
@@ -143,9 +142,32 @@ pub async fn mariadb(
     password: &Secret,
     deadline: Duration,
 ) -> Result<(), String> {
+    let who = Who {
+        user,
+        database: Some(database),
+        table: None,
+        password,
+    };
+    at(Dialect::MariaDb, address, port, who, deadline).await
+}
+
+/// Logs in to a server at an address and leaves again.
+///
+/// # Errors
+/// As of [`postgres`].
+pub(super) async fn at(
+    dialect: Dialect,
+    address: &str,
+    port: u16,
+    who: Who<'_>,
+    deadline: Duration,
+) -> Result<(), String> {
     let login = async {
         let mut stream = connect(address, port).await?;
-        mariadb_login(&mut stream, user, database, password).await
+        match dialect {
+            Dialect::Postgres => postgres_login(&mut stream, who).await,
+            Dialect::MariaDb => mariadb_login(&mut stream, who).await,
+        }
     };
     in_time(login, address, port, deadline).await
 }
@@ -246,14 +268,10 @@ fn until_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 // PostgreSQL, protocol 3.0.
 
-async fn postgres_login(
-    stream: &mut impl Line,
-    user: &str,
-    database: &str,
-    password: &Secret,
-) -> Result<(), String> {
+async fn postgres_login(stream: &mut impl Line, who: Who<'_>) -> Result<(), String> {
     let mut body = 196_608_u32.to_be_bytes().to_vec();
-    let pairs = ["user", name(user)?, "database", name(database)?];
+    let database = name(who.database.unwrap_or("postgres"))?;
+    let pairs = ["user", name(who.user)?, "database", database];
     for text in pairs {
         body.extend(text.as_bytes());
         body.push(0);
@@ -268,7 +286,7 @@ async fn postgres_login(
         first = false;
         match kind {
             b'R' => {
-                if let Some(answer) = authenticate(&body, &mut scram, password)? {
+                if let Some(answer) = authenticate(&body, &mut scram, who.password)? {
                     write(stream, &framed(Some(b'p'), &answer)).await?;
                 }
             }
@@ -416,14 +434,12 @@ impl Scram {
         }
         let without_proof = format!("c=biws,r={nonce}");
         let said = format!("n=,r={},{server_first},{without_proof}", self.nonce);
-        let prepared =
-            stringprep::saslprep(password.expose()).unwrap_or_else(|_| password.expose().into());
-        let mut salted = [0; 32];
-        pbkdf2::pbkdf2_hmac::<Sha256>(prepared.as_bytes(), &salt, iterations, &mut salted);
-        let client_key = keyed(&salted, b"Client Key");
+        let salted = password.salted(&salt, iterations);
+        let salted = &*salted;
+        let client_key = keyed(salted, b"Client Key");
         let stored_key: [u8; 32] = Sha256::digest(client_key).into();
         let proof = xor(&client_key, &keyed(&stored_key, said.as_bytes()));
-        self.signature = Some(keyed(&keyed(&salted, b"Server Key"), said.as_bytes()));
+        self.signature = Some(keyed(&keyed(salted, b"Server Key"), said.as_bytes()));
         Ok(format!("{without_proof},p={}", STANDARD.encode(proof)))
     }
 
@@ -457,18 +473,15 @@ fn xor(left: &[u8], right: &[u8]) -> Vec<u8> {
 
 // MariaDB, handshake 10.
 
-async fn mariadb_login(
-    stream: &mut impl Line,
-    user: &str,
-    database: &str,
-    password: &Secret,
-) -> Result<(), String> {
+async fn mariadb_login(stream: &mut impl Line, who: Who<'_>) -> Result<(), String> {
+    let (user, password) = (name(who.user)?, who.password);
+    let database = name(who.database.unwrap_or_default())?;
     let (mut number, greeting) = mariadb_packet(stream, true).await?;
     if greeting.first() == Some(&0xff) {
         return Err(refused(&mariadb_error(&greeting)));
     }
     let mut scramble = greeted(&greeting)?;
-    let mut answer = response(name(user)?, name(database)?, password, &scramble)?;
+    let mut answer = response(user, database, password, &scramble)?;
     // A user with several ways in is asked for one after the other.
     for _ in 0..8 {
         number = number.wrapping_add(1);
@@ -477,8 +490,12 @@ async fn mariadb_login(
         number = next;
         match reply.split_first() {
             Some((0x00, _)) => {
+                let read = match who.table {
+                    Some(table) => mariadb_table(stream, table).await,
+                    None => Ok(()),
+                };
                 let _ = stream.write_all(&packet(0, &[1])).await;
-                return Ok(());
+                return read;
             }
             Some((0xff, _)) => return Err(refused(&mariadb_error(&reply))),
             Some((0xfe, rest)) => {
@@ -496,6 +513,20 @@ async fn mariadb_login(
         }
     }
     Err("the server keeps asking for another way to log in".to_owned())
+}
+
+/// Sees whether a table of the session's database may be read, without reading any of it.
+async fn mariadb_table(stream: &mut impl Line, table: &str) -> Result<(), String> {
+    const QUERY: u8 = 3;
+    let table = identifier(Dialect::MariaDb, table);
+    let mut body = vec![QUERY];
+    body.extend(format!("SELECT 1 FROM {table} LIMIT 0").as_bytes());
+    write(stream, &packet(0, &body)).await?;
+    let (_, reply) = mariadb_packet(stream, false).await?;
+    match reply.first() {
+        Some(0xff) => Err(refused(&mariadb_error(&reply))),
+        _ => Ok(()),
+    }
 }
 
 fn packet(number: u8, body: &[u8]) -> Vec<u8> {

@@ -31,6 +31,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::checks::LogIn;
 use crate::command::{
     Answers, Denial, Dialect, Do, Machine, Place, Route, Script, Seat, Server, Sheet, SqlStep,
     Sudo, THIS,
@@ -65,6 +66,7 @@ pub struct Target {
     project: String,
     folder: std::path::PathBuf,
     logins: databases::Logins,
+    proven: probe::Proven,
     hashes: compose::Hashes,
 }
 
@@ -206,6 +208,7 @@ impl Target {
             project: environment.project.clone(),
             folder: environment.folder.clone(),
             logins: databases::Logins::default(),
+            proven: probe::Proven::default(),
             hashes: compose::Hashes::default(),
         })
     }
@@ -574,28 +577,8 @@ impl Target {
     /// What it said instead.
     pub async fn probe(&self, probe: &Probe) -> Result<(), String> {
         match probe {
-            Probe::Login {
-                server,
-                published,
-                users,
-            } => {
-                for (user, database, password) in users {
-                    let who = login::Who {
-                        user,
-                        database: database.as_deref(),
-                        password,
-                    };
-                    let route = match published {
-                        Some((address, port)) => Route::Port(address.clone(), *port),
-                        None => Route::Own,
-                    };
-                    let got_in = self.login(server, &route, who).await;
-                    got_in.map_err(|why| {
-                        format!("`{}` does not let `{user}` in: {why}", server.service)
-                    })?;
-                }
-                Ok(())
-            }
+            // Its logins are tried each for itself, by `log_in`: who knows what is declared judges them.
+            Probe::Login { .. } => Ok(()),
             Probe::Http {
                 service,
                 published,
@@ -642,7 +625,8 @@ impl Target {
                 let engine = self.engine().map_err(|trouble| trouble.message)?;
                 let running = self.running(&server.service).await;
                 let container = running.map_err(|trouble| trouble.message)?;
-                probe::login_inside(engine, &container.id, server.dialect, who).await
+                probe::login_container(engine, &container.id, &self.proven, server.dialect, who)
+                    .await
             }
             (Route::Own, Seat::Machine { name, port }) => {
                 let remote = self.remote(name).map_err(|trouble| trouble.message)?;
@@ -655,25 +639,19 @@ impl Target {
         }
     }
 
-    /// Logs in to a server over a route as a user, with or without a database, and leaves again.
+    /// Does what a login says, and leaves again.
     ///
     /// # Errors
     /// Refused, with the server's own code, or nobody could be asked.
-    pub async fn log_in(
-        &self,
-        server: &Server,
-        route: &Route,
-        user: &str,
-        database: Option<&str>,
-        password: &Secret,
-    ) -> Result<(), Denial> {
+    pub async fn log_in(&self, login: &LogIn) -> Result<(), Denial> {
         let who = login::Who {
-            user,
-            database,
-            password,
+            user: &login.user,
+            database: login.database.as_deref(),
+            table: login.table.as_deref(),
+            password: &login.password,
         };
-        let got_in = self.login(server, route, who).await;
-        got_in.map_err(|why| Denial {
+        let done = self.login(&login.server, &login.route, who).await;
+        done.map_err(|why| Denial {
             code: login::code(&why).map(str::to_owned),
             refused: login::is_refusal(&why),
             why,

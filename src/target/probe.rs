@@ -1,5 +1,7 @@
 //! Whether a thing really works, asked as its users would: over the port they use, with the real password.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,7 +13,7 @@ use super::machine::Remote;
 use super::say::clean;
 use super::{mariadb, psql};
 use crate::command::Dialect;
-use crate::quote::psql_database;
+use crate::quote::{identifier, psql_database};
 use crate::secret::Secret;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,17 +36,7 @@ pub(super) async fn login_here(
     port: u16,
     who: Who<'_>,
 ) -> Result<(), String> {
-    let (user, password) = (who.user, who.password);
-    match dialect {
-        Dialect::Postgres => {
-            let database = who.database.unwrap_or("postgres");
-            login::postgres(address, port, user, database, password, PATIENCE).await
-        }
-        Dialect::MariaDb => {
-            let database = who.database.unwrap_or_default();
-            login::mariadb(address, port, user, database, password, PATIENCE).await
-        }
-    }
+    login::at(dialect, address, port, who, PATIENCE).await
 }
 
 /// Logs in from a machine, over a connection that it makes for us.
@@ -73,27 +65,73 @@ async fn dialled(
     }
 }
 
-/// Logs in inside a container, but over its own address: over the loopback address any password would do.
-pub(super) async fn login_inside(
+/// How long a container's address may take to answer before a client inside is asked.
+const NEAR: Duration = Duration::from_millis(500);
+
+/// The containers whose servers have answered at an address of theirs as nobody else can.
+#[derive(Default)]
+pub(super) struct Proven(Mutex<HashSet<String>>);
+
+impl Proven {
+    fn has(&self, container: &str) -> bool {
+        self.0.lock().is_ok_and(|proven| proven.contains(container))
+    }
+
+    fn add(&self, container: &str) {
+        if let Ok(mut proven) = self.0.lock() {
+            proven.insert(container.to_owned());
+        }
+    }
+}
+
+/// Logs in to a server in a container at its own address, from this machine where that leads there, else by a client inside. Not
+/// over the loopback address in there: over that any password would do.
+pub(super) async fn login_container(
     engine: &Engine,
     container: &str,
+    proven: &Proven,
     dialect: Dialect,
     who: Who<'_>,
 ) -> Result<(), String> {
-    let address = engine
-        .address_of(container)
-        .await
-        .ok_or("it has no address on its network")?;
+    let port = match dialect {
+        Dialect::Postgres => 5432,
+        Dialect::MariaDb => 3306,
+    };
+    let address = engine.address_of(container).await;
+    let address = address.ok_or("it has no address on its network")?;
+    if let Ok(Ok(mut line)) = tokio::time::timeout(NEAR, login::connect(&address, port)).await {
+        let came = login::over(&mut line, dialect, who, PATIENCE).await;
+        if came.is_ok() {
+            proven.add(container);
+        }
+        // Where the engine is another machine's, the address may be somebody else's here, who does not know the passwords: a
+        // refusal counts once that is ruled out.
+        if came.is_ok()
+            || (proven.has(container) && came.as_ref().is_err_and(|why| login::is_refusal(why)))
+        {
+            return came;
+        }
+    }
+    login_inside(engine, container, &address, dialect, who).await
+}
+
+async fn login_inside(
+    engine: &Engine,
+    container: &str,
+    address: &str,
+    dialect: Dialect,
+    who: Who<'_>,
+) -> Result<(), String> {
     let (user, argv, env, input) = match dialect {
         Dialect::Postgres => (
             "postgres",
-            psql_login(&who, &address),
+            psql_login(&who, address),
             psql::env(""),
             format!("{}\n", who.password.expose()),
         ),
         Dialect::MariaDb => (
             "0",
-            mariadb_login(&who, &address),
+            mariadb_login(&who, address),
             mariadb::env(),
             format!("[client]\n{}\n", mariadb::option(who.password)),
         ),
@@ -119,7 +157,11 @@ pub(super) async fn login_inside(
     let refused = psql::message(&stderr).filter(|_| stderr.contains("FATAL:"));
     let refused = refused.map(|words| with_code(&words));
     let error = || stderr.lines().find_map(mariadb::read_error);
-    let refused = refused.or_else(|| error().filter(|e| e.number < 2000).map(|e| e.words()));
+    let refused = refused.or_else(|| {
+        error()
+            .filter(|e| !(2000..3000).contains(&e.number))
+            .map(|e| e.words())
+    });
     let said = match refused {
         Some(words) => login::refusal(&words),
         None => psql::message(&stderr)
@@ -136,6 +178,12 @@ fn with_code(words: &str) -> String {
         ("password authentication failed", "28P01"),
         ("permission denied for database", "42501"),
         ("too many connections", "53300"),
+        ("too many clients", "53300"),
+        ("slots are reserved", "53300"),
+        ("is not permitted to log in", "28000"),
+        ("pg_hba.conf", "28000"),
+        ("not currently accepting connections", "55000"),
+        ("the database system is", "57P03"),
     ]
     .iter()
     .find(|(part, _)| words.contains(part));
@@ -173,7 +221,10 @@ fn mariadb_login(who: &Who<'_>, address: &str) -> Vec<String> {
         who.database
             .map(|database| format!("--database={database}")),
     );
-    argv.extend(["-e".to_owned(), "SELECT 1".to_owned()]);
+    let table = who.table.map(|table| identifier(Dialect::MariaDb, table));
+    let reads = table.map(|table| format!("SELECT 1 FROM {table} LIMIT 0;"));
+    let statement = format!("{}SELECT 1", reads.unwrap_or_default());
+    argv.extend(["-e".to_owned(), statement]);
     argv
 }
 

@@ -45,6 +45,118 @@ fn main() {
         return;
     }
     local();
+    many();
+}
+
+/// How many roles (and as many grants) and databases [`many`] is about.
+const ROLES: usize = 200;
+const DATABASES: usize = 60;
+
+/// Many roles, databases and grants on one server of an engine: against the same by hand, and against an older `provision` where
+/// `PROVISION_BEFORE` names one.
+fn many() {
+    let lab = Lab::with("benchmany", &many_declared());
+    let sql = lab.path("by-hand.sql");
+    std::fs::write(&sql, many_by_hand()).unwrap();
+    let name = format!("{}-by-hand", lab.project);
+    let by_hand = timed(1, || quiet(script("by-hand.sh").arg(&name).arg(&sql)));
+    quiet(Command::new("docker").args(["rm", "-f", "-v", &name]));
+    let first = timed(1, || quiet(&mut lab.command(&["apply", "local", "--yes"])));
+    row(
+        &format!("the server with {ROLES} roles, {DATABASES} databases, {ROLES} grants by hand"),
+        &ms(by_hand),
+        "",
+    );
+    row(
+        "the same by a first `apply`, with a login of each role",
+        &format!("{}, {} of by hand", ms(first), ratio(first, by_hand)),
+        "at most 1.5",
+    );
+    let before = std::env::var("PROVISION_BEFORE").ok();
+    let (mut plans, mut olds) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        plans.push(timed(1, || quiet(&mut lab.command(&["plan", "local"]))));
+        if let Some(before) = &before {
+            let mut old = Command::new(before);
+            old.args(["plan", "local"]).current_dir(lab.folder.path());
+            olds.push(timed(1, || quiet(&mut old)));
+        }
+    }
+    let plan = median(plans);
+    let figure = match olds.is_empty() {
+        true => format!(
+            "{} (`PROVISION_BEFORE` names what to compare with)",
+            ms(plan)
+        ),
+        false => {
+            let old = median(olds);
+            format!("{}, {} of {} before", ms(plan), ratio(plan, old), ms(old))
+        }
+    };
+    row("a no-op `plan` of it", &figure, "at most 0.35");
+    let verify = timed(1, || quiet(&mut lab.command(&["verify", "local"])));
+    row("`verify` of it", &ms(verify), "");
+}
+
+fn script(name: &str) -> Command {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/benches/many");
+    Command::new(folder.join(name))
+}
+
+/// The database that a role may read.
+fn granted(role: usize) -> usize {
+    role * 7 % DATABASES
+}
+
+fn many_declared() -> String {
+    let mut text =
+        "[environment]\nproject = \"PROJECT\"\nstage = \"dev\"\n[postgres.analytics]\n".to_owned();
+    for role in 0..ROLES {
+        writeln!(
+            text,
+            "[postgres.analytics.role.r{role}]\npassword = \"secret {role}\""
+        )
+        .unwrap();
+    }
+    for database in 0..DATABASES {
+        writeln!(
+            text,
+            "[postgres.analytics.database.d{database}]\nowner = \"r{database}\""
+        )
+        .unwrap();
+    }
+    for role in 0..ROLES {
+        let database = granted(role);
+        writeln!(
+            text,
+            "[[postgres.analytics.grant]]\nrole = \"r{role}\"\ndatabase = \"d{database}\"\ntables = [\"SELECT\"]"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// The same as somebody would write it.
+fn many_by_hand() -> String {
+    let mut text = String::new();
+    for role in 0..ROLES {
+        writeln!(text, "CREATE ROLE r{role} LOGIN PASSWORD 'secret {role}';").unwrap();
+    }
+    for database in 0..DATABASES {
+        writeln!(text, "CREATE DATABASE d{database} OWNER r{database};").unwrap();
+    }
+    for database in 0..DATABASES {
+        writeln!(text, "\\connect d{database}").unwrap();
+        for role in (0..ROLES).filter(|role| granted(*role) == database) {
+            writeln!(
+                text,
+                "GRANT CONNECT ON DATABASE d{database} TO r{role};\nGRANT USAGE ON SCHEMA public TO r{role};\n\
+                 GRANT SELECT ON ALL TABLES IN SCHEMA public TO r{role};"
+            )
+            .unwrap();
+        }
+    }
+    text
 }
 
 fn version() {
@@ -223,7 +335,10 @@ fn local() {
     let mut plans = Vec::new();
     let mut applies = Vec::new();
     let mut ups = Vec::new();
+    let mut execs = Vec::new();
+    let clients = [lab.container("analytics"), lab.container("ivr")];
     for _ in 0..11 {
+        execs.push(timed(1, || quiet(script("execs.sh").args(&clients))));
         plans.push(timed(1, plan));
         applies.push(timed(1, || {
             quiet(&mut lab.command(&["apply", "local", "--yes"]))
@@ -237,6 +352,12 @@ fn local() {
         &format!("{}, {} of compose", ms(plan), ratio(plan, up)),
         "at most 0.25",
     );
+    let execs = median(execs);
+    row(
+        "`docker exec` of both servers' clients side by side",
+        &format!("{}, the plan is {} of it", ms(execs), ratio(plan, execs)),
+        "at most 1.15",
+    );
     row(
         "no-op `apply local --yes`",
         &format!("{}, {} of the plan", ms(apply), ratio(apply, plan)),
@@ -246,7 +367,7 @@ fn local() {
     row(
         "cold `docker compose up -d --wait` with the first-start SQL",
         &format!("{}, apply is {} of it", ms(cold), ratio(first, cold)),
-        "at most 1.1",
+        "at most 0.6",
     );
     row(
         "peak memory of `plan local`",

@@ -257,19 +257,6 @@ pub(super) fn tried(node: &Node, rules: &[Rule]) -> Tried {
     tried
 }
 
-/// The logins with a password that the rules let try from the server's own machine, without TLS, as logins are tried there.
-pub(super) fn may_try(node: &Node, rules: &[Rule]) -> Vec<(String, Option<String>, Secret)> {
-    let members = memberships(node);
-    let lets = |(role, database, _): &(String, Option<String>, Secret)| {
-        let login = Login {
-            tls: false,
-            ..at_home(role, database.as_deref().unwrap_or("postgres"))
-        };
-        matches!(answer(rules, &login, &members), Answer::Rule(rule) if asks_password(rule))
-    };
-    logins(node).into_iter().filter(lets).collect()
-}
-
 fn at_home<'a>(role: &'a str, database: &'a str) -> Login<'a> {
     Login {
         role,

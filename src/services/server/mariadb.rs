@@ -10,7 +10,7 @@ use crate::resource::{Id, Probe, Resource, Thing};
 use crate::resources::mariadb_setting::MariadbSetting;
 use crate::resources::server_file::{Content, ServerFile};
 use crate::resources::systemd_unit::SystemdUnit;
-use crate::services::mariadb::{PORT, connect, inside, logins, settings_text};
+use crate::services::mariadb::{PORT, connect, inside, settings_text};
 use crate::services::project::{self, Project};
 use crate::services::server;
 
@@ -75,7 +75,7 @@ fn managed(project: &mut Project<'_>, name: &str, entry: &Entry, external: &Node
         seat,
     });
     let made = inside(project, &entry.node, &server, &client, &[]);
-    let made = server::tried(made, server, logins(&entry.node));
+    let made = server::tried(made, server);
     server::settle(project, "mariadb", name, made, Vec::new());
 }
 
@@ -149,8 +149,7 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
     unit.needs = vec![packages, file.clone()];
     unit.probe = Some(Probe::Login {
         server: Arc::clone(&server),
-        published: None,
-        users: if reached { logins(node) } else { Vec::new() },
+        reached,
     });
     let unit = project.add(unit);
 

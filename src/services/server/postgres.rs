@@ -11,7 +11,7 @@ use crate::resources::apt_repository::AptRepository;
 use crate::resources::hba::Rule;
 use crate::resources::postgres_cluster::PostgresCluster;
 use crate::resources::postgres_hba::{self, PostgresHba};
-use crate::services::postgres::{PORT, connect, inside, logins};
+use crate::services::postgres::{PORT, connect, inside};
 use crate::services::project::{self, Project};
 use crate::services::server::hba;
 use crate::services::{hosts, server};
@@ -89,7 +89,7 @@ fn managed(project: &mut Project<'_>, name: &str, entry: &Entry, external: &Node
         seat,
     });
     let made = inside(project, Arc::clone(&server), &entry.node, before);
-    let made = server::tried(made, server, logins(&entry.node));
+    let made = server::tried(made, server);
     server::settle(project, "postgres", name, made, Vec::new());
 }
 
@@ -151,12 +151,7 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
     resource.needs = before;
     resource.probe = Some(Probe::Login {
         server: Arc::clone(&server),
-        published: None,
-        users: if reached {
-            hba::may_try(node, &rules)
-        } else {
-            Vec::new()
-        },
+        reached,
     });
     let cluster = project.add(resource);
 
