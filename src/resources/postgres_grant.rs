@@ -63,22 +63,9 @@ impl Kind for PostgresGrant {
     }
 
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
-        if rows.is_empty() {
+        let Some(found) = self.read_all(rows)? else {
             return Ok(None);
-        }
-        let mut found = PostgresGrant {
-            role: self.role.clone(),
-            ..PostgresGrant::default()
         };
-        for row in rows {
-            match text(row, "level")? {
-                "role" => {
-                    text(row, "schema")?.clone_into(&mut found.database);
-                    found.owns = owned(row)?;
-                }
-                level => found.had.extend(Spot::read(row, level)?),
-            }
-        }
         // A role that has nothing at all is not counted for. Where something is wanted of it, that is all to be made.
         let wants = self.spots().values().any(|wanted| !wanted.is_empty());
         if found.had.is_empty() && wants {
@@ -134,20 +121,7 @@ impl Kind for PostgresGrant {
     }
 
     fn remove(&self) -> Removal {
-        let mut nothing = PostgresGrant {
-            role: self.role.clone(),
-            database: self.database.clone(),
-            exact: true,
-            ..PostgresGrant::default()
-        };
-        if self.is_public() {
-            // What everybody has from the start was not ours to give, so it is not ours to take.
-            nothing.database_privileges = self.given(&Spot::database(), PUBLIC_DATABASE);
-            let public = Spot::schema("public");
-            let usage = self.given(&public, PUBLIC_SCHEMA);
-            nothing.wanted.insert(public, usage);
-        }
-        Removal::Steps(nothing.steps(Some(self)))
+        Removal::Steps(self.nothing().steps(Some(self)))
     }
 }
 
@@ -183,6 +157,55 @@ impl PostgresGrant {
             true => PUBLIC.to_owned(),
             false => ident(&self.role),
         }
+    }
+
+    /// What was found, from the rows of the role, whatever is wanted of it.
+    ///
+    /// # Errors
+    /// What could not be understood.
+    pub fn read_all(&self, rows: &[Row]) -> Result<Option<Self>, String> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let mut found = PostgresGrant {
+            role: self.role.clone(),
+            ..PostgresGrant::default()
+        };
+        for row in rows {
+            match text(row, "level")? {
+                "role" => {
+                    text(row, "schema")?.clone_into(&mut found.database);
+                    found.owns = owned(row)?;
+                }
+                level => found.had.extend(Spot::read(row, level)?),
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// No rights at all, of everybody those from the start.
+    fn nothing(&self) -> Self {
+        let mut nothing = PostgresGrant {
+            role: self.role.clone(),
+            database: self.database.clone(),
+            exact: true,
+            ..PostgresGrant::default()
+        };
+        if self.is_public() {
+            // What everybody has from the start was not ours to give, so it is not ours to take.
+            nothing.database_privileges = self.given(&Spot::database(), PUBLIC_DATABASE);
+            let public = Spot::schema("public");
+            let usage = self.given(&public, PUBLIC_SCHEMA);
+            nothing.wanted.insert(public, usage);
+        }
+        nothing
+    }
+
+    /// The rights that somebody granted, for people: `tables public SELECT`.
+    pub fn beyond_the_default(&self) -> Vec<String> {
+        let fields = self.nothing().fields(Some(self)).into_iter();
+        let granted = fields.filter(Field::differs).filter_map(|field| Some((field.name, field.from?)));
+        granted.map(|(name, from)| format!("{name} {from}")).collect()
     }
 
     /// Whether somebody granted the role anything in the database.

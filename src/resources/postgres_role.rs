@@ -17,7 +17,7 @@ use crate::resources::postgres::{
     array, assigned, block, boolean, forget, ident, integer, is_quoted_list, literal, maybe_text, split,
 };
 use crate::secret::Secret;
-use crate::resources::postgres::server_rights::rights_on_server;
+pub(crate) use crate::resources::postgres::server_rights::rights_on_server;
 pub use crate::resources::postgres::server_rights::{ServerClass, ServerRights};
 
 /// A role of a PostgreSQL server.
