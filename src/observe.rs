@@ -107,9 +107,11 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
         sheet.questions.push(memory::QUESTION);
     }
     if besides.audit {
-        sheet
-            .questions
-            .extend([audit::OF_MACHINE, audit::OF_POSTGRES, audit::OF_POSTGRES_RIGHTS]);
+        sheet.questions.extend([
+            audit::OF_MACHINE,
+            audit::OF_POSTGRES,
+            audit::OF_POSTGRES_RIGHTS,
+        ]);
     }
     sheet
 }

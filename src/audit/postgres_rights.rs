@@ -37,10 +37,16 @@ pub(super) fn findings(looked: &Looked<'_>, server: &Arc<Server>, audit: &mut Au
     let Some(rows) = rows(looked, &place, QUESTION.name, &server.service, audit) else {
         return;
     };
-    audit.findings.extend(rows.of(PUBLIC).iter().flat_map(|row| of_everybody(row, server)));
+    audit.findings.extend(
+        rows.of(PUBLIC)
+            .iter()
+            .flat_map(|row| of_everybody(row, server)),
+    );
     for role in &declared.roles {
         let elsewhere = rows.of(role).iter();
-        audit.findings.extend(elsewhere.filter_map(|row| in_other_database(row, role, server, &declared)));
+        audit
+            .findings
+            .extend(elsewhere.filter_map(|row| in_other_database(row, role, server, &declared)));
     }
 }
 
@@ -83,7 +89,13 @@ impl<'a> Declared<'a> {
 }
 
 /// Rights in a declared database of everybody and of declared roles that no entry is about.
-fn unnamed(looked: &Looked<'_>, server: &Arc<Server>, database: &str, declared: &Declared<'_>, audit: &mut Audit) {
+fn unnamed(
+    looked: &Looked<'_>,
+    server: &Arc<Server>,
+    database: &str,
+    declared: &Declared<'_>,
+    audit: &mut Audit,
+) {
     let service = server.service.as_str();
     let place = Place::Sql(Arc::clone(server), Some(database.to_owned()));
     let Some(rows) = rows(looked, &place, "postgres_grant", service, audit) else {
@@ -91,8 +103,15 @@ fn unnamed(looked: &Looked<'_>, server: &Arc<Server>, database: &str, declared: 
     };
     for role in declared.roles.iter().copied().chain([PUBLIC]) {
         let entry = declared.grants.contains(&(database, role));
-        let removed = crate::resource::Id::new("postgres_grant", service, &format!("{database}/{role}"));
-        if entry || looked.plan.changes.iter().any(|change| change.id == removed) {
+        let removed =
+            crate::resource::Id::new("postgres_grant", service, &format!("{database}/{role}"));
+        if entry
+            || looked
+                .plan
+                .changes
+                .iter()
+                .any(|change| change.id == removed)
+        {
             continue;
         }
         let nothing = PostgresGrant {
@@ -123,34 +142,58 @@ fn unnamed(looked: &Looked<'_>, server: &Arc<Server>, database: &str, declared: 
 /// Rights of everybody on parameters and tablespaces, which belong to no role.
 fn of_everybody(row: &Row, server: &Server) -> Vec<Finding> {
     let service = server.service.as_str();
-    let fields = ServerRights::read(row, "rights").map(|rights| ServerRights::default().fields(Some(&rights)));
+    let fields = ServerRights::read(row, "rights")
+        .map(|rights| ServerRights::default().fields(Some(&rights)));
     let finding = |field: crate::resource::Field| {
         let rights = field.from.unwrap_or_default();
         Finding::known(
             Severity::Medium,
             "postgres_rights",
-            (service, &format!("{PUBLIC}/{}", field.name.replace(' ', "/"))),
-            format!("everybody (PUBLIC) has {rights} on {} of `{service}`", field.name),
-            format!("revoke it from PUBLIC, and declare it for the roles that need it (`provision shell ENV {service}`)"),
+            (
+                service,
+                &format!("{PUBLIC}/{}", field.name.replace(' ', "/")),
+            ),
+            format!(
+                "everybody (PUBLIC) has {rights} on {} of `{service}`",
+                field.name
+            ),
+            format!(
+                "revoke it from PUBLIC, and declare it for the roles that need it (`provision shell ENV {service}`)"
+            ),
         )
     };
-    fields.unwrap_or_default().into_iter().map(finding).collect()
+    fields
+        .unwrap_or_default()
+        .into_iter()
+        .map(finding)
+        .collect()
 }
 
 /// Rights of a declared role in a database that is not declared.
-fn in_other_database(row: &Row, role: &str, server: &Server, declared: &Declared<'_>) -> Option<Finding> {
+fn in_other_database(
+    row: &Row,
+    role: &str,
+    server: &Server,
+    declared: &Declared<'_>,
+) -> Option<Finding> {
     let service = server.service.as_str();
     let database = row.get("database").and_then(Value::as_str)?;
     let count = row.get("count").and_then(Value::as_i64)?;
     if declared.databases.contains(database) {
         return None;
     }
-    let objects = if count == 1 { "1 object".to_owned() } else { format!("{count} objects") };
+    let objects = if count == 1 {
+        "1 object".to_owned()
+    } else {
+        format!("{count} objects")
+    };
     Some(Finding::known(
         Severity::Low,
         "postgres_rights",
         (service, &format!("{database}/{role}")),
-        format!("`{role}` has rights on {objects} in the database `{database}` of `{service}`, which is not declared, so they are not compared"),
+        format!(
+            "`{role}` has rights on {objects} in the database `{database}` of `{service}`, which is not declared, so they are not compared"
+        ),
         format!("declare the database, or revoke them there (`provision shell ENV {service}`)"),
     ))
 }

@@ -14,17 +14,23 @@ type Going = (Id, Place, Thing, Option<String>);
 /// The rights of roles that go, in databases whose ledgers know nothing of them.
 pub(super) fn rights(going: &[Going], places: &BTreeSet<Place>, answers: &Answers) -> Vec<Going> {
     let known: HashSet<&Id> = going.iter().map(|(id, ..)| id).collect();
-    let roles = going.iter().filter_map(|(_, place, thing, _)| match (place, thing) {
-        (Place::Sql(server, None), Thing::PostgresRole(role)) => Some((server, role)),
-        _ => None,
-    });
+    let roles = going
+        .iter()
+        .filter_map(|(_, place, thing, _)| match (place, thing) {
+            (Place::Sql(server, None), Thing::PostgresRole(role)) => Some((server, role)),
+            _ => None,
+        });
     let mut rights = Vec::new();
     for (server, role) in roles {
         for place in places {
             let Place::Sql(at, Some(database)) = place else {
                 continue;
             };
-            let id = Id::new("postgres_grant", &server.service, &format!("{database}/{}", role.name));
+            let id = Id::new(
+                "postgres_grant",
+                &server.service,
+                &format!("{database}/{}", role.name),
+            );
             if at != server || known.contains(&id) {
                 continue;
             }
@@ -55,10 +61,14 @@ pub(super) fn with_what_it_owns(thing: Thing, place: &Place, answers: &Answers) 
         let Place::Sql(of, Some(database)) = at else {
             continue;
         };
-        let asked = of == server && matches!(answers.get(at, "postgres_grant"), Some(Answer::Rows(_)));
-        let owns = found(&role.name, at, answers).filter(|_| asked).map(|found| found.owns);
+        let asked =
+            of == server && matches!(answers.get(at, "postgres_grant"), Some(Answer::Rows(_)));
+        let owns = found(&role.name, at, answers)
+            .filter(|_| asked)
+            .map(|found| found.owns);
         if let Some(owns) = owns.filter(|owns| !owns.is_empty()) {
-            role.owns.push(format!("in `{database}` {}", owns.join(", ")));
+            role.owns
+                .push(format!("in `{database}` {}", owns.join(", ")));
         }
     }
     role.owns.sort();

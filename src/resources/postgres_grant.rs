@@ -696,4 +696,81 @@ mod tests {
         let text = sql(&public.steps(None));
         assert!(text.contains("E''TEMPORARY''") && text.contains("E''USAGE''") && !text.contains("E''CONNECT''"), "{text}");
     }
+
+    /// Tables of which some are declared one by one: `t1` with INSERT, all with SELECT.
+    fn with_one() -> PostgresGrant {
+        let mut one = wanted();
+        one.wanted.insert(Spot::one(Class::Tables, "public", "t1"), set(&["INSERT"]));
+        one
+    }
+
+    #[test]
+    fn what_one_table_has_is_compared_apart_from_all_others() {
+        let insert = |names: &str| {
+            let more = format!(
+                r#""rights":[{{"privileges":["INSERT"],"held":2,"off":false,"names":[{names}],"given":null,"option":[],"example":"t1","missing":"t3"}},{{"privileges":["SELECT"],"held":4"#
+            );
+            found(r#""rights":[{"privileges":["SELECT"],"held":4"#, &more)
+        };
+        let wanted = with_one();
+        assert!(differing(&wanted, &insert(r#""t1""#)).iter().all(|(name, ..)| name != "table public.t1"));
+        let both = insert(r#""t1","t2""#);
+        let from = some("INSERT on 1 of 4 tables (`t1`), SELECT");
+        assert_eq!(differing(&wanted, &both), [("tables public".to_owned(), from, some("SELECT"))]);
+        let text = sql(&wanted.steps(Some(&both)));
+        assert!(text.contains("E''INSERT'', NULL::text, NULL::text, ARRAY[E''t1'']::text[], false"), "{text}");
+        let none = found("USAGE", "USAGE");
+        assert_eq!(differing(&wanted, &none), [("table public.t1".to_owned(), None, some("INSERT"))]);
+        assert_eq!(
+            sql(&wanted.steps(Some(&none))),
+            "GRANT INSERT ON TABLE \"public\".\"t1\" TO \"reporting\";\n"
+        );
+    }
+
+    #[test]
+    fn columns_keep_their_rights_when_the_table_loses_them() {
+        let mut wanted = wanted();
+        wanted.wanted.insert(Spot::columns("public", "t1"), set(&["INSERT (id)"]));
+        let column = r#"{"key":"reporting","level":"column","schema":"public","creator":null,"total":0,"rights":[{"privileges":["INSERT"],"held":1,"off":false,"names":["t1\u001fid"],"given":null,"option":[]}]}"#;
+        let table = r#""rights":[{"privileges":["INSERT"],"held":1,"off":false,"names":["t1"],"given":null,"option":[],"example":"t1","missing":"t2"},{"privileges":["SELECT"],"held":4"#;
+        let mut rows = rows(r#""rights":[{"privileges":["SELECT"],"held":4"#, table);
+        rows.push(serde_json::from_str(column).unwrap());
+        let found = wanted.read(&rows).unwrap().unwrap();
+        let text = sql(&wanted.steps(Some(&found)));
+        assert!(
+            text.ends_with("GRANT INSERT (\"id\") ON TABLE \"public\".\"t1\" TO \"reporting\";\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_everybody_may_execute_counts_where_it_is_named() {
+        let mut public = PostgresGrant {
+            role: "PUBLIC".to_owned(),
+            database_privileges: set(&["CONNECT"]),
+            exact: true,
+            ..PostgresGrant::default()
+        };
+        let all = r#"{"key":"PUBLIC","level":"function","schema":"public","creator":null,"total":2,"rights":[{"privileges":["EXECUTE"],"held":2,"off":true,"names":[],"given":null,"option":[],"example":"f()","missing":null}]}"#;
+        let connect = r#"{"key":"PUBLIC","level":"database","schema":"","creator":null,"total":1,"rights":[{"privileges":["CONNECT"],"held":1,"off":true,"names":[],"given":null,"option":[]}]}"#;
+        let rows: Vec<Row> = [all, connect].map(|row| serde_json::from_str(row).unwrap()).into();
+        let found = public.read(&rows).unwrap().unwrap();
+        assert!(differing(&public, &found).is_empty());
+        assert!(found.beyond_the_default().is_empty());
+        public.wanted.insert(Spot::all(Class::Functions, "public"), set(&[]));
+        public.wanted.insert(Spot::future(Class::Functions, "", "owner"), set(&[]));
+        let names: Vec<String> = differing(&public, &found).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["functions public", "future functions by owner"]);
+        let text = sql(&public.steps(Some(&found)));
+        assert!(text.contains("FOR ROLE \"owner\" REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;"), "{text}");
+    }
+
+    #[test]
+    fn a_function_is_named_as_the_server_does() {
+        let named = |written: &str| signature(written).unwrap_or_default();
+        assert_eq!(named("f()"), "f()");
+        assert_eq!(named("f( int , varchar[], Timestamptz)"), "f(integer, character varying[], timestamp with time zone)");
+        assert_eq!(named("f(public.mood)"), "f(public.mood)");
+        assert_eq!(signature("f"), None);
+    }
 }

@@ -139,7 +139,16 @@ pub static EXTENSION: Table = Table {
     ],
 };
 
-const ON_TABLES: Type = Type::Word(&["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "ALL"]);
+const ON_TABLES: Type = Type::Word(&[
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "TRUNCATE",
+    "REFERENCES",
+    "TRIGGER",
+    "ALL",
+]);
 const ON_SEQUENCES: Type = Type::Word(&["USAGE", "SELECT", "UPDATE", "ALL"]);
 const ON_FUNCTIONS: Type = Type::Word(&["EXECUTE", "ALL"]);
 const ON_TYPES: Type = Type::Word(&["USAGE", "ALL"]);
@@ -722,13 +731,23 @@ fn origins(mut resource: Resource, grant: &Node) -> Resource {
             .from(field, grant.origin(key))
             .from(format!("{field} {schema}"), grant.origin(key));
     }
-    for class in [Class::Tables, Class::Sequences, Class::Functions, Class::Types] {
+    for class in [
+        Class::Tables,
+        Class::Sequences,
+        Class::Functions,
+        Class::Types,
+    ] {
         for (object, entry) in grant.named(class.key()) {
             let field = Spot::one(class, schema, object).field();
             resource = resource.from(field, entry.key.clone());
         }
     }
-    for class in [Class::Languages, Class::Wrappers, Class::Servers, Class::LargeObjects] {
+    for class in [
+        Class::Languages,
+        Class::Wrappers,
+        Class::Servers,
+        Class::LargeObjects,
+    ] {
         for (object, entry) in grant.named(class.key()) {
             let field = Spot::one(class, "", object).field();
             resource = resource.from(field, entry.key.clone());
@@ -738,7 +757,12 @@ fn origins(mut resource: Resource, grant: &Node) -> Resource {
 }
 
 /// All entries of one role and database together.
-fn rights(role: &str, database: &str, grants: &[&Node], creators: &BTreeSet<String>) -> PostgresGrant {
+fn rights(
+    role: &str,
+    database: &str,
+    grants: &[&Node],
+    creators: &BTreeSet<String>,
+) -> PostgresGrant {
     let mut thing = PostgresGrant {
         role: role.to_owned(),
         database: database.to_owned(),
@@ -755,13 +779,22 @@ fn rights(role: &str, database: &str, grants: &[&Node], creators: &BTreeSet<Stri
         let creators = creators.iter().filter(|creator| *creator != role);
         let creators: Vec<&str> = creators.map(String::as_str).collect();
         in_schema(grant, role, &creators, &mut thing.wanted);
-        for class in [Class::Languages, Class::Wrappers, Class::Servers, Class::LargeObjects] {
+        for class in [
+            Class::Languages,
+            Class::Wrappers,
+            Class::Servers,
+            Class::LargeObjects,
+        ] {
             single(grant, class, "", &mut thing.wanted);
         }
         let schemas = spelled(grant.texts("future_schemas"), Class::Schemas.privileges());
         for creator in creators.iter().filter(|_| !schemas.is_empty()) {
             let spot = Spot::future(Class::Schemas, "", creator);
-            thing.wanted.entry(spot).or_default().extend(schemas.iter().cloned());
+            thing
+                .wanted
+                .entry(spot)
+                .or_default()
+                .extend(schemas.iter().cloned());
         }
     }
     thing
@@ -770,9 +803,16 @@ fn rights(role: &str, database: &str, grants: &[&Node], creators: &BTreeSet<Stri
 /// What an entry says of a schema and what is in it.
 fn in_schema(grant: &Node, role: &str, creators: &[&str], wanted: &mut Wanted) {
     let schema = grant.text("schema").unwrap_or("public");
-    for class in [Class::Tables, Class::Sequences, Class::Functions, Class::Types] {
+    for class in [
+        Class::Tables,
+        Class::Sequences,
+        Class::Functions,
+        Class::Types,
+    ] {
         single(grant, class, schema, wanted);
-        let all = grant.get(class.key()).filter(|node| matches!(node.value, Value::List(_)));
+        let all = grant
+            .get(class.key())
+            .filter(|node| matches!(node.value, Value::List(_)));
         let privileges = spelled(grant.texts(class.key()), class.privileges());
         // An empty list takes from everybody what everybody has from the start.
         let counts = |class| role == PUBLIC && matches!(class, Class::Functions | Class::Types);
@@ -788,7 +828,10 @@ fn in_schema(grant: &Node, role: &str, creators: &[&str], wanted: &mut Wanted) {
             // Default privileges of a schema only add to those of the whole database.
             let at = if privileges.is_empty() { "" } else { schema };
             let spot = Spot::future(class, at, creator);
-            wanted.entry(spot).or_default().extend(privileges.iter().cloned());
+            wanted
+                .entry(spot)
+                .or_default()
+                .extend(privileges.iter().cloned());
         }
     }
     for (table, entry) in grant.named("columns") {
@@ -800,15 +843,24 @@ fn in_schema(grant: &Node, role: &str, creators: &[&str], wanted: &mut Wanted) {
         on_schema.insert("USAGE".to_owned());
     }
     if !on_schema.is_empty() {
-        wanted.entry(Spot::schema(schema)).or_default().extend(on_schema);
+        wanted
+            .entry(Spot::schema(schema))
+            .or_default()
+            .extend(on_schema);
     }
 }
 
 /// Whether an entry names rights on what is in its schema.
 fn names_something(grant: &Node) -> bool {
-    let classes = [Class::Tables, Class::Sequences, Class::Functions, Class::Types];
+    let classes = [
+        Class::Tables,
+        Class::Sequences,
+        Class::Functions,
+        Class::Types,
+    ];
     let keys = classes.iter().map(|class| class.key()).chain(["columns"]);
-    keys.into_iter().any(|key| !grant.list(key).is_empty() || grant.named(key).next().is_some())
+    keys.into_iter()
+        .any(|key| !grant.list(key).is_empty() || grant.named(key).next().is_some())
 }
 
 /// What an entry says of single objects of a class.
@@ -820,7 +872,10 @@ fn single(grant: &Node, class: Class, schema: &str, wanted: &mut Wanted) {
             Class::Functions => signature(object).unwrap_or_else(|| object.to_owned()),
             _ => object.to_owned(),
         };
-        wanted.entry(Spot::one(class, schema, &object)).or_default().extend(privileges);
+        wanted
+            .entry(Spot::one(class, schema, &object))
+            .or_default()
+            .extend(privileges);
     }
 }
 

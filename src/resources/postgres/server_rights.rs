@@ -95,13 +95,22 @@ impl ServerRights {
     pub fn read(row: &Row, column: &str) -> Result<Self, String> {
         let mut rights = ServerRights::default();
         for entry in array(row, column) {
-            let entry = entry.as_object().ok_or("a right in the server's answer is unreadable")?;
+            let entry = entry
+                .as_object()
+                .ok_or("a right in the server's answer is unreadable")?;
             let class = text(entry, "class")?;
-            let class = ServerClass::read(class).ok_or_else(|| format!("the server answered about `{class}`, which nobody asked"))?;
-            let of = rights.0.entry((class, text(entry, "name")?.to_owned())).or_default();
+            let class = ServerClass::read(class).ok_or_else(|| {
+                format!("the server answered about `{class}`, which nobody asked")
+            })?;
+            let of = rights
+                .0
+                .entry((class, text(entry, "name")?.to_owned()))
+                .or_default();
             let grant = of.entry(text(entry, "privilege")?.to_owned()).or_default();
             grant.option |= boolean(entry, "option")?;
-            grant.grantors.insert(maybe_text(entry, "grantor").map(str::to_owned));
+            grant
+                .grantors
+                .insert(maybe_text(entry, "grantor").map(str::to_owned));
         }
         Ok(rights)
     }
@@ -138,7 +147,10 @@ impl ServerRights {
                 impact: Impact::None,
             }
         };
-        objects.map(field).filter(|field| field.from.is_some() || field.to.is_some()).collect()
+        objects
+            .map(field)
+            .filter(|field| field.from.is_some() || field.to.is_some())
+            .collect()
     }
 
     /// The statements that make these rights out of what was found, of a role by its quoted name.
@@ -161,7 +173,10 @@ impl ServerRights {
                 for grantor in &grant.grantors {
                     let revoke = format!("REVOKE {of}{privilege} ON {on} FROM {role} CASCADE;\n");
                     sql.push_str(&match grantor {
-                        Some(grantor) => format!("SET LOCAL ROLE {};\n{revoke}SET LOCAL ROLE NONE;\n", ident(grantor)),
+                        Some(grantor) => format!(
+                            "SET LOCAL ROLE {};\n{revoke}SET LOCAL ROLE NONE;\n",
+                            ident(grantor)
+                        ),
                         None => revoke,
                     });
                 }

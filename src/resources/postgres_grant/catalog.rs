@@ -5,53 +5,51 @@ use crate::resources::postgres::{block, literal};
 
 /// Every object that rights can be granted on, with its owner and access list, as one `SELECT`.
 ///
-/// Objects of the system are part of it where somebody changed their access list. Their oids are below 16384, so the catalogs of
-/// functions and types, which are long, are read by index.
+/// Objects of the system, whose numbers are below 16384, are part of it where somebody changed their access list since the server
+/// was made; most of what this costs is leaving the others out. Those of the information schema have no initial privileges on
+/// record, so they are known by their form.
 macro_rules! objects {
     () => {
-        "SELECT 'database' AS level, ''::text AS schema, d.datname::text AS name, NULL::text AS part, d.datdba AS owner, \
+        "SELECT x.level, coalesce(n.nspname, '')::text AS schema, x.name, x.part, x.owner, x.acl, x.class, x.id, x.sub, x.system FROM \
+         (SELECT 'database' AS level, 0::oid AS ns, d.datname::text AS name, NULL::text AS part, d.datdba AS owner, \
          coalesce(d.datacl, acldefault('d'::\"char\", d.datdba)) AS acl, 'pg_database'::regclass::oid AS class, d.oid AS id, 0 AS sub, \
-         false AS system, format('DATABASE %I', d.datname) AS target \
-         FROM pg_database d WHERE d.datname = current_database() \
-         UNION ALL SELECT 'schema', n.nspname, n.nspname, NULL, n.nspowner, \
-         coalesce(n.nspacl, acldefault('n'::\"char\", n.nspowner)), 'pg_namespace'::regclass, n.oid, 0, \
-         n.nspname IN ('pg_catalog', 'information_schema'), format('SCHEMA %I', n.nspname) FROM pg_namespace n \
-         WHERE n.nspname !~ '^pg_(toast|temp)' \
-         UNION ALL SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, n.nspname, c.relname, NULL, c.relowner, \
+         false AS system FROM pg_database d WHERE d.datname = current_database() \
+         UNION ALL SELECT 'schema', s.oid, s.nspname, NULL, s.nspowner, coalesce(s.nspacl, acldefault('n'::\"char\", s.nspowner)), \
+         'pg_namespace'::regclass, s.oid, 0, s.nspname IN ('pg_catalog', 'information_schema') FROM pg_namespace s \
+         UNION ALL SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, c.relnamespace, c.relname, NULL, c.relowner, \
          coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's'::\"char\" ELSE 'r'::\"char\" END, c.relowner)), \
-         'pg_class'::regclass, c.oid, 0, n.nspname IN ('pg_catalog', 'information_schema'), \
-         format(CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END || ' %I.%I', n.nspname, c.relname) \
-         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND (c.oid >= 16384 OR c.relacl IS NOT NULL) \
-         AND n.nspname !~ '^pg_(toast|temp)' \
-         UNION ALL SELECT 'column', n.nspname, c.relname, t.attname, c.relowner, t.attacl, 'pg_class'::regclass, c.oid, t.attnum, \
-         n.nspname IN ('pg_catalog', 'information_schema'), format('TABLE %I.%I', n.nspname, c.relname) \
-         FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE t.attacl IS NOT NULL AND NOT t.attisdropped AND n.nspname !~ '^pg_(toast|temp)' \
-         UNION ALL SELECT 'function', n.nspname, p.proname || '(' || oidvectortypes(p.proargtypes) || ')', NULL, p.proowner, \
-         coalesce(p.proacl, acldefault('f'::\"char\", p.proowner)), 'pg_proc'::regclass, p.oid, 0, \
-         n.nspname IN ('pg_catalog', 'information_schema'), 'ROUTINE ' || p.oid::regprocedure \
-         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
-         WHERE (p.oid >= 16384 OR p.proacl IS NOT NULL) AND n.nspname !~ '^pg_(toast|temp)' \
-         UNION ALL SELECT 'type', n.nspname, t.typname, NULL, t.typowner, \
-         coalesce(t.typacl, acldefault('T'::\"char\", t.typowner)), 'pg_type'::regclass, t.oid, 0, \
-         n.nspname IN ('pg_catalog', 'information_schema'), format('TYPE %I.%I', n.nspname, t.typname) \
-         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid \
-         WHERE (t.typacl IS NOT NULL OR (t.oid >= 16384 AND t.typtype IN ('b', 'c', 'd', 'e', 'r') \
-         AND t.typsubscript <> 'array_subscript_handler'::regproc AND coalesce(c.relkind, 'c') = 'c')) \
-         AND n.nspname !~ '^pg_(toast|temp)' \
-         UNION ALL SELECT 'language', '', l.lanname, NULL, l.lanowner, coalesce(l.lanacl, acldefault('l'::\"char\", l.lanowner)), \
-         'pg_language'::regclass, l.oid, 0, l.oid < 16384, format('LANGUAGE %I', l.lanname) \
-         FROM pg_language l WHERE l.lanpltrusted OR l.lanacl IS NOT NULL \
-         UNION ALL SELECT 'wrapper', '', w.fdwname, NULL, w.fdwowner, coalesce(w.fdwacl, acldefault('F'::\"char\", w.fdwowner)), \
-         'pg_foreign_data_wrapper'::regclass, w.oid, 0, false, format('FOREIGN DATA WRAPPER %I', w.fdwname) \
-         FROM pg_foreign_data_wrapper w \
-         UNION ALL SELECT 'server', '', s.srvname, NULL, s.srvowner, coalesce(s.srvacl, acldefault('S'::\"char\", s.srvowner)), \
-         'pg_foreign_server'::regclass, s.oid, 0, false, format('FOREIGN SERVER %I', s.srvname) FROM pg_foreign_server s \
-         UNION ALL SELECT 'large object', '', m.oid::text, NULL, m.lomowner, coalesce(m.lomacl, acldefault('L'::\"char\", m.lomowner)), \
-         'pg_largeobject'::regclass, m.oid, 0, false, 'LARGE OBJECT ' || m.oid FROM pg_largeobject_metadata m"
+         'pg_class'::regclass, c.oid, 0, c.oid < 16384 \
+         FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND (c.oid >= 16384 OR c.relacl IS NOT NULL) \
+         UNION ALL SELECT 'column', c.relnamespace, c.relname, t.attname, c.relowner, t.attacl, 'pg_class'::regclass, c.oid, t.attnum, \
+         c.oid < 16384 FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid WHERE t.attacl IS NOT NULL AND NOT t.attisdropped \
+         UNION ALL SELECT 'function', p.pronamespace, p.proname || '(' || oidvectortypes(p.proargtypes) || ')', NULL, p.proowner, \
+         coalesce(p.proacl, acldefault('f'::\"char\", p.proowner)), 'pg_proc'::regclass, p.oid, 0, p.oid < 16384 \
+         FROM pg_proc p WHERE p.oid >= 16384 OR p.proacl IS NOT NULL \
+         UNION ALL SELECT 'type', t.typnamespace, t.typname, NULL, t.typowner, coalesce(t.typacl, acldefault('T'::\"char\", t.typowner)), \
+         'pg_type'::regclass, t.oid, 0, t.oid < 16384 FROM pg_type t WHERE t.typacl IS NOT NULL OR (t.oid >= 16384 \
+         AND t.typtype IN ('b', 'c', 'd', 'e', 'r') AND t.typsubscript <> 'array_subscript_handler'::regproc \
+         AND (t.typrelid = 0 OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))) \
+         UNION ALL SELECT 'language', 0, l.lanname, NULL, l.lanowner, coalesce(l.lanacl, acldefault('l'::\"char\", l.lanowner)), \
+         'pg_language'::regclass, l.oid, 0, l.oid < 16384 FROM pg_language l WHERE l.lanpltrusted OR l.lanacl IS NOT NULL \
+         UNION ALL SELECT 'wrapper', 0, w.fdwname, NULL, w.fdwowner, coalesce(w.fdwacl, acldefault('F'::\"char\", w.fdwowner)), \
+         'pg_foreign_data_wrapper'::regclass, w.oid, 0, false FROM pg_foreign_data_wrapper w \
+         UNION ALL SELECT 'server', 0, s.srvname, NULL, s.srvowner, coalesce(s.srvacl, acldefault('S'::\"char\", s.srvowner)), \
+         'pg_foreign_server'::regclass, s.oid, 0, false FROM pg_foreign_server s \
+         UNION ALL SELECT 'large object', 0, m.oid::text, NULL, m.lomowner, coalesce(m.lomacl, acldefault('L'::\"char\", m.lomowner)), \
+         'pg_largeobject'::regclass, m.oid, 0, false FROM pg_largeobject_metadata m) x \
+         LEFT JOIN pg_namespace n ON n.oid = x.ns \
+         WHERE (n.oid IS NULL OR n.nspname !~ '^pg_(toast|temp)') AND (NOT x.system \
+         OR ((x.class, x.id, x.sub, x.acl) NOT IN (SELECT classoid, objoid, objsubid, initprivs FROM pg_init_privs) \
+         AND (n.nspname <> 'information_schema' OR x.acl::text !~ '^\\{[^,]+=arwdDxt/[^,]+,=r/[^,]+\\}$')))"
     };
 }
+
+/// An object `o` as `GRANT` and `REVOKE` name it.
+const TARGET: &str = "CASE o.level WHEN 'database' THEN format('DATABASE %I', o.name) WHEN 'schema' THEN format('SCHEMA %I', o.name) \
+    WHEN 'sequence' THEN format('SEQUENCE %I.%I', o.schema, o.name) WHEN 'function' THEN 'ROUTINE ' || o.id::regprocedure \
+    WHEN 'type' THEN format('TYPE %I.%I', o.schema, o.name) WHEN 'language' THEN format('LANGUAGE %I', o.name) \
+    WHEN 'wrapper' THEN format('FOREIGN DATA WRAPPER %I', o.name) WHEN 'server' THEN format('FOREIGN SERVER %I', o.name) \
+    WHEN 'large object' THEN 'LARGE OBJECT ' || o.name ELSE format('TABLE %I.%I', o.schema, o.name) END";
 
 /// What objects had from the extension that made them, and those of the system from the start, as one `SELECT`.
 macro_rules! initial {
@@ -80,7 +78,7 @@ pub(super) const QUERY: &str = concat!(
     objects!(),
     "), initial AS MATERIALIZED (",
     initial!(),
-    "), entries AS MATERIALIZED (SELECT o.level, o.schema, o.id, o.sub, e.grantee, a.privilege_type AS privilege, \
+    " WHERE i.privtype = 'e' OR i.objoid IN (SELECT id FROM objects WHERE system)), entries AS MATERIALIZED (SELECT o.level, o.schema, o.id, o.sub, e.grantee, a.privilege_type AS privilege, \
      min(CASE WHEN o.part IS NULL THEN o.name ELSE o.name || E'\\x1f' || o.part END) AS name, \
      bool_or(NOT e.own AND NOT e.born) AS given, bool_or(a.is_grantable AND NOT e.own) AS option, bool_and(o.system AND e.born) AS born \
      FROM objects o CROSS JOIN LATERAL aclexplode(o.acl) a \
@@ -180,7 +178,7 @@ impl PostgresGrant {
         block(&format!(
             "DECLARE x record; BEGIN PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true); FOR x IN \
              SELECT format('REVOKE %s%s%s ON %s FROM %s CASCADE', CASE WHEN v.option THEN 'GRANT OPTION FOR ' END, a.privilege_type, \
-             ' (' || quote_ident(o.part) || ')', o.target, {from}) AS statement, \
+             ' (' || quote_ident(o.part) || ')', {TARGET}, {from}) AS statement, \
              CASE WHEN a.grantor <> o.owner THEN a.grantor::regrole::text END AS grantor \
              FROM ({objects}) o CROSS JOIN LATERAL aclexplode(o.acl) a \
              JOIN (VALUES {list}) v(level, schema, privilege, object, part, besides, option) \
@@ -212,7 +210,7 @@ impl PostgresGrant {
         };
         block(&format!(
             "DECLARE x record; BEGIN PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true); \
-             FOR x IN SELECT o.target FROM ({objects}) o WHERE o.level = {level_word} AND o.schema = {schema_word}{only} \
+             FOR x IN SELECT {TARGET} AS target FROM ({objects}) o WHERE o.level = {level_word} AND o.schema = {schema_word}{only} \
              LOOP EXECUTE format('GRANT %s ON %s TO %s', {}, x.target, {to}); END LOOP; {otherwise}END",
             literal(privileges)
         ))

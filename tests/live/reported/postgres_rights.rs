@@ -3,14 +3,17 @@
 use crate::lab::{Change, Lab, engine};
 
 /// What the superuser makes, since its owner may not.
-const BY_THE_SUPERUSER: &str = "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; SELECT lo_create(777)";
+const BY_THE_SUPERUSER: &str =
+    "CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; SELECT lo_create(777)";
 
 #[test]
 fn every_kind_of_right_is_compared_and_healed() {
     if !engine() {
         return;
     }
-    let cases: toml::Table = include_str!("../../cases/postgres_rights.toml").parse().unwrap();
+    let cases: toml::Table = include_str!("../../cases/postgres_rights.toml")
+        .parse()
+        .unwrap();
     let lab = Lab::with("rights", cases["environment"].as_str().unwrap());
     lab.write("objects.sql", cases["objects"].as_str().unwrap());
     lab.apply();
@@ -37,7 +40,9 @@ fn audit_tells_what_is_not_compared(lab: &Lab) {
          GRANT SET ON PARAMETER log_statement TO PUBLIC",
     );
     lab.nothing_to_do();
-    let audit = lab.provision(&["audit", "local", "--format", "json"]).ends(2);
+    let audit = lab
+        .provision(&["audit", "local", "--format", "json"])
+        .ends(2);
     let ids: Vec<String> = audit.json()["findings"]
         .as_array()
         .unwrap()
@@ -86,18 +91,34 @@ fn roles_go_with_their_rights(lab: &Lab) {
     assert_eq!(planned, gone);
     lab.apply();
     lab.nothing_to_do();
-    let left = lab.psql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'Odd Role'");
+    let left = lab.psql(
+        "postgres",
+        "SELECT count(*) FROM pg_roles WHERE rolname = 'Odd Role'",
+    );
     assert_eq!(left, "0");
 
     // What it owns, in a database that is looked into and in one that is not.
-    lab.psql("other", "CREATE TABLE \"Own\" (id int); ALTER TABLE \"Own\" OWNER TO reader");
-    lab.psql("postgres", "CREATE VIEW hers AS SELECT 1; ALTER VIEW hers OWNER TO reader");
+    lab.psql(
+        "other",
+        "CREATE TABLE \"Own\" (id int); ALTER TABLE \"Own\" OWNER TO reader",
+    );
+    lab.psql(
+        "postgres",
+        "CREATE VIEW hers AS SELECT 1; ALTER VIEW hers OWNER TO reader",
+    );
     let role = "[postgres.analytics.role.reader]";
     let text = text.replace(role, &format!("{role}\nenabled = false"));
     let grant = "role = \"reader\"";
-    lab.write("local.toml", &text.replace(grant, &format!("{grant}\nenabled = false")));
+    lab.write(
+        "local.toml",
+        &text.replace(grant, &format!("{grant}\nenabled = false")),
+    );
     let plan = lab.provision(&["plan", "local"]).ends(0);
-    assert!(plan.stdout.contains("in `other` the table `public.Own`"), "{}", plan.stdout);
+    assert!(
+        plan.stdout.contains("in `other` the table `public.Own`"),
+        "{}",
+        plan.stdout
+    );
     let failed = lab.provision(&["apply", "local", "--yes"]).ends(1);
     for words in [
         "the role `reader` cannot be dropped",
@@ -108,7 +129,10 @@ fn roles_go_with_their_rights(lab: &Lab) {
         assert!(failed.stderr.contains(words), "{words}: {}", failed.stderr);
     }
     for database in ["other", "postgres"] {
-        lab.psql(database, "REASSIGN OWNED BY reader TO owner; DROP OWNED BY reader");
+        lab.psql(
+            database,
+            "REASSIGN OWNED BY reader TO owner; DROP OWNED BY reader",
+        );
     }
     lab.apply();
     lab.nothing_to_do();
@@ -124,10 +148,20 @@ fn check(lab: &Lab, case: &toml::Value) -> Result<(), String> {
         .unwrap()
         .iter()
         .map(|(key, fields)| {
-            let kind = if key.starts_with("app/") { "postgres_grant" } else { "postgres_role" };
+            let kind = if key.starts_with("app/") {
+                "postgres_grant"
+            } else {
+                "postgres_role"
+            };
             let fields = fields.as_array().unwrap().iter();
-            let fields = fields.map(|field| field.as_str().unwrap().to_owned()).collect();
-            (format!("{kind}.analytics:{key}"), "update".to_owned(), fields)
+            let fields = fields
+                .map(|field| field.as_str().unwrap().to_owned())
+                .collect();
+            (
+                format!("{kind}.analytics:{key}"),
+                "update".to_owned(),
+                fields,
+            )
         })
         .collect();
     for (_, _, fields) in found.iter_mut().chain(&mut wanted) {
