@@ -176,7 +176,7 @@ impl PostgresGrant {
         let objects = objects!();
         let (initial, of_everybody) = (initial!(), of_everybody!());
         block(&format!(
-            "DECLARE x record; BEGIN PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true); FOR x IN \
+            "DECLARE todo record; BEGIN PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true); FOR todo IN \
              SELECT format('REVOKE %s%s%s ON %s FROM %s CASCADE', CASE WHEN v.option THEN 'GRANT OPTION FOR ' END, a.privilege_type, \
              ' (' || quote_ident(o.part) || ')', {TARGET}, {from}) AS statement, \
              CASE WHEN a.grantor <> o.owner THEN a.grantor::regrole::text END AS grantor \
@@ -187,7 +187,7 @@ impl PostgresGrant {
              WHERE a.grantee = {who} AND a.grantee <> o.owner AND NOT ({of_everybody}) \
              AND NOT EXISTS (SELECT FROM ({initial}) i WHERE i.class = o.class AND i.id = o.id AND i.sub = o.sub \
              AND i.grantee = a.grantee AND i.privilege = a.privilege_type AND i.system <= o.system) AND (a.is_grantable OR NOT v.option) \
-             LOOP IF x.grantor IS NOT NULL THEN EXECUTE 'SET LOCAL ROLE ' || x.grantor; END IF; EXECUTE x.statement; \
+             LOOP IF todo.grantor IS NOT NULL THEN EXECUTE 'SET LOCAL ROLE ' || todo.grantor; END IF; EXECUTE todo.statement; \
              SET LOCAL ROLE NONE; END LOOP; END"
         ))
     }
@@ -209,9 +209,9 @@ impl PostgresGrant {
             ),
         };
         block(&format!(
-            "DECLARE x record; BEGIN PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true); \
-             FOR x IN SELECT {TARGET} AS target FROM ({objects}) o WHERE o.level = {level_word} AND o.schema = {schema_word}{only} \
-             LOOP EXECUTE format('GRANT %s ON %s TO %s', {}, x.target, {to}); END LOOP; {otherwise}END",
+            "DECLARE todo record; BEGIN PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true); \
+             FOR todo IN SELECT {TARGET} AS target FROM ({objects}) o WHERE o.level = {level_word} AND o.schema = {schema_word}{only} \
+             LOOP EXECUTE format('GRANT %s ON %s TO %s', {}, todo.target, {to}); END LOOP; {otherwise}END",
             literal(privileges)
         ))
     }
