@@ -4,6 +4,7 @@
 mod machine;
 mod mariadb;
 mod postgres;
+mod postgres_rights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -159,6 +160,9 @@ pub const OF_POSTGRES: Question = postgres::QUESTION;
 /// What is asked of every MariaDB server, besides what resources ask.
 pub const OF_MARIADB: Question = mariadb::QUESTION;
 
+/// What is asked of every PostgreSQL server about rights that no plan compares.
+pub const OF_POSTGRES_RIGHTS: Question = postgres_rights::QUESTION;
+
 /// What an audit is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Looked<'a> {
@@ -191,7 +195,10 @@ pub fn audit(looked: &Looked<'_>, exceptions: &[Exception], today: Date) -> Audi
     }
     for server in servers {
         match server.dialect {
-            Dialect::Postgres => postgres::findings(looked, server, &mut audit),
+            Dialect::Postgres => {
+                postgres::findings(looked, server, &mut audit);
+                postgres_rights::findings(looked, server, &mut audit);
+            }
             Dialect::MariaDb => mariadb::findings(looked, server, &mut audit),
         }
     }

@@ -416,6 +416,11 @@ impl Answers {
         self.0.get(place)?.get(question)
     }
 
+    /// All places that were asked, in no order.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        self.0.keys()
+    }
+
     /// Takes over the answers of a look that asked the same places for more: rows are joined.
     pub fn join(&mut self, other: Answers) {
         for (place, answers) in other.0 {

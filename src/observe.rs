@@ -10,9 +10,10 @@ use crate::command::{
 use crate::declaration::Environment;
 use crate::ledger;
 use crate::plan::{journal, memory};
-use crate::resource::{Probe, Resource, Thing};
+use crate::resource::{Kind as _, Probe, Resource, Thing};
 use crate::resources::QUESTIONS;
 use crate::resources::image::Pull;
+use crate::resources::postgres_grant::PostgresGrant;
 use crate::services::hosts;
 
 /// Everything there is to ask about some resources of a project, each question once.
@@ -98,6 +99,7 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
         let servers = gathering.servers.iter_mut();
         for (_, asked) in servers.filter(|(server, _)| server.dialect == Dialect::Postgres) {
             asked.ask_all(audit::OF_POSTGRES.name);
+            asked.ask_all(audit::OF_POSTGRES_RIGHTS.name);
         }
         let servers = gathering.servers.iter_mut();
         for (_, asked) in servers.filter(|(server, _)| server.dialect == Dialect::MariaDb) {
@@ -109,9 +111,12 @@ pub fn whole(project: &str, resources: &[Resource], besides: &Besides) -> Sheet 
         sheet.questions.push(memory::QUESTION);
     }
     if besides.audit {
-        sheet
-            .questions
-            .extend([audit::OF_MACHINE, audit::OF_POSTGRES, audit::OF_MARIADB]);
+        sheet.questions.extend([
+            audit::OF_MACHINE,
+            audit::OF_POSTGRES,
+            audit::OF_POSTGRES_RIGHTS,
+            audit::OF_MARIADB,
+        ]);
     }
     sheet
 }
@@ -151,6 +156,7 @@ pub fn left(sheet: &Sheet, answers: &Answers) -> Vec<Left> {
                 let unasked = |question: &&Question| {
                     question.sql().is_some() && !inquiry.asks(question, &key, place.database())
                 };
+                left.extend(rights_of(&thing, server, inquiry));
                 if let Some(question) = question.filter(unasked) {
                     left.push(Left {
                         server: Arc::clone(server),
@@ -163,6 +169,28 @@ pub fn left(sheet: &Sheet, answers: &Answers) -> Vec<Left> {
         }
     }
     left
+}
+
+/// Of a role that nobody declares any more: its rights in the databases that were not entered.
+fn rights_of(thing: &Thing, server: &Arc<Server>, inquiry: &Inquiry) -> Vec<Left> {
+    let Thing::PostgresRole(role) = thing else {
+        return Vec::new();
+    };
+    let declared = inquiry.items.get(thing.question());
+    if declared.is_some_and(|keys| keys.contains(&role.name)) {
+        return Vec::new();
+    }
+    let grants = PostgresGrant::QUESTION;
+    let databases = inquiry.databases.iter();
+    databases
+        .filter(|database| !inquiry.asks(&grants, &role.name, Some(database)))
+        .map(|database| Left {
+            server: Arc::clone(server),
+            database: Some(database.clone()),
+            question: grants.name,
+            key: role.name.clone(),
+        })
+        .collect()
 }
 
 /// What is asked of a server, being gathered: questions with their keys, none for all.

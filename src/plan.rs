@@ -4,6 +4,7 @@ pub mod adoption;
 pub mod destruction;
 pub mod journal;
 pub mod memory;
+mod roles;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -707,6 +708,8 @@ impl Judge<'_> {
                 removals.push((resource.id, resource.place, resource.thing, None));
             }
         }
+        let rights: Vec<_> = roles::rights(&removals, &places, self.answers);
+        removals.extend(rights);
         // What lies inside goes before what holds it: a database's rights before a role, rights before their user.
         let rank = |kind: &str| {
             crate::resources::NAMES
@@ -767,7 +770,7 @@ impl Judge<'_> {
 
     fn removal(&self, id: Id, place: Place, thing: &Thing, entry: Option<String>, plan: &mut Plan) {
         let found = match find(thing, &place, self.answers) {
-            Found::There(found) => found,
+            Found::There(found) => roles::with_what_it_owns(found, &place, self.answers),
             Found::Absent | Found::Down(_) | Found::Unreadable(_) => return,
         };
         let steps = match found.remove() {
@@ -779,7 +782,12 @@ impl Judge<'_> {
             }
             Removal::Forget => return,
         };
-        let reason = "no longer declared".to_owned();
+        let reason = match &found {
+            Thing::PostgresRole(role) if !role.owns.is_empty() => {
+                format!("no longer declared; it owns {}", role.owns.join("; "))
+            }
+            _ => "no longer declared".to_owned(),
+        };
         plan.changes.push(Change {
             ledger: entry.map(|entry| (entry, String::new())),
             ..Change::of(id, place, Action::Remove, reason, steps)

@@ -1,5 +1,7 @@
 //! What the kinds of PostgreSQL have in common: reading rows, quoting, and how the server writes values of its settings.
 
+pub mod server_rights;
+
 use serde_json::Value;
 
 use crate::command::{Dialect, Row};

@@ -1,16 +1,23 @@
 //! `postgres_grant`: all rights of one role in one PostgreSQL database, as exact sets.
 //!
-//! Rights lie in *spots*: the database, a schema, all tables of a schema, all its sequences, and what tables and sequences made
-//! tomorrow will have. The server counts for each spot how many of its objects a role has a right on; so comparing, showing
-//! and changing are written once, over spots. What a role has as the owner of an object is had, and never too much; what it
-//! has through PUBLIC or a membership is neither. What an extension or the server gave when it was made is not too much either.
+//! Rights lie in *spots*: the database, a schema, all objects of a class in a schema (tables, sequences, functions, types), one
+//! object, the columns of a table, and what objects made tomorrow will have. The server counts for each class and schema on how
+//! many objects a role has a right, and names the fewer ones; so comparing, showing and changing are written once, over spots.
+//! What a role has as the owner of an object is had, and never too much; what it has through PUBLIC or a membership is neither.
+//! What an extension or the server gave when it was made is not too much either.
+
+mod catalog;
+mod spot;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Ask, Question, Row, Text};
 use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
-use crate::resources::postgres::{array, block, ident, integer, literal, maybe_text, text};
+use crate::resources::postgres::{array, ident, integer, text};
+use catalog::Revoke;
+use spot::{Level, Right, privilege_and_column};
+pub use spot::{Class, Held, Holding, Spot, on_column, signature};
 
 /// All rights of one role in one PostgreSQL database.
 #[derive(Clone, Debug, Default)]
@@ -23,151 +30,25 @@ pub struct PostgresGrant {
     pub database: String,
     /// CONNECT, CREATE, TEMPORARY on the database.
     pub database_privileges: BTreeSet<String>,
-    /// Rights by schema.
-    pub schemas: BTreeMap<String, SchemaRights>,
-    /// Who makes tables tomorrow: the database's owner and every declared role that can create there; for `future`.
-    pub owners: BTreeSet<String>,
+    /// All other rights, by spot; `ALL` is spelled out. An empty set says that there are to be none where everybody has some from
+    /// the start.
+    pub wanted: Wanted,
     /// Whether rights that are not declared are taken away.
     pub exact: bool,
     /// Of a found one: what the role has.
     pub had: Holding,
+    /// Of a found one: what the role owns in the database, for people.
+    pub owns: Vec<String>,
 }
 
-/// Rights in a schema.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SchemaRights {
-    /// USAGE, CREATE on the schema itself.
-    pub schema: BTreeSet<String>,
-    /// On every table and view in it; `ALL` is spelled out.
-    pub tables: BTreeSet<String>,
-    /// On every sequence in it; `ALL` is spelled out.
-    pub sequences: BTreeSet<String>,
-    /// On tables made tomorrow by any of the owners.
-    pub future_tables: BTreeSet<String>,
-    /// On sequences made tomorrow by any of the owners.
-    pub future_sequences: BTreeSet<String>,
-}
-
-/// What a role has in a database, by spot.
-pub type Holding = BTreeMap<Spot, Held>;
-
-/// Where a right lies. An empty schema is the database as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
-    level: Level,
-    schema: String,
-}
-
-/// What a right is on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Database,
-    Schema,
-    Tables,
-    Sequences,
-    Columns,
-    /// What a creator's objects of a class (`tables`) will have.
-    Future(String, String),
-}
-
-/// How many objects are at a spot, and what is had on them, by privilege.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    total: i64,
-    rights: BTreeMap<String, Right>,
-}
-
-/// One privilege at a spot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Right {
-    /// On how many objects it is had.
-    held: i64,
-    /// On how many of them somebody gave it: not as an owner, not from the extension that made the object.
-    given: i64,
-    /// On how many of them it may be passed on.
-    option: i64,
-    /// An object on which it is not had.
-    missing: Option<String>,
-    /// An object on which somebody gave it.
-    example: Option<String>,
-}
-
-/// Every object that rights can be had on, with its owner and access list, as one `SELECT`.
-macro_rules! objects {
-    () => {
-        "SELECT 'database' AS level, ''::name AS schema, d.datname AS name, NULL::name AS part, d.datdba AS owner, \
-         coalesce(d.datacl, acldefault('d'::\"char\", d.datdba)) AS acl, 'pg_database'::regclass::oid AS class, d.oid AS id, 0 AS sub \
-         FROM pg_database d WHERE d.datname = current_database() \
-         UNION ALL SELECT 'schema', n.nspname, n.nspname, NULL, n.nspowner, \
-         coalesce(n.nspacl, acldefault('n'::\"char\", n.nspowner)), 'pg_namespace'::regclass, n.oid, 0 FROM pg_namespace n \
-         WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'provision') \
-         UNION ALL SELECT CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, n.nspname, c.relname, NULL, c.relowner, \
-         coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's'::\"char\" ELSE 'r'::\"char\" END, c.relowner)), \
-         'pg_class'::regclass, c.oid, 0 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_' \
-         AND n.nspname NOT IN ('information_schema', 'provision') \
-         UNION ALL SELECT 'column', n.nspname, c.relname, t.attname, c.relowner, t.attacl, 'pg_class'::regclass, c.oid, t.attnum \
-         FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE t.attacl IS NOT NULL AND NOT t.attisdropped AND n.nspname !~ '^pg_' \
-         AND n.nspname NOT IN ('information_schema', 'provision')"
-    };
-}
-
-/// What objects had from the extension that made them, as one `SELECT`.
-macro_rules! initial {
-    () => {
-        "SELECT i.classoid AS class, i.objoid AS id, i.objsubid AS sub, b.grantee, b.privilege_type AS privilege \
-         FROM pg_init_privs i CROSS JOIN LATERAL aclexplode(i.initprivs) b WHERE i.privtype = 'e'"
-    };
-}
-
-// Two sorted arrays show the first object that a right lacks without comparing each with each.
-// `pg_database_owner` stands for the owner of the database, who has its rights as an owner.
-const QUERY: &str = concat!(
-    "SELECT * FROM (WITH objects AS MATERIALIZED (",
-    objects!(),
-    "), initial AS MATERIALIZED (",
-    initial!(),
-    "), entries AS MATERIALIZED (SELECT o.level, o.schema, o.id, o.sub, e.grantee, a.privilege_type AS privilege, \
-     min(CASE WHEN o.part IS NULL THEN o.name::text ELSE o.name || '.' || o.part END) AS name, \
-     bool_or(NOT e.own AND i.id IS NULL) AS given, bool_or(a.is_grantable AND NOT e.own) AS option \
-     FROM objects o CROSS JOIN LATERAL aclexplode(o.acl) a \
-     CROSS JOIN LATERAL (SELECT CASE WHEN a.grantee = 'pg_database_owner'::regrole THEN (SELECT datdba FROM pg_database \
-     WHERE datname = current_database()) ELSE a.grantee END AS grantee, \
-     a.grantee IN (o.owner, 'pg_database_owner'::regrole) AS own) e \
-     LEFT JOIN initial i ON i.class = o.class AND i.id = o.id AND i.sub = o.sub AND i.grantee = a.grantee \
-     AND i.privilege = a.privilege_type GROUP BY 1, 2, 3, 4, 5, 6), \
-     roles AS (SELECT oid, rolname::text AS name FROM pg_roles UNION ALL SELECT 0, 'PUBLIC'), \
-     totals AS (SELECT level, schema, count(*) AS total, array_agg(name::text ORDER BY name::text COLLATE \"C\") AS names \
-     FROM objects WHERE level <> 'column' GROUP BY 1, 2), \
-     counts AS (SELECT grantee, level, schema, privilege, count(*) AS held, count(*) FILTER (WHERE given) AS given, \
-     count(*) FILTER (WHERE option) AS option, min(name) FILTER (WHERE given) AS example, \
-     array_agg(name ORDER BY name COLLATE \"C\") AS names FROM entries GROUP BY 1, 2, 3, 4), \
-     rights AS (SELECT c.grantee, c.level, c.schema, json_agg(json_build_object('privilege', c.privilege, 'held', c.held, \
-     'given', c.given, 'option', c.option, 'example', c.example, 'missing', CASE WHEN c.held < t.total THEN \
-     (SELECT u.one FROM unnest(t.names, c.names) WITH ORDINALITY u(one, other, at) WHERE u.one IS DISTINCT FROM u.other \
-     ORDER BY u.at LIMIT 1) END)) AS rights \
-     FROM counts c LEFT JOIN totals t USING (level, schema) GROUP BY 1, 2, 3) \
-     SELECT r.name AS key, 'role' AS level, current_database()::text AS schema, NULL::text AS creator, 0::bigint AS total, \
-     NULL::json AS rights FROM roles r \
-     UNION ALL SELECT r.name, t.level, t.schema::text, NULL, t.total, g.rights FROM roles r \
-     JOIN (SELECT DISTINCT grantee FROM entries) has ON has.grantee = r.oid CROSS JOIN totals t \
-     LEFT JOIN rights g ON g.grantee = r.oid AND g.level = t.level AND g.schema = t.schema \
-     UNION ALL SELECT r.name, g.level, g.schema::text, NULL, 0, g.rights FROM rights g JOIN roles r ON r.oid = g.grantee \
-     WHERE g.level = 'column' \
-     UNION ALL SELECT r.name, CASE d.defaclobjtype WHEN 'r' THEN 'future tables' WHEN 'S' THEN 'future sequences' \
-     ELSE 'future schemas' END, coalesce(n.nspname, '')::text, pg_get_userbyid(d.defaclrole)::text, 1, \
-     json_agg(json_build_object('privilege', a.privilege_type, 'held', 1, 'given', 1, 'option', a.is_grantable::int)) \
-     FROM pg_default_acl d CROSS JOIN LATERAL aclexplode(d.defaclacl) a JOIN roles r ON r.oid = a.grantee \
-     LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace \
-     WHERE d.defaclobjtype IN ('r', 'S', 'n') AND a.grantee <> d.defaclrole GROUP BY 1, 2, 3, 4) answer"
-);
+/// Privileges by spot.
+pub type Wanted = BTreeMap<Spot, BTreeSet<String>>;
 
 impl Kind for PostgresGrant {
     const NAME: &'static str = "postgres_grant";
     const QUESTION: Question = Question {
         name: "postgres_grant",
-        ask: Ask::PostgresDatabase(QUERY),
+        ask: Ask::PostgresDatabase(catalog::QUERY),
     };
 
     fn key(&self) -> Cow<'_, str> {
@@ -182,30 +63,15 @@ impl Kind for PostgresGrant {
     }
 
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
-        if rows.is_empty() {
+        let Some(found) = self.read_all(rows)? else {
             return Ok(None);
-        }
-        let mut database = String::new();
-        let mut had = Holding::new();
-        for row in rows {
-            match text(row, "level")? {
-                "role" => text(row, "schema")?.clone_into(&mut database),
-                level => {
-                    had.insert(Spot::read(row, level)?, Held::read(row)?);
-                }
-            }
-        }
+        };
         // A role that has nothing at all is not counted for. Where something is wanted of it, that is all to be made.
         let wants = self.spots().values().any(|wanted| !wanted.is_empty());
-        if had.is_empty() && wants {
+        if found.had.is_empty() && wants {
             return Ok(None);
         }
-        Ok(Some(PostgresGrant {
-            role: self.role.clone(),
-            database,
-            had,
-            ..PostgresGrant::default()
-        }))
+        Ok(Some(found))
     }
 
     fn fields(&self, found: Option<&Self>) -> Vec<Field> {
@@ -239,6 +105,7 @@ impl Kind for PostgresGrant {
             self.give(difference, &mut sql, &mut says);
         }
         self.take(&differences, &mut sql, &mut says);
+        self.give_columns_again(&differences, &mut sql);
         if sql.is_empty() {
             return Vec::new();
         }
@@ -254,19 +121,7 @@ impl Kind for PostgresGrant {
     }
 
     fn remove(&self) -> Removal {
-        let mut nothing = PostgresGrant {
-            role: self.role.clone(),
-            database: self.database.clone(),
-            exact: true,
-            ..PostgresGrant::default()
-        };
-        if self.is_public() {
-            // What everybody has from the start was not ours to give, so it is not ours to take.
-            nothing.database_privileges = self.given(&Spot::database(), PUBLIC_DATABASE);
-            let usage = self.given(&Spot::of(Level::Schema, "public"), PUBLIC_SCHEMA);
-            nothing.schemas.entry("public".to_owned()).or_default().schema = usage;
-        }
-        Removal::Steps(nothing.steps(Some(self)))
+        Removal::Steps(self.nothing().steps(Some(self)))
     }
 }
 
@@ -279,6 +134,8 @@ struct Difference<'a> {
     spot: Spot,
     wanted: BTreeSet<String>,
     had: Cow<'a, Held>,
+    /// Of all objects of a class: those that have a spot of their own.
+    besides: Vec<&'a str>,
     /// Wanted and not had on every object.
     missing: Vec<String>,
     /// Had and not wanted.
@@ -302,12 +159,72 @@ impl PostgresGrant {
         }
     }
 
+    /// What was found, from the rows of the role, whatever is wanted of it.
+    ///
+    /// # Errors
+    /// What could not be understood.
+    pub fn read_all(&self, rows: &[Row]) -> Result<Option<Self>, String> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let mut found = PostgresGrant {
+            role: self.role.clone(),
+            ..PostgresGrant::default()
+        };
+        for row in rows {
+            match text(row, "level")? {
+                "role" => {
+                    text(row, "schema")?.clone_into(&mut found.database);
+                    found.owns = owned(row)?;
+                }
+                level => found.had.extend(Spot::read(row, level)?),
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// No rights at all, of everybody those from the start.
+    fn nothing(&self) -> Self {
+        let mut nothing = PostgresGrant {
+            role: self.role.clone(),
+            database: self.database.clone(),
+            exact: true,
+            ..PostgresGrant::default()
+        };
+        if self.is_public() {
+            // What everybody has from the start was not ours to give, so it is not ours to take.
+            nothing.database_privileges = self.given(&Spot::database(), PUBLIC_DATABASE);
+            let public = Spot::schema("public");
+            let usage = self.given(&public, PUBLIC_SCHEMA);
+            nothing.wanted.insert(public, usage);
+        }
+        nothing
+    }
+
+    /// The rights that somebody granted, for people: `tables public SELECT`.
+    pub fn beyond_the_default(&self) -> Vec<String> {
+        let fields = self.nothing().fields(Some(self)).into_iter();
+        let granted = fields.filter(Field::differs).filter_map(|field| Some((field.name, field.from?)));
+        granted.map(|(name, from)| format!("{name} {from}")).collect()
+    }
+
+    /// Whether somebody granted the role anything in the database.
+    pub fn is_given(&self) -> bool {
+        self.had.values().any(Held::is_given)
+    }
+
     /// What everybody has in a database that was just made; a role of its own has nothing.
     fn born(&self) -> Holding {
         let mut had = Holding::new();
         if self.is_public() {
             had.insert(Spot::database(), Held::of(PUBLIC_DATABASE));
-            had.insert(Spot::of(Level::Schema, "public"), Held::of(PUBLIC_SCHEMA));
+            had.insert(Spot::schema("public"), Held::of(PUBLIC_SCHEMA));
+            // On whatever extensions and scripts made.
+            let named = self.wanted.keys().map(Spot::whole);
+            had.extend(named.filter_map(|spot| {
+                let had = Held::of(&[spot.of_everybody()?]);
+                Some((spot, had))
+            }));
         }
         had
     }
@@ -322,41 +239,67 @@ impl PostgresGrant {
     }
 
     /// What is wanted, by spot.
-    fn spots(&self) -> BTreeMap<Spot, BTreeSet<String>> {
-        let mut spots = BTreeMap::new();
+    fn spots(&self) -> Wanted {
+        let mut spots = self.wanted.clone();
         spots.insert(Spot::database(), self.database_privileges.clone());
-        for (schema, rights) in &self.schemas {
-            let mut put = |level: Level, wanted: &BTreeSet<String>| {
-                if !wanted.is_empty() {
-                    spots.insert(Spot::of(level, schema), wanted.clone());
-                }
-            };
-            put(Level::Schema, &rights.schema);
-            put(Level::Tables, &rights.tables);
-            put(Level::Sequences, &rights.sequences);
-            // Who makes an object has every right on it.
-            for owner in self.owners.iter().filter(|owner| **owner != self.role) {
-                let future = |class: &str| Level::Future(class.to_owned(), owner.clone());
-                put(future("tables"), &rights.future_tables);
-                put(future("sequences"), &rights.future_sequences);
-            }
-        }
         spots
     }
 
-    fn differences<'a>(&self, had: &'a Holding) -> Vec<Difference<'a>> {
+    fn differences<'a>(&'a self, had: &'a Holding) -> Vec<Difference<'a>> {
         let wanted = self.spots();
         let spots: BTreeSet<&Spot> = wanted.keys().chain(had.keys()).collect();
         spots
             .into_iter()
-            .map(|spot| {
-                let wanted = wanted.get(spot).cloned().unwrap_or_default();
-                let held = had
-                    .get(spot)
-                    .map_or_else(|| Cow::Owned(spot.nothing(had)), Cow::Borrowed);
-                Difference::new(spot.clone(), wanted, held, self.exact)
-            })
-            .filter(|difference| !difference.wanted.is_empty() || !difference.extra.is_empty())
+            .map(|spot| self.difference(spot, &wanted, had))
+            .filter(|difference| !difference.wanted.is_empty() || difference.differs())
+            .collect()
+    }
+
+    fn difference<'a>(&'a self, spot: &Spot, wanted: &Wanted, had: &'a Holding) -> Difference<'a> {
+        let whole = spot.whole();
+        let held = match (had.get(&whole), spot.is_one()) {
+            (Some(held), false) => Cow::Borrowed(held),
+            (Some(held), true) => Cow::Owned(held.of_object(&spot.object)),
+            (None, _) => Cow::Owned(self.unseen(spot, had)),
+        };
+        let also = match spot.is_one() {
+            true => wanted.get(&whole).cloned().unwrap_or_default(),
+            false => BTreeSet::new(),
+        };
+        // What everybody has from the start counts where the file names it.
+        let born = spot.of_everybody().filter(|_| self.is_public() && !wanted.contains_key(spot));
+        let difference = Difference {
+            besides: self.single(spot),
+            wanted: wanted.get(spot).cloned().unwrap_or_default(),
+            had: held,
+            missing: Vec::new(),
+            extra: Vec::new(),
+            options: Vec::new(),
+            exact: self.exact,
+            spot: spot.clone(),
+        };
+        difference.compared(&also, born)
+    }
+
+    /// What is had where the server said nothing.
+    fn unseen(&self, spot: &Spot, had: &Holding) -> Held {
+        match (&spot.level, spot.of_everybody()) {
+            // Nobody changed the default privileges of this creator.
+            (Level::Future(..), Some(privilege)) if self.is_public() => Held::of(&[privilege]),
+            _ => spot.nothing(had),
+        }
+    }
+
+    /// The objects of a spot's class and schema that have a spot of their own.
+    fn single(&self, spot: &Spot) -> Vec<&str> {
+        if !matches!(spot.level, Level::Objects(_)) || spot.is_one() {
+            return Vec::new();
+        }
+        let behind = self.wanted.range(spot..);
+        behind
+            .take_while(|(one, _)| one.level == spot.level && one.schema == spot.schema)
+            .filter(|(one, _)| one.is_one())
+            .map(|(one, _)| one.object.as_str())
             .collect()
     }
 
@@ -364,90 +307,109 @@ impl PostgresGrant {
         if difference.missing.is_empty() {
             return;
         }
+        let spot = &difference.spot;
         let privileges = difference.missing.join(", ");
-        let schema = ident(&difference.spot.schema);
+        let schema = ident(&spot.schema);
         let to = self.grantee();
-        says.push(format!("grant {privileges} on {}", difference.spot.says()));
-        let on = match &difference.spot.level {
+        says.push(format!("grant {privileges} on {}", spot.says()));
+        let on = match &spot.level {
             Level::Database => format!("DATABASE {}", ident(&self.database)),
             Level::Schema => format!("SCHEMA {schema}"),
-            Level::Tables => format!("ALL TABLES IN SCHEMA {schema}"),
-            Level::Sequences => format!("ALL SEQUENCES IN SCHEMA {schema}"),
-            Level::Columns => return, // Never wanted.
+            Level::Columns => return sql.push_str(&self.on_columns(spot, &difference.missing)),
+            Level::Objects(class @ (Class::Functions | Class::Types)) if spot.is_one() || *class == Class::Types => {
+                let object = spot.is_one().then_some(spot.object.as_str());
+                let each = self.grant_each(class.word(), &spot.schema, object, &privileges);
+                return sql.push_str(&each);
+            }
+            Level::Objects(class) if spot.is_one() => format!("{} {}", class.sql(), spot.sql_name()),
+            Level::Objects(class) => format!("ALL {}S IN SCHEMA {schema}", class.sql()),
             Level::Future(class, creator) => {
-                sql.push_str(&default(creator, &schema));
-                class.to_ascii_uppercase()
+                sql.push_str(&default(creator, &spot.schema));
+                class.key().to_ascii_uppercase()
             }
         };
         sql.push_str(&format!("GRANT {privileges} ON {on} TO {to};\n"));
     }
 
+    /// Grants privileges on columns, each with its own.
+    fn on_columns(&self, spot: &Spot, privileges: &[String]) -> String {
+        let each: Vec<String> = privileges
+            .iter()
+            .map(|privilege| match privilege_and_column(privilege) {
+                (privilege, Some(column)) => format!("{privilege} ({})", ident(column)),
+                (privilege, None) => privilege.to_owned(),
+            })
+            .collect();
+        format!("GRANT {} ON TABLE {} TO {};\n", each.join(", "), spot.sql_name(), self.grantee())
+    }
+
+    /// Who loses a privilege on a table loses it on each of its columns, too.
+    fn give_columns_again(&self, differences: &[Difference<'_>], sql: &mut String) {
+        let lost = |schema: &str, table: &str, privilege: &str| {
+            differences.iter().any(|one| {
+                let same = one.spot.level == Level::Objects(Class::Tables) && one.spot.schema == schema;
+                let about = one.spot.object == table || (!one.spot.is_one() && !one.besides.contains(&table));
+                same && about && one.extra.iter().any(|extra| extra == privilege)
+            })
+        };
+        for difference in differences.iter().filter(|one| one.spot.level == Level::Columns) {
+            let spot = &difference.spot;
+            let privileges = difference.wanted.iter().filter(|wanted| {
+                let (privilege, _) = privilege_and_column(wanted);
+                lost(&spot.schema, &spot.object, privilege)
+            });
+            let privileges: Vec<String> = privileges.cloned().collect();
+            if !privileges.is_empty() {
+                sql.push_str(&self.on_columns(spot, &privileges));
+            }
+        }
+    }
+
     fn take(&self, differences: &[Difference<'_>], sql: &mut String, says: &mut Vec<String>) {
-        let from = self.grantee();
-        let mut list = Vec::new();
+        let mut rights = Vec::new();
         for difference in differences {
-            for (privileges, option) in [(&difference.extra, ""), (&difference.options, "GRANT OPTION FOR ")] {
+            for (privileges, option) in [(&difference.extra, false), (&difference.options, true)] {
                 if privileges.is_empty() {
                     continue;
                 }
                 let names = privileges.join(", ");
-                says.push(format!(
-                    "revoke {}{names} on {}",
-                    if option.is_empty() { "" } else { "the grant option for " },
-                    difference.spot.says()
-                ));
+                let of = if option { "the grant option for " } else { "" };
+                says.push(format!("revoke {of}{names} on {}", difference.spot.says()));
                 match &difference.spot.level {
                     Level::Future(class, creator) => {
-                        let schema = &difference.spot.schema;
-                        let schema = if schema.is_empty() { String::new() } else { ident(schema) };
-                        sql.push_str(&default(creator, &schema));
-                        let class = class.to_ascii_uppercase();
-                        sql.push_str(&format!("REVOKE {option}{names} ON {class} FROM {from};\n"));
+                        let of = if option { "GRANT OPTION FOR " } else { "" };
+                        sql.push_str(&default(creator, &difference.spot.schema));
+                        let class = class.key().to_ascii_uppercase();
+                        sql.push_str(&format!("REVOKE {of}{names} ON {class} FROM {};\n", self.grantee()));
                     }
-                    level => list.extend(privileges.iter().map(|privilege| {
-                        format!(
-                            "({}, {}, {}, {})",
-                            literal(level.word()),
-                            literal(&difference.spot.schema),
-                            literal(privilege),
-                            !option.is_empty()
-                        )
-                    })),
+                    _ => rights.extend(privileges.iter().map(|one| difference.revoke(one, option))),
                 }
             }
         }
-        if !list.is_empty() {
-            sql.push_str(&block(&self.revoke(&list.join(", "))));
+        if !rights.is_empty() {
+            sql.push_str(&self.revoke(&rights));
         }
     }
+}
 
-    /// Takes rights from the objects that have them and no others: `REVOKE ... ON ALL TABLES` would take from an owner what is
-    /// its own, and misses what somebody else than the owner gave.
-    fn revoke(&self, list: &str) -> String {
-        let who = match self.is_public() {
-            true => "0".to_owned(),
-            false => format!("(SELECT oid FROM pg_roles WHERE rolname = {})", literal(&self.role)),
+/// What a role owns, for people: `2 tables of public (orders)`.
+fn owned(row: &Row) -> Result<Vec<String>, String> {
+    let mut owned = Vec::new();
+    for entry in array(row, "rights") {
+        let entry = entry.as_object().ok_or("what a role owns is unreadable in the server's answer")?;
+        let (level, schema) = (text(entry, "level")?, text(entry, "schema")?);
+        let count = integer(entry, "count")?;
+        let example = text(entry, "example")?;
+        let named = match (level, schema) {
+            ("schema", _) | (_, "") => format!("`{example}`"),
+            _ => format!("`{schema}.{example}`"),
         };
-        let from = literal(&self.grantee());
-        let objects = objects!();
-        let initial = initial!();
-        format!(
-            "DECLARE x record; BEGIN PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true); FOR x IN \
-             SELECT format('REVOKE %s%s%s ON %s FROM %s CASCADE', CASE WHEN v.option THEN 'GRANT OPTION FOR ' END, a.privilege_type, \
-             ' (' || quote_ident(o.part) || ')', CASE o.level WHEN 'database' THEN format('DATABASE %I', o.name) \
-             WHEN 'schema' THEN format('SCHEMA %I', o.name) WHEN 'sequence' THEN format('SEQUENCE %I.%I', o.schema, o.name) \
-             ELSE format('TABLE %I.%I', o.schema, o.name) END, {from}) AS statement, \
-             CASE WHEN a.grantor <> o.owner THEN a.grantor::regrole::text END AS grantor \
-             FROM ({objects}) o CROSS JOIN LATERAL aclexplode(o.acl) a \
-             JOIN (VALUES {list}) v(level, schema, privilege, option) \
-             ON v.level = o.level AND v.schema = o.schema::text AND v.privilege = a.privilege_type \
-             WHERE a.grantee = {who} AND a.grantee <> o.owner \
-             AND NOT EXISTS (SELECT FROM ({initial}) i WHERE i.class = o.class AND i.id = o.id AND i.sub = o.sub \
-             AND i.grantee = a.grantee AND i.privilege = a.privilege_type) AND (a.is_grantable OR NOT v.option) \
-             LOOP IF x.grantor IS NOT NULL THEN EXECUTE 'SET LOCAL ROLE ' || x.grantor; END IF; EXECUTE x.statement; \
-             SET LOCAL ROLE NONE; END LOOP; END"
-        )
+        owned.push(match count {
+            1 => format!("the {level} {named}"),
+            _ => format!("{count} {level}s, as {named}"),
+        });
     }
+    Ok(owned)
 }
 
 /// The first few of many sentences.
@@ -463,34 +425,53 @@ fn few(says: &[String]) -> String {
 fn default(creator: &str, schema: &str) -> String {
     let schema = match schema {
         "" => String::new(),
-        schema => format!(" IN SCHEMA {schema}"),
+        schema => format!(" IN SCHEMA {}", ident(schema)),
     };
     format!("ALTER DEFAULT PRIVILEGES FOR ROLE {}{schema} ", ident(creator))
 }
 
-impl<'a> Difference<'a> {
-    fn new(spot: Spot, wanted: BTreeSet<String>, had: Cow<'a, Held>, exact: bool) -> Self {
-        let right = |name: &String| had.rights.get(name).cloned().unwrap_or_default();
-        let missing = wanted
-            .iter()
-            .filter(|name| right(name).held < had.total)
-            .cloned()
-            .collect();
-        let exactly = |test: &dyn Fn(&Right) -> bool, is_wanted: bool| -> Vec<String> {
-            let rights = had.rights.iter().filter(|_| exact);
-            rights
-                .filter(|(name, right)| wanted.contains(*name) == is_wanted && test(right))
-                .map(|(name, _)| name.clone())
-                .collect()
-        };
-        Difference {
-            missing,
-            extra: exactly(&|right| right.given > 0, false),
-            options: exactly(&|right| right.option > 0, true),
-            spot,
-            wanted,
-            had,
-            exact,
+impl Difference<'_> {
+    /// The same with all that differs. `also`: what is wanted on all objects of the class; `born`: what everybody has from the start
+    /// and nobody declared.
+    fn compared(mut self, also: &BTreeSet<String>, born: Option<&str>) -> Self {
+        let right = |name: &String| self.had.rights.get(name).cloned().unwrap_or_default();
+        let wanted = self.wanted.difference(also);
+        self.missing = wanted.filter(|name| right(name).held.count < self.had.total).cloned().collect();
+        for (name, right) in self.had.rights.iter().filter(|_| self.exact) {
+            let wanted = self.wanted.contains(name) || also.contains(name);
+            let given = right.given.besides(&self.besides) > 0;
+            if !wanted && given && born != Some(name) {
+                self.extra.push(name.clone());
+            }
+            if wanted && right.option.iter().any(|one| !self.besides.contains(&one.as_str())) {
+                self.options.push(name.clone());
+            }
+        }
+        self
+    }
+
+    fn differs(&self) -> bool {
+        !(self.missing.is_empty() && self.extra.is_empty() && self.options.is_empty())
+    }
+
+    /// What takes away one of its privileges.
+    fn revoke<'s>(&'s self, privilege: &'s str, option: bool) -> Revoke<'s> {
+        let (privilege, part) = privilege_and_column(privilege);
+        Revoke {
+            level: match &self.spot.level {
+                Level::Database => "database",
+                Level::Schema => "schema",
+                Level::Objects(class) => class.word(),
+                Level::Columns => "column",
+                Level::Future(..) => "future",
+            },
+            // The level of schemas has each under its own name.
+            schema: &self.spot.schema,
+            object: Some(self.spot.object.as_str()).filter(|object| !object.is_empty()),
+            part,
+            besides: self.besides.clone(),
+            privilege,
+            option,
         }
     }
 
@@ -499,10 +480,10 @@ impl<'a> Difference<'a> {
             .had
             .rights
             .iter()
-            .filter(|(name, _)| self.wanted.contains(*name) || self.extra.contains(name))
+            .filter(|(name, _)| self.wanted.contains(*name) || self.extra.contains(name) || self.options.contains(name))
             .map(|(name, right)| self.shown(name, right))
             .collect();
-        let differs = !(self.missing.is_empty() && self.extra.is_empty() && self.options.is_empty());
+        let differs = self.differs();
         let to = self.wanted.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let from = match (differs, shown.is_empty()) {
             _ if !exists && !self.wanted.is_empty() => None,
@@ -521,160 +502,25 @@ impl<'a> Difference<'a> {
 
     fn shown(&self, name: &str, right: &Right) -> String {
         let mut shown = name.to_owned();
-        let wanted = self.wanted.contains(name);
-        let count = if wanted { right.held } else { right.given };
-        let noun = match (&self.spot.level, self.had.total) {
-            (Level::Tables, 1) => "table",
-            (Level::Tables, _) => "tables",
-            (Level::Sequences, 1) => "sequence",
-            (Level::Sequences, _) => "sequences",
-            _ => "",
-        };
-        if self.spot.level == Level::Columns {
-            shown.push_str(&match count {
-                1 => " on 1 column".to_owned(),
-                count => format!(" on {count} columns"),
-            });
-        } else if count < self.had.total {
-            shown.push_str(&format!(" on {count} of {} {noun}", self.had.total));
-        }
-        let example = match wanted {
-            true => right.missing.as_ref().map(|name| format!(" (not `{name}`)")),
-            false => right.example.as_ref().map(|name| format!(" (`{name}`)")),
-        };
-        if matches!(self.spot.level, Level::Tables | Level::Sequences | Level::Columns) {
+        let wanted = self.wanted.contains(name) || self.options.iter().any(|option| option == name);
+        let count = if wanted { right.held.count } else { right.given.besides(&self.besides) };
+        if let Level::Objects(class) = &self.spot.level
+            && !self.spot.is_one()
+        {
+            if count < self.had.total {
+                let noun = if self.had.total == 1 { class.noun() } else { class.key() };
+                shown.push_str(&format!(" on {count} of {} {noun}", self.had.total));
+            }
+            let example = match wanted {
+                true => right.missing.as_ref().map(|name| format!(" (not `{name}`)")),
+                false => right.example.as_ref().map(|name| format!(" (`{name}`)")),
+            };
             shown.push_str(&example.unwrap_or_default());
         }
-        if self.exact && right.option > 0 {
+        if self.exact && !right.option.is_empty() {
             shown.push_str(" with grant option");
         }
         shown
-    }
-}
-
-impl Level {
-    /// As the question calls it.
-    fn word(&self) -> &'static str {
-        match self {
-            Level::Database => "database",
-            Level::Schema => "schema",
-            Level::Tables => "table",
-            Level::Sequences => "sequence",
-            Level::Columns => "column",
-            Level::Future(..) => "future",
-        }
-    }
-}
-
-impl Spot {
-    fn of(level: Level, schema: &str) -> Self {
-        Spot {
-            level,
-            schema: schema.to_owned(),
-        }
-    }
-
-    fn database() -> Self {
-        Spot::of(Level::Database, "")
-    }
-
-    fn read(row: &Row, level: &str) -> Result<Self, String> {
-        let schema = text(row, "schema")?;
-        let level = match level {
-            "database" => Level::Database,
-            "schema" => Level::Schema,
-            "table" => Level::Tables,
-            "sequence" => Level::Sequences,
-            "column" => Level::Columns,
-            other => {
-                let class = other
-                    .strip_prefix("future ")
-                    .ok_or_else(|| format!("the server answered about `{other}`, which nobody asked"))?;
-                Level::Future(class.to_owned(), text(row, "creator")?.to_owned())
-            }
-        };
-        Ok(Spot::of(level, schema))
-    }
-
-    /// What is had where the server counted nothing: a schema without tables has none to count.
-    fn nothing(&self, had: &Holding) -> Held {
-        let counted = had.contains_key(&Spot::of(Level::Schema, &self.schema));
-        let none = matches!(self.level, Level::Tables | Level::Sequences) && counted;
-        Held {
-            total: i64::from(!none),
-            rights: BTreeMap::new(),
-        }
-    }
-
-    /// The name of its field.
-    fn field(&self) -> String {
-        let schema = match self.schema.as_str() {
-            "" => String::new(),
-            schema => format!(" {schema}"),
-        };
-        match &self.level {
-            Level::Database => "database".to_owned(),
-            Level::Schema => format!("schema{schema}"),
-            Level::Tables => format!("tables{schema}"),
-            Level::Sequences => format!("sequences{schema}"),
-            Level::Columns => format!("columns{schema}"),
-            Level::Future(class, creator) => format!("future {class}{schema} by {creator}"),
-        }
-    }
-
-    /// For people.
-    fn says(&self) -> String {
-        let schema = &self.schema;
-        match &self.level {
-            Level::Database => "the database".to_owned(),
-            Level::Schema => format!("schema `{schema}`"),
-            Level::Tables => format!("the tables of `{schema}`"),
-            Level::Sequences => format!("the sequences of `{schema}`"),
-            Level::Columns => format!("columns in `{schema}`"),
-            Level::Future(class, creator) if schema.is_empty() => {
-                format!("{class} that `{creator}` will make")
-            }
-            Level::Future(class, creator) => {
-                format!("{class} that `{creator}` will make in `{schema}`")
-            }
-        }
-    }
-}
-
-impl Held {
-    /// All of these, on one object.
-    fn of(privileges: &[&str]) -> Self {
-        let right = Right {
-            held: 1,
-            given: 1,
-            ..Right::default()
-        };
-        Held {
-            total: 1,
-            rights: privileges
-                .iter()
-                .map(|name| ((*name).to_owned(), right.clone()))
-                .collect(),
-        }
-    }
-
-    fn read(row: &Row) -> Result<Self, String> {
-        let mut rights = BTreeMap::new();
-        for entry in array(row, "rights") {
-            let entry = entry.as_object().ok_or("a right in the server's answer is unreadable")?;
-            let right = Right {
-                held: integer(entry, "held")?,
-                given: integer(entry, "given")?,
-                option: integer(entry, "option")?,
-                missing: maybe_text(entry, "missing").map(str::to_owned),
-                example: maybe_text(entry, "example").map(str::to_owned),
-            };
-            rights.insert(text(entry, "privilege")?.to_owned(), right);
-        }
-        Ok(Held {
-            total: integer(row, "total")?,
-            rights,
-        })
     }
 }
 
@@ -686,32 +532,31 @@ mod tests {
 
     const ROWS: &str = r#"
 {"key":"reporting","level":"role","schema":"iact","creator":null,"total":0,"rights":null}
-{"key":"reporting","level":"table","schema":"public","creator":null,"total":4,"rights":[{"privilege":"SELECT","held":4,"given":4,"option":0,"example":"t1","missing":null}]}
-{"key":"reporting","level":"schema","schema":"public","creator":null,"total":1,"rights":[{"privilege":"USAGE","held":1,"given":1,"option":0,"example":"public","missing":null}]}
-{"key":"reporting","level":"database","schema":"","creator":null,"total":1,"rights":[{"privilege":"CONNECT","held":1,"given":1,"option":0,"example":"iact","missing":null}]}
-{"key":"reporting","level":"future tables","schema":"public","creator":"django_user","total":1,"rights":[{"privilege":"SELECT","held":1,"given":1,"option":0}]}"#;
+{"key":"reporting","level":"table","schema":"public","creator":null,"total":4,"rights":[{"privileges":["SELECT"],"held":4,"off":true,"names":[],"given":null,"option":[],"example":"t1","missing":null}]}
+{"key":"reporting","level":"schema","schema":"public","creator":null,"total":1,"rights":[{"privileges":["USAGE"],"held":1,"off":true,"names":[],"given":null,"option":[],"example":"public","missing":null}]}
+{"key":"reporting","level":"database","schema":"","creator":null,"total":1,"rights":[{"privileges":["CONNECT"],"held":1,"off":true,"names":[],"given":null,"option":[],"example":"iact","missing":null}]}
+{"key":"reporting","level":"future tables","schema":"public","creator":"django_user","total":1,"rights":[{"privileges":["SELECT"],"held":1,"off":true,"names":[],"option":null}]}"#;
 
     fn set(items: &[&str]) -> BTreeSet<String> {
         items.iter().map(|item| (*item).to_owned()).collect()
     }
 
     fn wanted() -> PostgresGrant {
-        let rights = SchemaRights {
-            schema: set(&["USAGE"]),
-            tables: set(&["SELECT"]),
-            sequences: set(&["SELECT"]),
-            future_tables: set(&["SELECT"]),
-            future_sequences: set(&[]),
-        };
+        let wanted = [
+            (Spot::schema("public"), set(&["USAGE"])),
+            (Spot::all(Class::Tables, "public"), set(&["SELECT"])),
+            (Spot::all(Class::Sequences, "public"), set(&["SELECT"])),
+            (Spot::future(Class::Tables, "public", "django_user"), set(&["SELECT"])),
+        ];
         PostgresGrant {
             was: None,
             role: "reporting".to_owned(),
             database: "iact".to_owned(),
             database_privileges: set(&["CONNECT"]),
-            schemas: [("public".to_owned(), rights)].into(),
-            owners: set(&["django_user"]),
+            wanted: wanted.into(),
             exact: true,
             had: Holding::new(),
+            owns: Vec::new(),
         }
     }
 
@@ -751,8 +596,8 @@ mod tests {
     #[test]
     fn a_right_that_one_table_lacks_is_granted() {
         let part = found(
-            r#"4,"rights":[{"privilege":"SELECT","held":4,"given":4,"option":0,"example":"t1","missing":null}"#,
-            r#"4,"rights":[{"privilege":"SELECT","held":3,"given":3,"option":0,"example":"t1","missing":"t2"}"#,
+            r#"4,"rights":[{"privileges":["SELECT"],"held":4,"off":true,"names":[],"given":null,"option":[],"example":"t1","missing":null}"#,
+            r#"4,"rights":[{"privileges":["SELECT"],"held":3,"off":true,"names":["t2"],"given":null,"option":[],"example":"t1","missing":"t2"}"#,
         );
         let from = some("SELECT on 3 of 4 tables (not `t2`)");
         assert_eq!(differing(&wanted(), &part), [("tables public".to_owned(), from, some("SELECT"))]);
@@ -765,17 +610,18 @@ mod tests {
     #[test]
     fn an_extra_right_is_taken_only_where_the_set_is_exact_and_never_from_an_owner() {
         let insert = |given: u8| {
+            let names = if given == 1 { "null" } else { "[]" };
             found(
-                r#""rights":[{"privilege":"SELECT","held":4"#,
+                r#""rights":[{"privileges":["SELECT"],"held":4"#,
                 &format!(
-                    r#""rights":[{{"privilege":"INSERT","held":1,"given":{given},"option":0,"example":"t2","missing":"t1"}},{{"privilege":"SELECT","held":4"#
+                    r#""rights":[{{"privileges":["INSERT"],"held":1,"off":false,"names":["t2"],"given":{names},"option":[],"example":"t2","missing":"t1"}},{{"privileges":["SELECT"],"held":4"#
                 ),
             )
         };
         let from = some("INSERT on 1 of 4 tables (`t2`), SELECT");
         assert_eq!(differing(&wanted(), &insert(1)), [("tables public".to_owned(), from, some("SELECT"))]);
         let text = sql(&wanted().steps(Some(&insert(1))));
-        assert!(text.starts_with("DO E'") && text.contains("E''table'', E''public'', E''INSERT'', false"), "{text}");
+        assert!(text.starts_with("DO E'") && text.contains("E''table'', E''public'', E''INSERT'', NULL::text, NULL::text, ARRAY[]::text[], false"), "{text}");
         assert!(differing(&wanted(), &insert(0)).is_empty());
         let loose = PostgresGrant { exact: false, ..wanted() };
         assert!(differing(&loose, &insert(1)).is_empty());
@@ -802,12 +648,12 @@ mod tests {
     #[test]
     fn a_grant_option_is_too_much() {
         let option = found(
-            r#""privilege":"USAGE","held":1,"given":1,"option":0"#,
-            r#""privilege":"USAGE","held":1,"given":1,"option":1"#,
+            r#""privileges":["USAGE"],"held":1,"off":true,"names":[],"given":null,"option":[]"#,
+            r#""privileges":["USAGE"],"held":1,"off":true,"names":[],"given":null,"option":["public"]"#,
         );
         let from = some("USAGE with grant option");
         assert_eq!(differing(&wanted(), &option), [("schema public".to_owned(), from, some("USAGE"))]);
-        assert!(sql(&wanted().steps(Some(&option))).contains("E''schema'', E''public'', E''USAGE'', true"));
+        assert!(sql(&wanted().steps(Some(&option))).contains("E''schema'', E''public'', E''USAGE'', NULL::text, NULL::text, ARRAY[]::text[], true"));
     }
 
     #[test]
@@ -849,5 +695,82 @@ mod tests {
         };
         let text = sql(&public.steps(None));
         assert!(text.contains("E''TEMPORARY''") && text.contains("E''USAGE''") && !text.contains("E''CONNECT''"), "{text}");
+    }
+
+    /// Tables of which some are declared one by one: `t1` with INSERT, all with SELECT.
+    fn with_one() -> PostgresGrant {
+        let mut one = wanted();
+        one.wanted.insert(Spot::one(Class::Tables, "public", "t1"), set(&["INSERT"]));
+        one
+    }
+
+    #[test]
+    fn what_one_table_has_is_compared_apart_from_all_others() {
+        let insert = |names: &str| {
+            let more = format!(
+                r#""rights":[{{"privileges":["INSERT"],"held":2,"off":false,"names":[{names}],"given":null,"option":[],"example":"t1","missing":"t3"}},{{"privileges":["SELECT"],"held":4"#
+            );
+            found(r#""rights":[{"privileges":["SELECT"],"held":4"#, &more)
+        };
+        let wanted = with_one();
+        assert!(differing(&wanted, &insert(r#""t1""#)).iter().all(|(name, ..)| name != "table public.t1"));
+        let both = insert(r#""t1","t2""#);
+        let from = some("INSERT on 1 of 4 tables (`t1`), SELECT");
+        assert_eq!(differing(&wanted, &both), [("tables public".to_owned(), from, some("SELECT"))]);
+        let text = sql(&wanted.steps(Some(&both)));
+        assert!(text.contains("E''INSERT'', NULL::text, NULL::text, ARRAY[E''t1'']::text[], false"), "{text}");
+        let none = found("USAGE", "USAGE");
+        assert_eq!(differing(&wanted, &none), [("table public.t1".to_owned(), None, some("INSERT"))]);
+        assert_eq!(
+            sql(&wanted.steps(Some(&none))),
+            "GRANT INSERT ON TABLE \"public\".\"t1\" TO \"reporting\";\n"
+        );
+    }
+
+    #[test]
+    fn columns_keep_their_rights_when_the_table_loses_them() {
+        let mut wanted = wanted();
+        wanted.wanted.insert(Spot::columns("public", "t1"), set(&["INSERT (id)"]));
+        let column = r#"{"key":"reporting","level":"column","schema":"public","creator":null,"total":0,"rights":[{"privileges":["INSERT"],"held":1,"off":false,"names":["t1\u001fid"],"given":null,"option":[]}]}"#;
+        let table = r#""rights":[{"privileges":["INSERT"],"held":1,"off":false,"names":["t1"],"given":null,"option":[],"example":"t1","missing":"t2"},{"privileges":["SELECT"],"held":4"#;
+        let mut rows = rows(r#""rights":[{"privileges":["SELECT"],"held":4"#, table);
+        rows.push(serde_json::from_str(column).unwrap());
+        let found = wanted.read(&rows).unwrap().unwrap();
+        let text = sql(&wanted.steps(Some(&found)));
+        assert!(
+            text.ends_with("GRANT INSERT (\"id\") ON TABLE \"public\".\"t1\" TO \"reporting\";\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_everybody_may_execute_counts_where_it_is_named() {
+        let mut public = PostgresGrant {
+            role: "PUBLIC".to_owned(),
+            database_privileges: set(&["CONNECT"]),
+            exact: true,
+            ..PostgresGrant::default()
+        };
+        let all = r#"{"key":"PUBLIC","level":"function","schema":"public","creator":null,"total":2,"rights":[{"privileges":["EXECUTE"],"held":2,"off":true,"names":[],"given":null,"option":[],"example":"f()","missing":null}]}"#;
+        let connect = r#"{"key":"PUBLIC","level":"database","schema":"","creator":null,"total":1,"rights":[{"privileges":["CONNECT"],"held":1,"off":true,"names":[],"given":null,"option":[]}]}"#;
+        let rows: Vec<Row> = [all, connect].map(|row| serde_json::from_str(row).unwrap()).into();
+        let found = public.read(&rows).unwrap().unwrap();
+        assert!(differing(&public, &found).is_empty());
+        assert!(found.beyond_the_default().is_empty());
+        public.wanted.insert(Spot::all(Class::Functions, "public"), set(&[]));
+        public.wanted.insert(Spot::future(Class::Functions, "", "owner"), set(&[]));
+        let names: Vec<String> = differing(&public, &found).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["functions public", "future functions by owner"]);
+        let text = sql(&public.steps(Some(&found)));
+        assert!(text.contains("FOR ROLE \"owner\" REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;"), "{text}");
+    }
+
+    #[test]
+    fn a_function_is_named_as_the_server_does() {
+        let named = |written: &str| signature(written).unwrap_or_default();
+        assert_eq!(named("f()"), "f()");
+        assert_eq!(named("f( int , varchar[], Timestamptz)"), "f(integer, character varying[], timestamp with time zone)");
+        assert_eq!(named("f(public.mood)"), "f(public.mood)");
+        assert_eq!(signature("f"), None);
     }
 }

@@ -18,6 +18,8 @@ use crate::resources::postgres::{
     array, assigned, block, boolean, forget, ident, integer, is_quoted_list, literal, maybe_text, split,
 };
 use crate::secret::Secret;
+pub(crate) use crate::resources::postgres::server_rights::rights_on_server;
+pub use crate::resources::postgres::server_rights::{ServerClass, ServerRights};
 
 /// A role of a PostgreSQL server.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +59,10 @@ pub struct PostgresRole {
     pub member_of: BTreeSet<String>,
     /// `ALTER ROLE ... SET`; exact once named, `None`: not managed.
     pub settings: Option<BTreeMap<String, String>>,
+    /// Its rights on parameters and tablespaces; exact.
+    pub rights: ServerRights,
+    /// Of a found one: what it owns in databases, for people.
+    pub owns: Vec<String>,
     /// Of a found one: the roles that it may also give to others.
     pub admin_of: BTreeSet<String>,
     /// Of a found one: whether it is the role we are logged in as.
@@ -64,7 +70,8 @@ pub struct PostgresRole {
 }
 
 // `:provision_roles` is `pg_authid`, or `pg_roles` where we may not read that.
-const QUERY: &str = "SELECT r.rolname::text AS key, r.rolcanlogin AS login, r.rolsuper AS superuser, r.rolcreatedb AS createdb, \
+const QUERY: &str = concat!(
+    "SELECT r.rolname::text AS key, r.rolcanlogin AS login, r.rolsuper AS superuser, r.rolcreatedb AS createdb, \
     r.rolcreaterole AS createrole, r.rolinherit AS inherit, r.rolreplication AS replication, r.rolbypassrls AS bypassrls, \
     r.rolconnlimit AS connection_limit, r.rolname = session_user AS current, r.rolpassword AS password, \
     CASE WHEN isfinite(r.rolvaliduntil) THEN to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') END \
@@ -73,8 +80,10 @@ const QUERY: &str = "SELECT r.rolname::text AS key, r.rolcanlogin AS login, r.ro
     (SELECT json_agg(json_build_object('role', g.rolname, 'admin', m.admin) ORDER BY g.rolname) FROM \
     (SELECT roleid, bool_or(admin_option) AS admin FROM pg_auth_members WHERE member = r.oid GROUP BY roleid) m \
     JOIN pg_roles g ON g.oid = m.roleid) AS member_of, \
-    (SELECT s.setconfig FROM pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0) AS settings \
-    FROM :provision_roles r WHERE r.rolname !~ '^pg_'";
+    (SELECT s.setconfig FROM pg_db_role_setting s WHERE s.setrole = r.oid AND s.setdatabase = 0) AS settings, ",
+    rights_on_server!(),
+    " AS rights FROM :provision_roles r WHERE r.rolname !~ '^pg_'"
+);
 
 /// What stands in the place of a password in the view of roles that everybody may read.
 const NOT_SHOWN: &str = "********";
@@ -141,6 +150,8 @@ impl Kind for PostgresRole {
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .collect(),
             ),
+            rights: ServerRights::read(row, "rights")?,
+            owns: Vec::new(),
             admin_of,
             current: boolean(row, "current")?,
         }))
@@ -175,6 +186,7 @@ impl Kind for PostgresRole {
         }
         fields.extend(self.memberships(found));
         fields.extend(self.session_settings(found));
+        fields.extend(self.rights.fields(found.map(|found| &found.rights)));
         fields
     }
 
@@ -231,6 +243,7 @@ impl Kind for PostgresRole {
         }
         self.change_memberships(found, &mut sql);
         self.change_settings(found, &mut sql);
+        sql.push_str(&self.rights.change(&ident(&self.name), found.map(|found| &found.rights)));
         if self.managed && found.is_none() {
             sql.push_str(&block(&format!(
                 "BEGIN IF NOT pg_catalog.pg_has_role({}, 'MEMBER') THEN GRANT {} TO CURRENT_USER; END IF; END",
@@ -258,9 +271,14 @@ impl Kind for PostgresRole {
     }
 
     fn remove(&self) -> Removal {
-        // Without REASSIGN or DROP OWNED: where it owns something or has rights elsewhere, the server names them.
-        let drop = Text::plain(format!("DROP ROLE {};\n", ident(&self.name)));
-        Removal::Steps(vec![Step::sql("drop the role", drop)])
+        // Without REASSIGN or DROP OWNED: what it owns or may do elsewhere is named, and stays until somebody decides.
+        let revoke = ServerRights::default().change(&ident(&self.name), Some(&self.rights));
+        let says = match revoke.is_empty() {
+            true => "drop the role".to_owned(),
+            false => "revoke its rights on parameters and tablespaces; drop the role".to_owned(),
+        };
+        let drop = Text::plain(format!("{revoke}{}", self.drop()));
+        Removal::Steps(vec![Step::sql(says, drop)])
     }
 }
 
@@ -273,6 +291,38 @@ impl PostgresRole {
             valid_until: NEVER.to_owned(),
             ..PostgresRole::default()
         }
+    }
+
+    /// Drops the role, or says what keeps it: in other databases as many objects of each kind as the catalog that all databases
+    /// share knows of, and what was seen when the plan was made.
+    fn drop(&self) -> String {
+        let role = ident(&self.name);
+        let seen = match self.owns.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", self.owns.join("; ")),
+        };
+        let hint = format!(
+            "In each of these databases, as a superuser: REASSIGN OWNED BY {role} TO another role, which keeps the objects; then DROP OWNED BY {role}, \
+             which revokes the rights. Then apply again."
+        );
+        block(&format!(
+            "DECLARE held text; BEGIN DROP ROLE {role}; EXCEPTION WHEN dependent_objects_still_exist THEN \
+             SELECT string_agg(CASE deptype WHEN 'o' THEN 'it owns ' WHEN 'a' THEN 'it has rights on ' WHEN 'r' THEN 'policies name it on ' \
+             ELSE 'it is used by ' END || coalesce(named, count || ' ' || kind || CASE WHEN count > 1 THEN 's' ELSE '' END) || \
+             CASE WHEN dbid <> 0 THEN ' in the database \"' || datname || '\"' ELSE '' END, '; ' ORDER BY dbid, deptype, kind) INTO held \
+             FROM (SELECT d.dbid, d.deptype, b.datname, count(*) AS count, CASE d.classid::regclass::text WHEN 'pg_class' THEN 'relation' \
+             WHEN 'pg_proc' THEN 'function' WHEN 'pg_default_acl' THEN 'default privilege' WHEN 'pg_namespace' THEN 'schema' \
+             WHEN 'pg_largeobject' THEN 'large object' ELSE replace(substr(d.classid::regclass::text, 4), '_', ' ') END AS kind, \
+             CASE WHEN min(d.dbid) = 0 OR b.datname = current_database() THEN \
+             string_agg(pg_describe_object(d.classid, d.objid, d.objsubid), ', ') END AS named \
+             FROM pg_shdepend d LEFT JOIN pg_database b ON b.oid = d.dbid WHERE d.refclassid = 'pg_authid'::regclass \
+             AND d.refobjid = (SELECT oid FROM pg_roles WHERE rolname = {}) GROUP BY d.dbid, d.deptype, d.classid, b.datname) x; \
+             RAISE EXCEPTION USING ERRCODE = 'dependent_objects_still_exist', MESSAGE = {} || held || {}, HINT = {}; END",
+            literal(&self.name),
+            literal(&format!("the role `{}` cannot be dropped: ", self.name)),
+            literal(&seen),
+            literal(&hint)
+        ))
     }
 
     /// Name of the field, shown form, SQL.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::command::{Dialect, Place, Seat, Server, Text};
-use crate::declaration::{Entry, Environment, Key, Node, Table, Type};
+use crate::declaration::{Entry, Environment, Key, Node, Table, Type, Value};
 use crate::error::{Problem, did_you_mean};
 use crate::quote;
 use crate::resource::{Id, Probe, Resource, Thing, inside_database};
@@ -13,8 +13,8 @@ use crate::resources::container::{Container, Health, Mount};
 use crate::resources::image::Build;
 use crate::resources::postgres_database::PostgresDatabase;
 use crate::resources::postgres_extension::PostgresExtension;
-use crate::resources::postgres_grant::PostgresGrant;
-use crate::resources::postgres_role::PostgresRole;
+use crate::resources::postgres_grant::{Class, PostgresGrant, Spot, Wanted, on_column, signature};
+use crate::resources::postgres_role::{PostgresRole, ServerClass, ServerRights};
 use crate::resources::postgres_setting::PostgresSetting;
 use crate::resources::sql_script::SqlScript;
 use crate::secret::{Secret, locked_verifier, sha256};
@@ -68,6 +68,8 @@ pub static ROLE: Table = Table {
         Key::new("connection_limit", Type::Int(-1, 1_000_000), "Connections at once; -1 is no limit.").default("-1"),
         Key::new("valid_until", Type::Text, "When its password ends, as in `2031-05-01 10:00+02`; without a zone it is UTC, and `infinity` is never.").default("\"infinity\""),
         Key::new("member_of", Type::List(&Type::PostgresName), "Roles it is a member of: declared ones and PostgreSQL's own, such as `pg_monitor`; exact.").default("[]"),
+        Key::new("parameters", Type::Map(&Type::List(&Type::Word(&["SET", "ALTER SYSTEM", "ALL"]))), "Rights on settings of the server that not everybody may change, by name: `{ log_statement = [\"SET\"] }`; exact.").default("{}"),
+        Key::new("tablespaces", Type::Map(&Type::List(&Type::Word(&["CREATE", "ALL"]))), "Rights on tablespaces, by name; exact.").default("{}"),
         Key::new("settings", Type::Map(&Type::Setting), "Settings of its sessions (`ALTER ROLE ... SET`); exact once named."),
     ],
 };
@@ -137,21 +139,44 @@ pub static EXTENSION: Table = Table {
     ],
 };
 
+const ON_TABLES: Type = Type::Word(&[
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "TRUNCATE",
+    "REFERENCES",
+    "TRIGGER",
+    "ALL",
+]);
+const ON_SEQUENCES: Type = Type::Word(&["USAGE", "SELECT", "UPDATE", "ALL"]);
+const ON_FUNCTIONS: Type = Type::Word(&["EXECUTE", "ALL"]);
+const ON_TYPES: Type = Type::Word(&["USAGE", "ALL"]);
+const ON_LARGE_OBJECTS: Type = Type::Word(&["SELECT", "UPDATE", "ALL"]);
+
 /// `[[postgres.NAME.grant]]`.
 pub static GRANT: Table = Table {
     name: "postgres.NAME.grant",
-    doc: "What a role may do in a database. All entries of one role and database together are its exact rights there.",
+    doc: "What a role may do in a database. All entries of one role and database together are its exact rights there, on everything that PostgreSQL grants rights on in a database. What is not compared: rights in databases that no entry for the role names, which `audit` reports; and rights of roles that are not declared. Rights on parameters and tablespaces belong to the role, in `[postgres.NAME.role.NAME]`.",
     keys: &[
         Key::new("enabled", Type::Bool, "`false` drops an entry.").default("true"),
         Key::new("role", Type::PostgresName, "A declared role, one of PostgreSQL's own such as `pg_monitor`, or `PUBLIC`.").required(),
         Key::new("database", Type::PostgresName, "A declared database.").required(),
         Key::new("connect", Type::Bool, "CONNECT on the database. PUBLIC has it unless it was revoked.").default("true"),
         Key::new("privileges", Type::List(&Type::Word(&["CREATE", "TEMPORARY"])), "More rights on the database itself.").default("[]"),
-        Key::new("schema", Type::PostgresName, "The schema that `tables`, `sequences` and `schema_privileges` are about.").default("\"public\""),
-        Key::new("schema_privileges", Type::List(&Type::Word(&["USAGE", "CREATE"])), "Rights on the schema; USAGE is added where `tables` or `sequences` are named.").default("[]"),
-        Key::new("tables", Type::List(&Type::Word(&["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "ALL"])), "Rights on every table and view of the schema.").default("[]"),
-        Key::new("sequences", Type::List(&Type::Word(&["USAGE", "SELECT", "UPDATE", "ALL"])), "Rights on every sequence of the schema.").default("[]"),
-        Key::new("future", Type::Bool, "The same rights on tables and sequences made tomorrow, by the database's owner and every declared role that can create there.").default("false"),
+        Key::new("schema", Type::PostgresName, "The schema that `tables`, `columns`, `sequences`, `functions`, `types` and `schema_privileges` are about.").default("\"public\""),
+        Key::new("schema_privileges", Type::List(&Type::Word(&["USAGE", "CREATE"])), "Rights on the schema; USAGE is added where rights on what is in it are named.").default("[]"),
+        Key::new("tables", Type::Either(&Type::List(&ON_TABLES), &Type::Map(&Type::List(&ON_TABLES))), "A list: rights on every table and view of the schema. A table: rights on single ones, `{ orders = [\"INSERT\"] }`, in addition to those on every one that other entries name.").default("[]"),
+        Key::new("columns", Type::Map(&Type::Map(&Type::List(&Type::Identifier))), "Rights on columns, by table and right: `{ people = { SELECT = [\"id\", \"name\"] } }`; SELECT, INSERT, UPDATE, REFERENCES or ALL.").default("{}"),
+        Key::new("sequences", Type::Either(&Type::List(&ON_SEQUENCES), &Type::Map(&Type::List(&ON_SEQUENCES))), "Rights on every sequence of the schema, or on single ones.").default("[]"),
+        Key::new("functions", Type::Either(&Type::List(&ON_FUNCTIONS), &Type::Map(&Type::List(&ON_FUNCTIONS))), "Rights on every function, procedure and aggregate of the schema, or on single ones by their types of arguments: `{ \"total(integer)\" = [\"EXECUTE\"] }`. PUBLIC has EXECUTE on each until an entry for PUBLIC names `functions`, as in `functions = []`."),
+        Key::new("types", Type::Either(&Type::List(&ON_TYPES), &Type::Map(&Type::List(&ON_TYPES))), "Rights on every type and domain of the schema, or on single ones. PUBLIC has USAGE on each until an entry for PUBLIC names `types`."),
+        Key::new("languages", Type::Map(&Type::List(&ON_TYPES)), "Rights on languages, by name. PUBLIC has USAGE on trusted ones until an entry for PUBLIC names them."),
+        Key::new("foreign_data_wrappers", Type::Map(&Type::List(&ON_TYPES)), "Rights on foreign-data wrappers, by name."),
+        Key::new("foreign_servers", Type::Map(&Type::List(&ON_TYPES)), "Rights on foreign servers, by name."),
+        Key::new("large_objects", Type::Map(&Type::List(&ON_LARGE_OBJECTS)), "Rights on large objects, by number."),
+        Key::new("future", Type::Bool, "The same rights on tables, sequences, functions and types made tomorrow, by the database's owner and every declared role that can create there; of rights on all objects of the schema, not of those on single ones.").default("false"),
+        Key::new("future_schemas", Type::List(&Type::Word(&["USAGE", "CREATE", "ALL"])), "Rights on schemas made tomorrow by the same.").default("[]"),
         Key::new("exact", Type::Bool, "`false`: rights that are there and not declared stay.").default("true"),
     ],
 };
@@ -177,6 +202,9 @@ pub static EXTERNAL: Table = Table {
         ),
     ],
 };
+
+/// The grantee that is everybody.
+const PUBLIC: &str = "PUBLIC";
 
 /// The port it has by itself.
 pub(super) const PORT: u16 = 5432;
@@ -258,6 +286,9 @@ pub(super) fn check(
             format!("the rights of `{OWNER_OF_DATABASE}` are those of the database's owner");
         let problem = Problem::error(message, &grant.origin("role"));
         problems.push(problem.help("name the owner, who has every right on what is its own"));
+    }
+    for grant in node.list("grant") {
+        check_objects(grant, problems);
     }
     server::check_database(environment, "postgres", name, entry, problems);
     server::postgres::check(environment, name, node, problems);
@@ -383,6 +414,32 @@ fn not_a_group(
     ))
 }
 
+/// Names of single objects that the server could not know, and rights on columns that there are not.
+fn check_objects(grant: &Node, problems: &mut Vec<Problem>) {
+    for (function, entry) in grant.named("functions") {
+        if signature(function).is_none() {
+            let message = format!("`{function}` does not name the types of its arguments");
+            let help = format!("as in `{function}()` or `{function}(integer, text)`");
+            problems.push(Problem::error(message, &entry.key).help(help));
+        }
+    }
+    for (number, entry) in grant.named("large_objects") {
+        if number.parse::<u32>().is_err() {
+            let message = format!("`{number}` is not the number of a large object");
+            problems.push(Problem::error(message, &entry.key));
+        }
+    }
+    for (_, table) in grant.named("columns") {
+        for (privilege, entry) in table.node.entries() {
+            if privilege != "ALL" && !ON_COLUMNS.contains(&privilege) {
+                let message = format!("there is no right `{privilege}` on a column");
+                let problem = Problem::error(message, &entry.key);
+                problems.push(did_you_mean(problem, privilege, ON_COLUMNS.iter().copied()));
+            }
+        }
+    }
+}
+
 /// The server with everything in it.
 pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
     if !project.on_engine() {
@@ -502,6 +559,7 @@ impl Inside<'_, '_> {
                 connection_limit: node.int("connection_limit").unwrap_or(-1),
                 valid_until: node.text("valid_until").unwrap_or("infinity").to_owned(),
                 member_of: node.texts("member_of").into_iter().collect(),
+                rights: server_rights(node),
                 settings: node.get("settings").map(|_| {
                     let pairs = node.named("settings");
                     pairs
@@ -648,12 +706,13 @@ impl Inside<'_, '_> {
             .map(|made| (made.id.clone(), made.place.database().cloned()))
             .collect();
         let makers = self.makers(&by_target);
+        let nobody = BTreeSet::new();
         for ((database, role), grants) in by_target {
             let mut thing = rights(
                 role,
                 database,
                 &grants,
-                makers.get(database).cloned().unwrap_or_default(),
+                makers.get(database).unwrap_or(&nobody),
             );
             let of_role = self.node.get("role").and_then(|roles| roles.get(role));
             thing.was = of_role.and_then(|role| role.text("was")).map(str::to_owned);
@@ -690,17 +749,7 @@ impl Inside<'_, '_> {
             );
             for grant in grants.iter().rev() {
                 resource = resource.from("", grant.origin.clone());
-                let schema = grant.text("schema").unwrap_or("public");
-                for (key, field) in [
-                    ("tables", "tables"),
-                    ("sequences", "sequences"),
-                    ("schema_privileges", "schema"),
-                    ("future", "future"),
-                ] {
-                    resource = resource
-                        .from(field, grant.origin(key))
-                        .from(format!("{field} {schema}"), grant.origin(key));
-                }
+                resource = origins(resource, grant);
                 resource = resource.from("database", grant.origin("privileges"));
             }
             self.made.push(resource);
@@ -738,28 +787,57 @@ impl Inside<'_, '_> {
     }
 }
 
-/// All entries of one role and database together.
-fn rights(role: &str, database: &str, grants: &[&Node], owners: BTreeSet<String>) -> PostgresGrant {
-    const TABLE: [&str; 7] = [
-        "SELECT",
-        "INSERT",
-        "UPDATE",
-        "DELETE",
-        "TRUNCATE",
-        "REFERENCES",
-        "TRIGGER",
-    ];
-    const SEQUENCE: [&str; 3] = ["USAGE", "SELECT", "UPDATE"];
-    let spelled = |words: Vec<String>, all: &[&str]| -> BTreeSet<String> {
-        if words.iter().any(|word| word == "ALL") {
-            return all.iter().map(|word| (*word).to_owned()).collect();
+/// Where the rights of an entry stand in the file, by the fields that they are shown as.
+fn origins(mut resource: Resource, grant: &Node) -> Resource {
+    let schema = grant.text("schema").unwrap_or("public");
+    for (key, field) in [
+        ("tables", "tables"),
+        ("columns", "columns"),
+        ("sequences", "sequences"),
+        ("functions", "functions"),
+        ("types", "types"),
+        ("schema_privileges", "schema"),
+        ("future", "future"),
+    ] {
+        resource = resource
+            .from(field, grant.origin(key))
+            .from(format!("{field} {schema}"), grant.origin(key));
+    }
+    for class in [
+        Class::Tables,
+        Class::Sequences,
+        Class::Functions,
+        Class::Types,
+    ] {
+        for (object, entry) in grant.named(class.key()) {
+            let field = Spot::one(class, schema, object).field();
+            resource = resource.from(field, entry.key.clone());
         }
-        words.into_iter().collect()
-    };
+    }
+    for class in [
+        Class::Languages,
+        Class::Wrappers,
+        Class::Servers,
+        Class::LargeObjects,
+    ] {
+        for (object, entry) in grant.named(class.key()) {
+            let field = Spot::one(class, "", object).field();
+            resource = resource.from(field, entry.key.clone());
+        }
+    }
+    resource
+}
+
+/// All entries of one role and database together.
+fn rights(
+    role: &str,
+    database: &str,
+    grants: &[&Node],
+    creators: &BTreeSet<String>,
+) -> PostgresGrant {
     let mut thing = PostgresGrant {
         role: role.to_owned(),
         database: database.to_owned(),
-        owners,
         exact: true,
         ..PostgresGrant::default()
     };
@@ -769,26 +847,145 @@ fn rights(role: &str, database: &str, grants: &[&Node], owners: BTreeSet<String>
         if grant.bool("connect").unwrap_or(true) {
             thing.database_privileges.insert("CONNECT".to_owned());
         }
-        let tables = spelled(grant.texts("tables"), &TABLE);
-        let sequences = spelled(grant.texts("sequences"), &SEQUENCE);
-        let on_schema = grant.texts("schema_privileges");
-        if tables.is_empty() && sequences.is_empty() && on_schema.is_empty() {
-            continue;
+        // Who makes an object has every right on it.
+        let creators = creators.iter().filter(|creator| *creator != role);
+        let creators: Vec<&str> = creators.map(String::as_str).collect();
+        in_schema(grant, role, &creators, &mut thing.wanted);
+        for class in [
+            Class::Languages,
+            Class::Wrappers,
+            Class::Servers,
+            Class::LargeObjects,
+        ] {
+            single(grant, class, "", &mut thing.wanted);
         }
-        let schema = grant.text("schema").unwrap_or("public");
-        let rights = thing.schemas.entry(schema.to_owned()).or_default();
-        rights.schema.extend(on_schema);
-        if !tables.is_empty() || !sequences.is_empty() {
-            rights.schema.insert("USAGE".to_owned());
+        let schemas = spelled(grant.texts("future_schemas"), Class::Schemas.privileges());
+        for creator in creators.iter().filter(|_| !schemas.is_empty()) {
+            let spot = Spot::future(Class::Schemas, "", creator);
+            thing
+                .wanted
+                .entry(spot)
+                .or_default()
+                .extend(schemas.iter().cloned());
         }
-        if grant.bool("future") == Some(true) {
-            rights.future_tables.extend(tables.iter().cloned());
-            rights.future_sequences.extend(sequences.iter().cloned());
-        }
-        rights.tables.extend(tables);
-        rights.sequences.extend(sequences);
     }
     thing
+}
+
+/// What an entry says of a schema and what is in it.
+fn in_schema(grant: &Node, role: &str, creators: &[&str], wanted: &mut Wanted) {
+    let schema = grant.text("schema").unwrap_or("public");
+    for class in [
+        Class::Tables,
+        Class::Sequences,
+        Class::Functions,
+        Class::Types,
+    ] {
+        single(grant, class, schema, wanted);
+        let all = grant
+            .get(class.key())
+            .filter(|node| matches!(node.value, Value::List(_)));
+        let privileges = spelled(grant.texts(class.key()), class.privileges());
+        // An empty list takes from everybody what everybody has from the start.
+        let counts = |class| role == PUBLIC && matches!(class, Class::Functions | Class::Types);
+        if all.is_none() || (privileges.is_empty() && !counts(class)) {
+            continue;
+        }
+        let of_all = wanted.entry(Spot::all(class, schema)).or_default();
+        of_all.extend(privileges.iter().cloned());
+        if grant.bool("future") != Some(true) {
+            continue;
+        }
+        for creator in creators {
+            // Default privileges of a schema only add to those of the whole database.
+            let at = if privileges.is_empty() { "" } else { schema };
+            let spot = Spot::future(class, at, creator);
+            wanted
+                .entry(spot)
+                .or_default()
+                .extend(privileges.iter().cloned());
+        }
+    }
+    for (table, entry) in grant.named("columns") {
+        let spot = wanted.entry(Spot::columns(schema, table)).or_default();
+        spot.extend(on_columns(&entry.node));
+    }
+    let mut on_schema: BTreeSet<String> = grant.texts("schema_privileges").into_iter().collect();
+    if names_something(grant) {
+        on_schema.insert("USAGE".to_owned());
+    }
+    if !on_schema.is_empty() {
+        wanted
+            .entry(Spot::schema(schema))
+            .or_default()
+            .extend(on_schema);
+    }
+}
+
+/// Whether an entry names rights on what is in its schema.
+fn names_something(grant: &Node) -> bool {
+    let classes = [
+        Class::Tables,
+        Class::Sequences,
+        Class::Functions,
+        Class::Types,
+    ];
+    let keys = classes.iter().map(|class| class.key()).chain(["columns"]);
+    keys.into_iter()
+        .any(|key| !grant.list(key).is_empty() || grant.named(key).next().is_some())
+}
+
+/// What an entry says of single objects of a class.
+fn single(grant: &Node, class: Class, schema: &str, wanted: &mut Wanted) {
+    for (object, _) in grant.named(class.key()) {
+        let named = grant.get(class.key()).map(|named| named.texts(object));
+        let privileges = spelled(named.unwrap_or_default(), class.privileges());
+        let object = match class {
+            Class::Functions => signature(object).unwrap_or_else(|| object.to_owned()),
+            _ => object.to_owned(),
+        };
+        wanted
+            .entry(Spot::one(class, schema, &object))
+            .or_default()
+            .extend(privileges);
+    }
+}
+
+const ON_COLUMNS: [&str; 4] = ["SELECT", "INSERT", "UPDATE", "REFERENCES"];
+
+/// Rights on the columns of a table.
+fn on_columns(table: &Node) -> BTreeSet<String> {
+    let mut rights = BTreeSet::new();
+    for (key, _) in table.entries() {
+        let columns = table.texts(key);
+        for privilege in spelled(vec![key.to_owned()], &ON_COLUMNS) {
+            rights.extend(columns.iter().map(|column| on_column(&privilege, column)));
+        }
+    }
+    rights
+}
+
+/// Rights of a role on what belongs to the whole server.
+fn server_rights(role: &Node) -> ServerRights {
+    let mut rights = ServerRights::default();
+    for class in [ServerClass::Parameter, ServerClass::Tablespace] {
+        let Some(named) = role.get(class.key()) else {
+            continue;
+        };
+        for (object, _) in named.entries() {
+            let privileges = spelled(named.texts(object), class.privileges());
+            rights.want(class, object, privileges);
+        }
+    }
+    rights
+}
+
+/// Privileges with `ALL` spelled out.
+fn spelled(words: Vec<String>, all: &[&str]) -> BTreeSet<String> {
+    if words.iter().any(|word| word == "ALL") {
+        return all.iter().map(|word| (*word).to_owned()).collect();
+    }
+    words.into_iter().collect()
 }
 
 /// Where each key of a table stands that a file says something about.

@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::declaration::{Node, Origin};
 use crate::error::{Problem, did_you_mean};
-use crate::resources::hba::{
-    Answer, Column, Login, Memberships, Network, Rule, Word, answer, length_of, lets_try,
-};
-use crate::secret::Secret;
+use crate::resources::hba::{Column, Login, Memberships, Network, Rule, Word, length_of, lets_try};
 use crate::services::postgres::{is_predefined, logins};
 
 /// Options whose value is a secret, which a file of rules would show.
