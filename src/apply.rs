@@ -428,6 +428,7 @@ async fn round(run: &Run<'_>, changes: &[&Change], report: &mut Report) {
                     .filter(|change| !named.contains(&change.id));
                 report.not_done.extend(rest.map(|change| change.id.clone()));
                 for (id, trouble) in troubles {
+                    take_back(&trouble, report);
                     if trouble.unknown {
                         report.unknown.push((id, trouble));
                     } else {
@@ -444,6 +445,15 @@ async fn round(run: &Run<'_>, changes: &[&Change], report: &mut Report) {
             .extend(units[at].changes.iter().map(|change| change.id.clone()));
     }
     report.not_done.sort();
+}
+
+/// What was made in this run and is removed again was not done.
+fn take_back(trouble: &Trouble, report: &mut Report) {
+    for volume in &trouble.undone {
+        let id = Id::short("volume", volume);
+        report.done.retain(|done| *done != id);
+        report.not_done.push(id);
+    }
 }
 
 /// One unit, with its intent written down before it and what it came to behind it.

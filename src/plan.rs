@@ -434,14 +434,14 @@ impl Judge<'_> {
             Found::Down(why) => Some(self.unseen(resource, Action::Wait, why)),
             Found::Unreadable(why) => Some(self.unseen(resource, Action::Unknown, why)),
         };
-        let Some(change) = change else {
+        let Some(mut change) = change else {
             plan.as_wanted += 1;
             return;
         };
         if change.action == Action::Create {
             self.created.insert(resource.id.clone());
         }
-        if change.action == Action::Create && matches!(resource.thing, Thing::Container(_)) {
+        if let (Action::Create, Thing::Container(container)) = (change.action, &resource.thing) {
             let volumes: Vec<_> = resource
                 .needs
                 .iter()
@@ -449,6 +449,7 @@ impl Judge<'_> {
                 .collect();
             if !volumes.is_empty() && volumes.iter().all(|volume| self.created.contains(*volume)) {
                 self.fresh.insert(resource.id.clone());
+                change.steps = container.first_starts(change.steps);
             }
         }
         if change.first_start {

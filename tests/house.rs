@@ -11,6 +11,7 @@ const LEVELS: &[&[&str]] = &[
         "error",
         "fault",
         "command",
+        "statement",
         "quote",
         "ledger",
     ],
@@ -57,6 +58,8 @@ const PURE: &[&str] = &[
     "show/",
     "resource.rs",
     "command.rs",
+    "statement.rs",
+    "statement/",
     "quote.rs",
     "ledger.rs",
 ];

@@ -65,12 +65,10 @@ impl Kind for MariadbScript {
             return Vec::new();
         }
         let script = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
-        let text = format!(
-            "USE {};\n{script}\n{}",
-            ident(&self.database),
-            end(script).closing()
-        );
-        let mut step = Step::sql("run the script", Text::plain(text));
+        let text = Text::plain(format!("USE {};\n", ident(&self.database)))
+            .push_file(&self.name, script)
+            .push(format!("\n{}", end(script).closing()));
+        let mut step = Step::sql("run the script", text);
         step.deadline = std::time::Duration::from_secs(600);
         vec![step]
     }

@@ -135,6 +135,7 @@ mod tests {
             log: vec!["FATAL:\x1b[31m no space".to_owned()],
             unknown: false,
             ahead: 0,
+            undone: Vec::new(),
         }
     }
 

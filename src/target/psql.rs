@@ -273,7 +273,7 @@ pub(super) fn steps(
     steps: &[(usize, &SqlStep)],
 ) -> crate::command::Text {
     let mut text =
-        crate::command::Text::plain("\\set VERBOSITY default\n\\set SHOW_CONTEXT never\n");
+        crate::command::Text::plain("\\set VERBOSITY verbose\n\\set SHOW_CONTEXT errors\n");
     let mut current = from.unwrap_or("postgres");
     let mut with_ledger: Vec<&str> = Vec::new();
     for (at, step) in steps {
@@ -348,6 +348,17 @@ fn wants_end(text: &str) -> bool {
     last.is_some_and(|line| !line.ends_with(';') && !line.starts_with('\\'))
 }
 
+/// A message without the SQLSTATE before it.
+fn without_code(message: &str) -> &str {
+    let code = message.split_once(": ").filter(|(code, _)| {
+        code.len() == 5
+            && code
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    });
+    code.map_or(message, |(_, rest)| rest)
+}
+
 /// What a server said about a statement that failed, without excerpts of the statement.
 pub(super) fn message(stderr: &str) -> Option<String> {
     let mut said: Option<String> = None;
@@ -359,7 +370,7 @@ pub(super) fn message(stderr: &str) -> Option<String> {
             && (before.is_empty() || before.starts_with("psql:") || before.contains(" failed: "))
         {
             // The first is the cause.
-            said.get_or_insert_with(|| rest.trim().to_owned());
+            said.get_or_insert_with(|| without_code(rest.trim()).to_owned());
         } else if let Some(said) = &mut said {
             for word in ["DETAIL:", "HINT:"] {
                 if let Some(rest) = line.strip_prefix(word) {
