@@ -14,7 +14,7 @@ use crate::fault::{Effect, Point};
 use crate::files::Journal;
 use crate::plan::journal::{self, Note, State};
 use crate::plan::{self, Action, Change, Judging, Plan, Record};
-use crate::resource::{Id, Probe, Resource, Step};
+use crate::resource::{Awaited, Id, Probe, Resource, Step};
 use crate::target::{Stop, Target, Trouble};
 
 /// How long a probe may go on failing before the thing is called unhealthy.
@@ -63,6 +63,8 @@ pub struct Report {
     pub unhealthy: Vec<(Id, Trouble)>,
     /// Whether the user interrupted it.
     pub interrupted: bool,
+    /// What still waits for something that somebody else makes, and for what.
+    pub waiting: Vec<(Id, Awaited)>,
     /// What holds now, for the record; none if nobody could look again.
     pub record: Option<Record>,
 }
@@ -151,6 +153,17 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         };
         let after = plan::judge(run.resources, &answers, &judging);
         report.record = Some(after.settled.clone());
+        report.waiting.clone_from(&after.waiting);
+        // What it waited for may have been made meanwhile: then there is more to do.
+        let awaited: HashSet<&Id> = now.waiting.iter().map(|(id, _)| id).collect();
+        let come: Vec<Id> = after
+            .changes
+            .iter()
+            .map(|change| &change.id)
+            .filter(|id| awaited.contains(id))
+            .cloned()
+            .collect();
+        report.done.retain(|id| !come.contains(id));
         settle(&after, &mut report);
         // What comes behind a failure was not tried, so how it looks by now is no failure of its own.
         let behind = blocked(&now, &after, &report);
@@ -159,6 +172,7 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         left = waiting
             .into_iter()
             .chain(entailed(&after, &known))
+            .chain(come)
             .collect();
         let blocked = blocked(&now, &after, &report);
         let lost = |id: &Id| report.interrupted || blocked.contains(id);

@@ -9,8 +9,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Ask, Question, Row, Text};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Awaited, Field, Impact, Kind, Removal, Same, Step};
 use crate::resources::postgres::{array, block, ident, integer, literal, maybe_text, text};
+
+/// Which of the schemas that rights are declared in are there.
+pub const SCHEMAS: Question = Question {
+    name: "postgres_schema",
+    ask: Ask::PostgresDatabase(
+        "SELECT nspname::text AS key FROM pg_namespace WHERE nspname::text {wanted}",
+    ),
+};
 
 /// All rights of one role in one PostgreSQL database.
 #[derive(Clone, Debug, Default)]
@@ -243,6 +251,21 @@ impl Kind for PostgresGrant {
             return Vec::new();
         }
         vec![Step::sql(few(&says), Text::plain(sql))]
+    }
+
+    fn awaits(&self, _found: Option<&Self>) -> Vec<Awaited> {
+        let schemas = self.schemas.keys().filter(|schema| *schema != "public");
+        schemas
+            .map(|schema| Awaited { question: SCHEMAS, key: schema.clone(), noun: "schema" })
+            .collect()
+    }
+
+    fn without(&self, missing: &[Awaited], _found: Option<&Self>) -> Self {
+        let mut part = self.clone();
+        for Awaited { key, .. } in missing {
+            part.schemas.remove(key);
+        }
+        part
     }
 
     fn named(key: &str) -> Option<Self> {

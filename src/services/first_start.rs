@@ -7,7 +7,7 @@ use crate::command::{Dialect, Do, Place, Text};
 use crate::graph;
 use crate::ledger;
 use crate::quote::{identifier, literal};
-use crate::resource::Resource;
+use crate::resource::{Awaited, Resource, Thing};
 use crate::secret::Secret;
 use crate::statement::FirstStart;
 
@@ -91,8 +91,30 @@ impl Writer {
     }
 
     fn resource(&mut self, resource: &Resource) {
+        let awaited = match self.start.dialect {
+            Dialect::Postgres => resource.thing.awaits(None),
+            // Its grants look for themselves whether their table is there.
+            Dialect::MariaDb => Vec::new(),
+        };
+        self.steps(resource, &resource.thing.without(&awaited, None), true);
+        for one in &awaited {
+            let others: Vec<Awaited> = awaited
+                .iter()
+                .filter(|other| *other != one)
+                .cloned()
+                .collect();
+            let schema = literal(Dialect::Postgres, &one.key);
+            self.add(&format!(
+                "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = {schema}) AS provision_there \\gset\n\\if :provision_there\n"
+            ));
+            self.steps(resource, &resource.thing.without(&others, None), false);
+            self.add("\\endif\n");
+        }
+    }
+
+    fn steps(&mut self, resource: &Resource, thing: &Thing, remember: bool) {
         let mut open = false;
-        for step in resource.thing.steps(None) {
+        for step in thing.steps(None) {
             // Restarts and reloads are what the end of the first start is.
             let Do::Sql { text, transaction } = step.does else {
                 continue;
@@ -109,7 +131,7 @@ impl Writer {
             self.text(text);
             self.add("\n");
         }
-        if let Some((id, digest)) = resource.ledger_entry() {
+        if let Some((id, digest)) = resource.ledger_entry().filter(|_| remember) {
             let entry = ledger::remember(self.start.dialect, &id, &digest);
             self.add(&format!("{entry}\n"));
         }

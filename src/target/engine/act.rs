@@ -194,7 +194,7 @@ impl Engine {
         }
     }
 
-    pub(super) async fn stop_and_remove(&self, name: &str) -> Done {
+    async fn stop_and_remove(&self, name: &str) -> Done {
         self.stop(name).await?;
         self.remove(name).await
     }

@@ -108,7 +108,8 @@ impl Engine {
     /// written to them.
     async fn take_back(&self, name: &str, volumes: &[String], mut trouble: Trouble) -> Trouble {
         let removed = async {
-            self.stop_and_remove(name).await?;
+            // At once: started again by the engine, it would not hear a signal while it starts.
+            self.force_away(name).await?;
             for volume in volumes {
                 self.remove_volume(volume).await?;
             }
