@@ -16,7 +16,7 @@ use crate::files::Journal;
 use crate::graph;
 use crate::plan::journal::{self, Note, State};
 use crate::plan::{self, Action, Change, Judging, Plan, Record};
-use crate::resource::{Id, Probe, Resource, Step};
+use crate::resource::{Awaited, Id, Probe, Resource, Step};
 use crate::target::{Stop, Target, Trouble};
 
 /// How long a probe may go on failing before the thing is called unhealthy.
@@ -71,6 +71,8 @@ pub struct Report {
     pub unhealthy: Vec<(Id, Trouble)>,
     /// Whether the user interrupted it.
     pub interrupted: bool,
+    /// What still waits for something that somebody else makes, and for what.
+    pub waiting: Vec<(Id, Awaited)>,
     /// What holds now, for the record; none if nobody could look again.
     pub record: Option<Record>,
 }
@@ -161,6 +163,17 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         };
         let after = plan::judge(run.resources, &answers, &judging);
         report.record = Some(after.settled.clone());
+        report.waiting.clone_from(&after.waiting);
+        // What it waited for may have been made meanwhile: then there is more to do.
+        let awaited: HashSet<&Id> = now.waiting.iter().map(|(id, _)| id).collect();
+        let come: Vec<Id> = after
+            .changes
+            .iter()
+            .map(|change| &change.id)
+            .filter(|id| awaited.contains(id))
+            .cloned()
+            .collect();
+        report.done.retain(|id| !come.contains(id));
         settle(&after, &mut report);
         // What comes behind a failure was not tried, so how it looks by now is no failure of its own.
         let behind = blocked(&now, &after, &report);
@@ -169,6 +182,7 @@ pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
         left = waiting
             .into_iter()
             .chain(entailed(&after, &known))
+            .chain(come)
             .collect();
         let blocked = blocked(&now, &after, &report);
         let lost = |id: &Id| report.interrupted || blocked.contains(id);
@@ -438,6 +452,7 @@ async fn round(run: &Run<'_>, changes: &[&Change], report: &mut Report) {
                     .filter(|change| !named.contains(&change.id));
                 report.not_done.extend(rest.map(|change| change.id.clone()));
                 for (id, trouble) in troubles {
+                    take_back(&trouble, report);
                     if trouble.unknown {
                         report.unknown.push((id, trouble));
                     } else {
@@ -454,6 +469,15 @@ async fn round(run: &Run<'_>, changes: &[&Change], report: &mut Report) {
             .extend(units[at].changes.iter().map(|change| change.id.clone()));
     }
     report.not_done.sort();
+}
+
+/// What was made in this run and is removed again was not done.
+fn take_back(trouble: &Trouble, report: &mut Report) {
+    for volume in &trouble.undone {
+        let id = Id::short("volume", volume);
+        report.done.retain(|done| *done != id);
+        report.not_done.push(id);
+    }
 }
 
 /// One unit, with its intent written down before it and what it came to behind it.

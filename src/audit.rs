@@ -295,6 +295,17 @@ fn drifts(looked: &Looked<'_>, audit: &mut Audit) {
             }
         }
     }
+    for (id, awaited) in &looked.plan.waiting {
+        let says = format!("`{id}` waits: {}", awaited.reason());
+        let todo = format!(
+            "make the {}, or take the right out of the file; the next `provision apply {}` then gives it",
+            awaited.noun, looked.environment
+        );
+        let drift = whole(id, Moved::Unknown, None);
+        audit
+            .findings
+            .push(drifted(id.to_string(), Severity::Low, (says, todo), drift));
+    }
     for id in &looked.plan.orphans {
         let says = format!("`{id}` holds data and is no longer declared");
         let todo = format!(

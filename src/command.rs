@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::quote::literal;
 use crate::secret::Secret;
+use crate::statement::FirstStart;
 
 /// A piece of a text that is sent. Only the writer of a stream opens the secret ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,13 @@ pub enum Part {
     Text(String),
     /// May not.
     Secret(Secret),
+    /// What a file of the user holds, so that an error in it can be told with its file and line.
+    File {
+        /// The file, as declared.
+        name: String,
+        /// What it holds.
+        text: String,
+    },
 }
 
 /// A text made of parts: SQL with a verifier in it, a file with a password in it.
@@ -44,6 +52,15 @@ impl Text {
         self
     }
 
+    /// The same with what a file of the user holds at its end.
+    pub fn push_file(mut self, name: &str, text: &str) -> Self {
+        self.0.push(Part::File {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        });
+        self
+    }
+
     /// Appends text.
     pub fn push_str(&mut self, text: &str) {
         if let Some(Part::Text(last)) = self.0.last_mut() {
@@ -58,7 +75,7 @@ impl Text {
         for part in other.0 {
             match part {
                 Part::Text(text) => self.push_str(&text),
-                secret => self.0.push(secret),
+                other => self.0.push(other),
             }
         }
     }
@@ -73,7 +90,7 @@ impl Text {
         self.0
             .iter()
             .map(|part| match part {
-                Part::Text(text) => text.as_str(),
+                Part::Text(text) | Part::File { text, .. } => text.as_str(),
                 Part::Secret(_) => "[secret]",
             })
             .collect()
@@ -84,7 +101,7 @@ impl Text {
         let mut whole = String::new();
         for part in &self.0 {
             whole.push_str(match part {
-                Part::Text(text) => text,
+                Part::Text(text) | Part::File { text, .. } => text,
                 Part::Secret(secret) => secret.expose(),
             });
         }
@@ -610,6 +627,16 @@ pub enum EngineAction {
     WaitHealthy {
         /// Its name.
         name: String,
+    },
+    /// The same for a container on volumes that this run has made: its first start runs SQL. Where that fails, the container and these
+    /// volumes are removed, since a first start that ended half way is never gone on with.
+    WaitFirstStart {
+        /// Its name.
+        name: String,
+        /// The volumes that were made for it in this run; nothing else has ever been on them.
+        volumes: Vec<String>,
+        /// What its first start runs.
+        first_start: Arc<FirstStart>,
     },
 }
 

@@ -26,6 +26,7 @@
 //! | [`secret`], [`quote`], [`ledger`] | a value that is never shown; words of SQL and shell; what a database remembers of us |
 //! | [`declaration`] | the environment language as data: tables, keys, and values that know their file and line |
 //! | [`command`] | what is said to a machine and what comes back |
+//! | [`statement`] | statements of an SQL text, and which file and line of the user one that failed is on |
 //! | [`resource`] | the trait of a kind, and a resource: a thing with a place, needs and origins |
 //! | [`resources`] | one file a kind: question, fields, steps, removal. `mod.rs` is the table |
 //! | [`template`] | strings and files that are rendered, strictly |
@@ -69,6 +70,7 @@ pub mod operator;
 pub mod quote;
 pub mod resource;
 pub mod secret;
+pub mod statement;
 // kinds
 pub mod resources;
 pub mod template;

@@ -11,9 +11,9 @@ use crate::declaration::Environment;
 use crate::ledger;
 use crate::plan::{journal, memory};
 use crate::resource::{Kind as _, Probe, Resource, Thing};
-use crate::resources::QUESTIONS;
 use crate::resources::image::Pull;
 use crate::resources::postgres_grant::PostgresGrant;
+use crate::resources::{AWAITED, QUESTIONS};
 use crate::services::hosts;
 
 /// Everything there is to ask about some resources of a project, each question once.
@@ -272,6 +272,10 @@ impl Gathering {
             if let Some(was) = thing.was() {
                 asked.ask(thing.question(), was.into_owned());
             }
+            for awaited in thing.awaits(None) {
+                self.questions.insert(awaited.question.name);
+                asked.ask(awaited.question.name, awaited.key);
+            }
         }
         match &resource.thing {
             Thing::Image(image) => {
@@ -328,7 +332,7 @@ impl Gathering {
         let speaks = |dialect| self.servers.keys().any(|server| server.dialect == dialect);
         let (postgres, mariadb) = (speaks(Dialect::Postgres), speaks(Dialect::MariaDb));
         let mut questions: Vec<Question> = Vec::new();
-        for question in QUESTIONS {
+        for question in QUESTIONS.iter().chain(AWAITED) {
             // What is ours and no longer declared is found by these two, whatever is declared.
             let always = self.machines.is_empty()
                 && matches!(

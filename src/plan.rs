@@ -13,7 +13,9 @@ use crate::declaration::Generated;
 use crate::error;
 use crate::ledger;
 use crate::plan::memory::{Kept, Last, Memories};
-use crate::resource::{Field, Foreign, Id, Impact, Probe, Removal, Resource, Same, Step, Thing};
+use crate::resource::{
+    Awaited, Field, Foreign, Id, Impact, Probe, Removal, Resource, Same, Step, Thing,
+};
 use crate::resources::owner::Owner;
 
 /// What a change does to its resource.
@@ -193,6 +195,8 @@ pub struct Plan {
     pub needed: Vec<Id>,
     /// What a machine remembers, nobody declares any more, and is no longer there.
     pub gone: Vec<Id>,
+    /// What waits for something that somebody else makes, and for what. That is no difference: nothing can be done about it here.
+    pub waiting: Vec<(Id, Awaited)>,
     /// Changes that [`Plan::only`] left out.
     pub left_out: Vec<Id>,
     /// Machines that could not be asked: what is on them is neither wanted nor changed here.
@@ -241,6 +245,12 @@ impl Plan {
         self.left_out
             .extend(left_out.into_iter().map(|change: Change| change.id));
         self.refusals.retain(|refusal| keep.contains(&refusal.id));
+        let (waiting, left_out) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(id, _)| keep.contains(id));
+        self.waiting = waiting;
+        let left_out: Vec<(Id, Awaited)> = left_out;
+        self.left_out.extend(left_out.into_iter().map(|(id, _)| id));
         self
     }
 }
@@ -388,6 +398,19 @@ fn renamed(thing: &Thing, rows: &Rows) -> Found {
     }
 }
 
+/// Whether something is among what was found, by its name or, where a server folds names, by the folded one.
+fn is_there(rows: &Rows, key: &str) -> bool {
+    let folded = || {
+        let rows = rows.of(&key.to_lowercase());
+        rows.iter().any(|row| match row.get("folded") {
+            Some(serde_json::Value::Bool(folded)) => *folded,
+            Some(value) => value.as_i64() == Some(1),
+            None => false,
+        })
+    };
+    !rows.of(key).is_empty() || folded()
+}
+
 struct Judge<'a> {
     answers: &'a Answers,
     judging: &'a Judging,
@@ -402,6 +425,43 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn resource(&mut self, resource: &Resource, plan: &mut Plan) {
+        let missing = self.missing(resource);
+        if missing.is_empty() {
+            return self.whole(resource, plan);
+        }
+        let found = match find(&resource.thing, &resource.place, self.answers) {
+            Found::There(found) => Some(found),
+            _ => None,
+        };
+        let lacking = resource.thing.awaits(found.as_ref());
+        let waiting = missing.iter().filter(|one| lacking.contains(one)).cloned();
+        let waiting = waiting.map(|one| (resource.id.clone(), one));
+        plan.waiting.extend(waiting);
+        let part = Resource {
+            thing: resource.thing.without(&missing, found.as_ref()),
+            ..resource.clone()
+        };
+        self.whole(&part, plan);
+    }
+
+    /// What a resource awaits and is not there. Where that cannot be told nothing is missing: a grant then fails, and says why.
+    fn missing(&self, resource: &Resource) -> Vec<Awaited> {
+        let mut awaited = resource.thing.awaits(None);
+        awaited.retain(|one| {
+            match self.answers.get(&resource.place, one.question.name) {
+                Some(Answer::Rows(rows)) => !is_there(rows, &one.key),
+                // Its database, or its server, is yet to be made.
+                Some(Answer::Absent) => true,
+                Some(Answer::Down(_)) => {
+                    resource.needs.iter().any(|need| self.fresh.contains(need))
+                }
+                Some(Answer::Unreadable(_)) | None => false,
+            }
+        });
+        awaited
+    }
+
+    fn whole(&mut self, resource: &Resource, plan: &mut Plan) {
         let change = match find(&resource.thing, &resource.place, self.answers) {
             // The server-wide ledger outlives a database, what its scripts made does not.
             Found::There(_) if self.gone_with_its_database(resource) => {
@@ -443,14 +503,14 @@ impl Judge<'_> {
             Found::Down(why) => Some(self.unseen(resource, Action::Wait, why)),
             Found::Unreadable(why) => Some(self.unseen(resource, Action::Unknown, why)),
         };
-        let Some(change) = change else {
+        let Some(mut change) = change else {
             plan.as_wanted += 1;
             return;
         };
         if change.action == Action::Create {
             self.created.insert(resource.id.clone());
         }
-        if change.action == Action::Create && matches!(resource.thing, Thing::Container(_)) {
+        if let (Action::Create, Thing::Container(container)) = (change.action, &resource.thing) {
             let volumes: Vec<_> = resource
                 .needs
                 .iter()
@@ -458,6 +518,7 @@ impl Judge<'_> {
                 .collect();
             if !volumes.is_empty() && volumes.iter().all(|volume| self.created.contains(*volume)) {
                 self.fresh.insert(resource.id.clone());
+                change.steps = container.first_starts(change.steps);
             }
         }
         if change.first_start {

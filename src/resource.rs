@@ -416,6 +416,24 @@ pub fn few_bits(text: &str) -> String {
     digest
 }
 
+/// Something that a thing is about and that somebody else makes: a table that a migration creates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// The question that finds it: a row's key is its own.
+    pub question: Question,
+    /// Its name, as in `shop.orders`.
+    pub key: String,
+    /// What it is, as in `table`.
+    pub noun: &'static str,
+}
+
+impl Awaited {
+    /// Why something waits for it.
+    pub fn reason(&self) -> String {
+        format!("the {} `{}` does not exist yet", self.noun, self.key)
+    }
+}
+
 /// A kind of thing: one file of pure functions, one row in the table of [`crate::resources`].
 ///
 /// A server's ledger remembers what we made by [`Kind::key`], so that it can be removed when it is gone from the file.
@@ -458,6 +476,17 @@ pub trait Kind: Sized + Clone + fmt::Debug {
     /// A thing that only has the name under which the ledger remembers it, good for [`Kind::read`] and then
     /// [`Kind::remove`].
     fn named(key: &str) -> Option<Self>;
+
+    /// What somebody else makes and this thing is about, with the question that finds it: it can be had as far as that is there. Of a
+    /// found one only what still lacks something for it.
+    fn awaits(&self, _found: Option<&Self>) -> Vec<Awaited> {
+        Vec::new()
+    }
+
+    /// The same as far as it can be had while some of what it awaits is not there.
+    fn without(&self, _missing: &[Awaited], _found: Option<&Self>) -> Self {
+        self.clone()
+    }
 
     /// How to remove what was found (called on the found thing).
     fn remove(&self) -> Removal;

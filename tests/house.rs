@@ -11,6 +11,7 @@ const LEVELS: &[&[&str]] = &[
         "error",
         "fault",
         "command",
+        "statement",
         "quote",
         "ledger",
         "operator",
@@ -59,6 +60,8 @@ const PURE: &[&str] = &[
     "show/",
     "resource.rs",
     "command.rs",
+    "statement.rs",
+    "statement/",
     "quote.rs",
     "ledger.rs",
 ];

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::command::{Ask, EngineAction, EngineQuestion, Question, Row, Text};
-use crate::resource::{Foreign, Field, Impact, Kind, Removal, Same, Step, few_bits};
+use crate::command::{Ask, Do, EngineAction, EngineQuestion, Question, Row, Text};
+use crate::resource::{Field, Foreign, Impact, Kind, Removal, Same, Step, few_bits};
 use crate::resources::owner::{ENVIRONMENT, Owner};
 use crate::secret::Secret;
+use crate::statement::FirstStart;
 
 /// A container of a Compose project.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +45,8 @@ pub struct Container {
     pub user: Option<String>,
     /// The folder with the Compose file, for the labels by which Compose knows the project.
     pub folder: String,
+    /// What its first start on an empty volume runs; not compared, since it matters only then.
+    pub first_start: Option<Arc<FirstStart>>,
     /// Of a found one: what only the engine knows.
     pub live: Option<Live>,
 }
@@ -415,6 +419,30 @@ impl Kind for Container {
 }
 
 impl Container {
+    /// The steps of a container that starts on volumes which are made in the same run.
+    pub fn first_starts(&self, steps: Vec<Step>) -> Vec<Step> {
+        let Some(first_start) = &self.first_start else {
+            return steps;
+        };
+        let volumes = self.mounts.values().filter_map(|mount| match mount {
+            Mount::Volume(name, _) => Some(name.clone()),
+            Mount::Bind(..) => None,
+        });
+        let volumes: Vec<String> = volumes.collect();
+        let first = |step: Step| match &step.does {
+            Do::Engine(EngineAction::WaitHealthy { name }) => Step {
+                does: Do::Engine(EngineAction::WaitFirstStart {
+                    name: name.clone(),
+                    volumes: volumes.clone(),
+                    first_start: Arc::clone(first_start),
+                }),
+                ..step
+            },
+            _ => step,
+        };
+        steps.into_iter().map(first).collect()
+    }
+
     fn wait(&self) -> Step {
         let action = EngineAction::WaitHealthy { name: self.name.clone() };
         Step::engine("wait until it is healthy", action, Impact::None, 180)
@@ -454,6 +482,7 @@ impl Container {
             environment: self.environment.clone(),
             service: self.service.clone(),
             name: text(&inspect["Name"]).trim_start_matches('/').to_owned(),
+            first_start: None,
             live: Some(Live {
                 id: text(&inspect["Id"]),
                 state: text(&inspect["State"]["Status"]),

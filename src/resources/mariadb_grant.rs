@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::mariadb::{account, account_key, ident, int, is_ours, need, split_account, text};
 use crate::command::{Ask, Dialect, Question, Row, Text};
 use crate::quote::{grant_pattern, literal};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Awaited, Field, Impact, Kind, Removal, Same, Step};
 
 const GRANT_OPTION: &str = "GRANT OPTION";
 const ALL: &str = "ALL";
@@ -63,6 +63,15 @@ const ON_SERVER: &[&str] = &[
     "SLAVE MONITOR",
     "SUPER",
 ];
+
+/// Which of the tables that rights are declared on are there. Where names are folded, a row says so.
+pub const TABLES: Question = Question {
+    name: "mariadb_table",
+    ask: Ask::MariaDb(
+        "SELECT JSON_OBJECT('key', CONCAT(TABLE_SCHEMA, '.', TABLE_NAME), 'folded', @@lower_case_table_names <> 0) \
+         FROM information_schema.TABLES WHERE CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) {wanted}",
+    ),
+};
 
 /// What `ALL` gives on a routine.
 const ON_ROUTINE: &[&str] = &["ALTER ROUTINE", "EXECUTE"];
@@ -476,6 +485,29 @@ fn check_columns(
     Ok(())
 }
 
+/// Whether rights can only be given where the table is there; with `CREATE` among them they can be given before.
+fn needs_table(level: &Level, privileges: &BTreeSet<String>) -> bool {
+    matches!(level, Level::Table(..)) && !privileges.contains("CREATE")
+}
+
+/// A grant that is carried out only where its table is there: a first start cannot ask before.
+fn if_there(level: &Level, privileges: &BTreeSet<String>, grant: String) -> String {
+    let Level::Table(database, table) = level else {
+        return grant;
+    };
+    if !needs_table(level, privileges) {
+        return grant;
+    }
+    let text = |text: &str| literal(Dialect::MariaDb, text);
+    format!(
+        "SET @provision_do = IF(EXISTS (SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {}), \
+         {}, 'DO 0'); EXECUTE IMMEDIATE @provision_do",
+        text(database),
+        text(table),
+        text(&grant)
+    )
+}
+
 fn split(list: &str) -> BTreeSet<String> {
     list.split(',')
         .map(canonical)
@@ -659,12 +691,12 @@ impl MariadbGrant {
             joined(&names)
         };
         let option = if option { " WITH GRANT OPTION" } else { "" };
+        let grant = format!("GRANT {list} ON {} TO {}{option}", level.sql(), self.account());
         // Without NO_AUTO_CREATE_USER a grant to a user who is not there would make one without a password.
         let sql = format!(
             "SET @provision_mode = @@SESSION.sql_mode, SESSION sql_mode = 'NO_AUTO_CREATE_USER'; \
-             GRANT {list} ON {} TO {}{option}; SET SESSION sql_mode = @provision_mode;",
-            level.sql(),
-            self.account()
+             {}; SET SESSION sql_mode = @provision_mode;",
+            if_there(level, &names, grant)
         );
         let shown = level.shown(missing).unwrap_or_default();
         Step::sql_alone(
@@ -908,6 +940,38 @@ impl Kind for MariadbGrant {
             }
         }
         steps
+    }
+
+    fn awaits(&self, found: Option<&Self>) -> Vec<Awaited> {
+        let lacking = self.levels(found).filter(|(_, level, wanted, has)| {
+            needs_table(level, wanted) && wanted.difference(has).next().is_some()
+        });
+        lacking
+            .map(|(name, ..)| Awaited {
+                question: TABLES,
+                key: name.to_owned(),
+                noun: "table",
+            })
+            .collect()
+    }
+
+    fn without(&self, missing: &[Awaited], found: Option<&Self>) -> Self {
+        let mut part = self.clone();
+        for Awaited { key, .. } in missing {
+            // What is had on a table that was dropped stays.
+            let has = found.and_then(|found| found.on.get(key));
+            let has = has.cloned().unwrap_or_default();
+            let Some((level, wanted)) = Level::parse(key).zip(self.on.get(key)) else {
+                continue;
+            };
+            let kept: BTreeSet<String> = level.expand(wanted).intersection(&has).cloned().collect();
+            if kept.is_empty() {
+                part.on.remove(key);
+            } else {
+                part.on.insert(key.clone(), kept);
+            }
+        }
+        part
     }
 
     fn named(key: &str) -> Option<Self> {

@@ -65,14 +65,17 @@ impl Kind for MariadbScript {
             return Vec::new();
         }
         let script = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
-        let text = format!(
-            // Its statements are read as the server's settings say, ours as ours do.
-            "USE {}; SET @provision_sql_mode = @@SESSION.sql_mode, SESSION sql_mode = @@GLOBAL.sql_mode;\n{script}\n{}\
-             SET SESSION sql_mode = @provision_sql_mode;",
-            ident(&self.database),
+        // Its statements are read as the server's settings say, ours as ours do.
+        let text = Text::plain(format!(
+            "USE {}; SET @provision_sql_mode = @@SESSION.sql_mode, SESSION sql_mode = @@GLOBAL.sql_mode;\n",
+            ident(&self.database)
+        ))
+        .push_file(&self.name, script)
+        .push(format!(
+            "\n{}SET SESSION sql_mode = @provision_sql_mode;",
             end(script).closing()
-        );
-        let mut step = Step::sql("run the script", Text::plain(text));
+        ));
+        let mut step = Step::sql("run the script", text);
         step.deadline = std::time::Duration::from_secs(600);
         vec![step]
     }

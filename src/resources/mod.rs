@@ -14,7 +14,10 @@ mod tree;
 use std::borrow::Cow;
 
 use crate::command::{Question, Row};
-use crate::resource::{Field, Foreign, Kind, Removal, Step};
+use crate::resource::{Awaited, Field, Foreign, Kind, Removal, Step};
+
+/// The questions about what others make, by which it is seen whether what waits for it can be had.
+pub const AWAITED: &[Question] = &[mariadb_grant::TABLES, postgres_grant::SCHEMAS];
 
 /// What we write where Compose writes its version: the format of its labels, which has not changed since 2.0.
 pub const COMPOSE_VERSION: &str = "2.26.1";
@@ -100,6 +103,22 @@ macro_rules! kinds {
                     return <$module::$name as Kind>::named(key).map(Thing::from);
                 })*
                 None
+            }
+
+            /// See [`Kind::awaits`].
+            pub fn awaits(&self, found: Option<&Thing>) -> Vec<Awaited> {
+                match (self, found) {
+                    $((Thing::$name(thing), Some(Thing::$name(found))) => thing.awaits(Some(found)),)*
+                    $((Thing::$name(thing), _) => thing.awaits(None),)*
+                }
+            }
+
+            /// See [`Kind::without`].
+            pub fn without(&self, missing: &[Awaited], found: Option<&Thing>) -> Thing {
+                match (self, found) {
+                    $((Thing::$name(thing), Some(Thing::$name(found))) => thing.without(missing, Some(found)).into(),)*
+                    $((Thing::$name(thing), _) => thing.without(missing, None).into(),)*
+                }
             }
 
             /// See [`Kind::remove`].

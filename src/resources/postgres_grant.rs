@@ -13,11 +13,19 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Ask, Question, Row, Text};
-use crate::resource::{Field, Impact, Kind, Removal, Same, Step};
+use crate::resource::{Awaited, Field, Impact, Kind, Removal, Same, Step};
 use crate::resources::postgres::{array, ident, integer, text};
 use catalog::Revoke;
 use spot::{Level, Right, privilege_and_column};
 pub use spot::{Class, Held, Holding, Spot, on_column, signature};
+
+/// Which of the schemas that rights are declared in are there.
+pub const SCHEMAS: Question = Question {
+    name: "postgres_schema",
+    ask: Ask::PostgresDatabase(
+        "SELECT nspname::text AS key FROM pg_namespace WHERE nspname::text {wanted}",
+    ),
+};
 
 /// All rights of one role in one PostgreSQL database.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +118,23 @@ impl Kind for PostgresGrant {
             return Vec::new();
         }
         vec![Step::sql(few(&says), Text::plain(sql))]
+    }
+
+    fn awaits(&self, _found: Option<&Self>) -> Vec<Awaited> {
+        let schemas: BTreeSet<&String> = self.wanted.keys().map(|spot| &spot.schema).collect();
+        let own = |schema: &&&String| !schema.is_empty() && schema.as_str() != "public";
+        schemas
+            .iter()
+            .filter(own)
+            .map(|schema| Awaited { question: SCHEMAS, key: (*schema).clone(), noun: "schema" })
+            .collect()
+    }
+
+    fn without(&self, missing: &[Awaited], _found: Option<&Self>) -> Self {
+        let mut part = self.clone();
+        let is_missing = |spot: &Spot| missing.iter().any(|awaited| awaited.key == spot.schema);
+        part.wanted.retain(|spot, _| !is_missing(spot));
+        part
     }
 
     fn named(key: &str) -> Option<Self> {

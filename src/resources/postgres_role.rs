@@ -646,7 +646,7 @@ mod tests {
             .iter()
             .filter_map(|part| match part {
                 Part::Secret(secret) => Some(secret),
-                Part::Text(_) => None,
+                Part::Text(_) | Part::File { .. } => None,
             })
             .collect();
         assert_eq!(secrets.len(), 1);

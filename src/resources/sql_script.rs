@@ -66,7 +66,7 @@ impl Kind for SqlScript {
             return Vec::new();
         }
         let says = format!("run `{}`", self.name);
-        let text = Text::plain(self.statements());
+        let text = self.statements();
         let step = if self.in_transaction() {
             Step::sql(says, text)
         } else {
@@ -101,14 +101,16 @@ impl SqlScript {
     }
 
     /// What follows must not become part of its last comment or of a statement that lacks its semicolon.
-    fn statements(&self) -> String {
+    fn statements(&self) -> Text {
         let text = self.bare().trim_end();
         let last = text.lines().next_back().unwrap_or_default();
         let ended = last.ends_with(';') && !last.contains("--");
         let end = if ended { "\n" } else { "\n;\n" };
         match &self.role {
-            None => format!("{text}{end}"),
-            Some(role) => format!("SET ROLE {};\n{text}{end}RESET ROLE;\n", ident(role)),
+            None => Text::default().push_file(&self.name, text).push(end),
+            Some(role) => Text::plain(format!("SET ROLE {};\n", ident(role)))
+                .push_file(&self.name, text)
+                .push(format!("{end}RESET ROLE;\n")),
         }
     }
 

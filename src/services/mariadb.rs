@@ -863,13 +863,14 @@ fn container(
     let (volume, volume_name, volume_key) =
         project.data_volume(name, family(tag, node), &node.origin("image"));
     let locked = locked_native_hash(&format!("{}/{name}/root", project.environment.project));
-    let sql = if project.outline {
-        Text::default()
-    } else {
-        first_start::mariadb(inside, &locked)
-    };
-    let (first_start, first_start_path) =
-        project.file(&format!("{name}/first-start.sql"), sql, 0o644, &entry.key);
+    let start = (!project.outline).then(|| Arc::new(first_start::mariadb(inside, &locked)));
+    let sql = start.as_ref().map(|start| start.sql.clone());
+    let (first_start, first_start_path) = project.file(
+        &format!("{name}/first-start.sql"),
+        sql.unwrap_or_default(),
+        0o644,
+        &entry.key,
+    );
     let Some(kept) = settings_text(project, node, &[]) else {
         return;
     };
@@ -921,6 +922,7 @@ fn container(
         }),
         stop_seconds: 60,
         folder: project.environment.folder.display().to_string(),
+        first_start: start,
         ..Container::default()
     };
     let mut resource = project::on_engine(Id::short("container", name), thing.into())

@@ -1020,13 +1020,14 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
     let image = project.image(node, image_recipe(project.environment, tag));
     let (volume, volume_name, volume_key) =
         project.data_volume(name, family(tag, node), &node.origin("image"));
-    let sql = if project.outline {
-        Text::default()
-    } else {
-        first_start::postgres(inside)
-    };
-    let (first_start, first_start_path) =
-        project.file(&format!("{name}/first-start.sql"), sql, 0o644, &entry.key);
+    let start = (!project.outline).then(|| Arc::new(first_start::postgres(inside)));
+    let sql = start.as_ref().map(|start| start.sql.clone());
+    let (first_start, first_start_path) = project.file(
+        &format!("{name}/first-start.sql"),
+        sql.unwrap_or_default(),
+        0o644,
+        &entry.key,
+    );
     let locked = locked_verifier(&format!(
         "{}/{name}/{superuser}",
         project.environment.project
@@ -1080,6 +1081,7 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
         }),
         stop_seconds: 60,
         folder: project.environment.folder.display().to_string(),
+        first_start: start,
         ..Container::default()
     };
     let mut resource = project::on_engine(Id::short("container", name), thing.into())

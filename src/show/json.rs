@@ -24,10 +24,17 @@ pub struct PlanJson<'a> {
     unseen: Vec<UnseenJson<'a>>,
     orphans: Vec<&'a str>,
     released: Vec<&'a str>,
+    waiting: Vec<WaitingJson<'a>>,
     notes: &'a [String],
     warnings: Vec<WarningJson<'a>>,
     summary: SummaryJson,
     exit_codes: Vec<u8>,
+}
+
+#[derive(Debug, Serialize)]
+struct WaitingJson<'a> {
+    id: &'a str,
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -134,6 +141,14 @@ pub fn render(around: &Around<'_>, plan: &Plan, detailed: bool) -> String {
         unseen: plan.unseen.iter().map(unseen).collect(),
         orphans: plan.orphans.iter().map(|id| id.as_str()).collect(),
         released: plan.released.iter().map(|id| id.as_str()).collect(),
+        waiting: plan
+            .waiting
+            .iter()
+            .map(|(id, awaited)| WaitingJson {
+                id: id.as_str(),
+                reason: awaited.reason(),
+            })
+            .collect(),
         notes: around.notes,
         warnings: around.warnings.iter().map(warning).collect(),
         summary: summary(plan),

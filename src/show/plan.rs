@@ -108,6 +108,11 @@ fn body(head: &Head<'_>, plan: &Plan) -> String {
             "  {symbol} {machine}  cannot be asked, so nothing is known of {things}\n"
         ));
     }
+    for (id, awaited) in &plan.waiting {
+        let id = pad(&clean(id.as_str()), width);
+        let why = clean(&awaited.reason());
+        out.push_str(&format!("  {} {id}  wait: {why}\n", head.paint.cyan("?")));
+    }
     for id in &plan.orphans {
         let id = clean(id.as_str());
         out.push_str(&format!(

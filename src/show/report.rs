@@ -10,11 +10,16 @@ use crate::target::Trouble;
 
 /// `Done: 12 changes in 41.0 s.`
 pub fn done(report: &Report, time: Duration) -> String {
-    format!(
+    let mut out = format!(
         "Done: {} in {}.\n",
         count(report.done.len(), "change"),
         duration(time)
-    )
+    );
+    for (id, awaited) in &report.waiting {
+        let why = clean(&awaited.reason());
+        out.push_str(&format!("  still waits: `{}`: {why}\n", clean(id.as_str())));
+    }
+    out
 }
 
 /// What failed and why, what is done, what is not and what nobody knows, and the one next command. Empty if all is well.
@@ -135,6 +140,7 @@ mod tests {
             log: vec!["FATAL:\x1b[31m no space".to_owned()],
             unknown: false,
             ahead: 0,
+            undone: Vec::new(),
         }
     }
 

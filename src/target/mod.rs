@@ -104,6 +104,8 @@ pub struct Trouble {
     pub unknown: bool,
     /// So many steps behind it had been sent ahead, and may have happened too.
     pub ahead: usize,
+    /// Volumes that were made for it in this run and are removed again.
+    pub undone: Vec<String>,
 }
 
 impl Trouble {
@@ -115,6 +117,7 @@ impl Trouble {
             log: Vec::new(),
             unknown: false,
             ahead: 0,
+            undone: Vec::new(),
         }
     }
 

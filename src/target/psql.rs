@@ -9,12 +9,12 @@ use crate::ledger;
 use crate::quote::{literal, psql_connect};
 use crate::secret::Secret;
 
-/// The client and its arguments; who comes in is no secret.
+/// The client and its arguments; who comes in is no secret. Read with `-f -`, it tells the line of an error.
 pub(super) fn argv(login: &str) -> Vec<String> {
     // Debian's `psql` is a Perl program that looks for the real one, and takes longer for it than we do for everything we ask.
     const REAL: &str = "p=/usr/lib/postgresql/${PG_MAJOR:-15}/bin/psql; [ -x \"$p\" ] || p=psql; exec \"$p\" \"$@\"";
     [
-        "sh", "-c", REAL, "psql", "-XAtq", "-w", "-U", login, "-d", "postgres",
+        "sh", "-c", REAL, "psql", "-XAtq", "-w", "-f", "-", "-U", login, "-d", "postgres",
     ]
     .map(str::to_owned)
     .to_vec()
@@ -29,7 +29,7 @@ pub(super) const PROGRAMS: &str = "/usr/lib/postgresql/15/bin/psql psql";
 /// Arguments of the client on a machine, over the socket that has the port's number.
 pub(super) fn over_socket(login: &str, port: u16, options: &str) -> Vec<String> {
     let port = port.to_string();
-    let mut args = ["-XAtq", "-w", "-h", "/var/run/postgresql"]
+    let mut args = ["-XAtq", "-w", "-f", "-", "-h", "/var/run/postgresql"]
         .map(str::to_owned)
         .to_vec();
     args.extend(connection(login, &port, None, options));
@@ -48,7 +48,7 @@ pub(super) fn over_network(
     const THERE: &str = "p=/usr/lib/postgresql/15/bin/psql; [ -x \"$p\" ] || p=$(command -v psql) || { echo 'there is no psql' >&2; exit 127; }; exec \"$p\" \"$@\"";
     let port = port.to_string();
     let mut args = [
-        "--wait", "sh", "-c", THERE, "psql", "-XAtq", "-W", "-h", host,
+        "--wait", "sh", "-c", THERE, "psql", "-XAtq", "-W", "-f", "-", "-h", host,
     ]
     .map(str::to_owned)
     .to_vec();
@@ -270,7 +270,7 @@ pub(super) fn steps(
     steps: &[(usize, &SqlStep)],
 ) -> crate::command::Text {
     let mut text =
-        crate::command::Text::plain("\\set VERBOSITY default\n\\set SHOW_CONTEXT never\n");
+        crate::command::Text::plain("\\set VERBOSITY verbose\n\\set SHOW_CONTEXT errors\n");
     let mut current = from.unwrap_or("postgres");
     let mut with_ledger: Vec<&str> = Vec::new();
     for (at, step) in steps {
@@ -342,6 +342,17 @@ fn wants_end(text: &str) -> bool {
     last.is_some_and(|line| !line.ends_with(';') && !line.starts_with('\\'))
 }
 
+/// A message without the SQLSTATE before it.
+fn without_code(message: &str) -> &str {
+    let code = message.split_once(": ").filter(|(code, _)| {
+        code.len() == 5
+            && code
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    });
+    code.map_or(message, |(_, rest)| rest)
+}
+
 /// What a server said about a statement that failed, without excerpts of the statement.
 pub(super) fn message(stderr: &str) -> Option<String> {
     let mut said: Option<String> = None;
@@ -353,7 +364,7 @@ pub(super) fn message(stderr: &str) -> Option<String> {
             && (before.is_empty() || before.starts_with("psql:") || before.contains(" failed: "))
         {
             // The first is the cause.
-            said.get_or_insert_with(|| rest.trim().to_owned());
+            said.get_or_insert_with(|| without_code(rest.trim()).to_owned());
         } else if let Some(said) = &mut said {
             for word in ["DETAIL:", "HINT:"] {
                 if let Some(rest) = line.strip_prefix(word) {

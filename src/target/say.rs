@@ -17,6 +17,12 @@ pub(super) fn clean(text: &str, most: usize) -> String {
     shown
 }
 
+/// The same for a line whose indentation tells something.
+pub(super) fn clean_line(line: &str, most: usize) -> String {
+    let indent = line.len() - line.trim_start().len();
+    format!("{}{}", " ".repeat(indent.min(most)), clean(line, most))
+}
+
 /// A text without the sequences that colour it on a terminal.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::new();

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use super::clients::{Client, Clients, NotRun};
 use super::engine::Side;
 use super::frames::mark;
-use super::say::{clean, nonce};
+use super::say::{clean, clean_line, nonce};
 use super::{Trouble, lexer, mariadb, psql};
 use crate::command::{Dialect, Part, Server, SqlStep};
+use crate::statement::{Source, Told};
 
 type Done<'a> = &'a (dyn Fn(usize) + Send + Sync);
 
@@ -133,7 +134,7 @@ impl Stream<'_> {
                 "`{}` stopped in the middle of it",
                 self.server.service
             )),
-            Ok(Ok(())) => self.said(&follow, step, group),
+            Ok(Ok(())) => self.said(&follow, step, group, input.expose().expose()),
         };
         if trouble.unknown && !ended {
             trouble.ahead = group.last().map_or(0, |(last, _)| last.saturating_sub(at));
@@ -154,6 +155,7 @@ impl Stream<'_> {
         follow: &Follow<'_>,
         step: Option<&SqlStep>,
         group: &[(usize, &SqlStep)],
+        input: &str,
     ) -> Trouble {
         let secret = step.is_some_and(|step| step.text.is_secret());
         let stderr = String::from_utf8_lossy(&follow.said);
@@ -207,12 +209,49 @@ impl Stream<'_> {
                 self.server.service
             ));
         }
-        let message = clean(&redact(message, secret, group), 500);
         if unknown {
-            Trouble::unknown(message)
-        } else {
-            Trouble::failed(message)
+            return Trouble::unknown(clean(&redact(message, secret, group), 500));
         }
+        let source = step.and_then(|step| self.source(&stderr, step, follow, input));
+        match source {
+            Some(source) => self.in_a_file(source, group),
+            None => Trouble::failed(clean(&redact(message, secret, group), 500)),
+        }
+    }
+
+    /// Where in a file of the user the statement stands that a client stopped at.
+    fn source(
+        &self,
+        stderr: &str,
+        step: &SqlStep,
+        follow: &Follow<'_>,
+        input: &str,
+    ) -> Option<Source> {
+        let is_file = |part: &Part| matches!(part, Part::File { .. });
+        if !step.text.0.iter().any(is_file) {
+            return None;
+        }
+        let mut told = Told::read(self.server.dialect, stderr)?;
+        let at = follow.next.unwrap_or_default();
+        let begins = input.find(&format!("{} begin {at}", follow.nonce))?;
+        let text = step.text.expose();
+        let begins = begins + input.get(begins..)?.find(text.expose())?;
+        let before = input.get(..begins)?.matches('\n').count();
+        told.line = told.line.checked_sub(before)?;
+        told.source(self.server.dialect, &step.text)
+    }
+
+    fn in_a_file(&self, source: Source, group: &[(usize, &SqlStep)]) -> Trouble {
+        let message = format!("`{}:{}`: {}", source.file, source.line, source.message);
+        let statement = source.statement.lines().map(|line| clean_line(line, 200));
+        let mut log: Vec<String> = statement.collect();
+        if self.server.dialect == Dialect::MariaDb {
+            log.push(format!(
+                "what stands before it in `{}` is done and stays: MariaDB commits at every CREATE, ALTER and DROP; the whole file runs again",
+                source.file
+            ));
+        }
+        Trouble::failed(clean(&redact(message, false, group), 1000)).log(log)
     }
 }
 

@@ -76,6 +76,15 @@ impl Target {
             } => engine.connect_to(container, network, endpoint).await,
             EngineAction::RemoveContainer { name } => engine.stop_and_remove(name).await,
             EngineAction::WaitHealthy { name } => engine.wait_healthy(name, deadline).await,
+            EngineAction::WaitFirstStart {
+                name,
+                volumes,
+                first_start,
+            } => {
+                engine
+                    .wait_first_start(name, volumes, first_start, deadline)
+                    .await
+            }
         }
     }
 
@@ -140,7 +149,7 @@ impl Engine {
         )))
     }
 
-    async fn remove_volume(&self, name: &str) -> Done {
+    pub(super) async fn remove_volume(&self, name: &str) -> Done {
         match self
             .docker
             .remove_volume(name, None::<RemoveVolumeOptions>)

@@ -164,7 +164,7 @@ impl Engine {
         }
     }
 
-    async fn force_away(&self, id: &str) -> Result<(), Trouble> {
+    pub(super) async fn force_away(&self, id: &str) -> Result<(), Trouble> {
         // Its anonymous volumes go along: it never held anything that somebody could miss.
         let options = RemoveContainerOptionsBuilder::default()
             .force(true)

@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum, HealthStatusEnum};
 
+use bollard::query_parameters::{LogsOptionsBuilder, WaitContainerOptions};
+use futures_util::StreamExt as _;
+
 use super::{Engine, Exec, is_missing, trouble};
 use crate::error::Kind;
 use crate::secret::Secret;
+use crate::statement::FirstStart;
 use crate::target::Trouble;
-use crate::target::say::clean;
+use crate::target::say::{clean, clean_line};
 
 /// Our own checks in a row that make a container healthy.
 const IN_A_ROW: u32 = 2;
@@ -21,10 +25,113 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const SOON: Duration = Duration::from_millis(50);
 /// Between two checks at most.
 const LATEST: Duration = Duration::from_secs(1);
+/// Lines of a first start's log that are read for its error, and bytes of them.
+const LOG_LINES: &str = "5000";
+const LOG_MOST: usize = 8 << 20;
 /// What is left of a deadline to tell why it was not healthy.
 const TO_TELL: Duration = Duration::from_secs(2);
 
 impl Engine {
+    /// Waits until a first start is over and its container healthy. A container that ends meanwhile is started again by the engine, on a
+    /// server that is made by half: so the end is heard at once, and what was made is taken back where the log tells of an error in
+    /// the SQL.
+    pub(crate) async fn wait_first_start(
+        &self,
+        name: &str,
+        volumes: &[String],
+        start: &FirstStart,
+        deadline: Duration,
+    ) -> Result<(), Trouble> {
+        let begin = Instant::now();
+        let waited = tokio::select! {
+            biased;
+            () = self.ended(name) => None,
+            waited = self.wait_healthy(name, deadline) => Some(waited),
+        };
+        if matches!(waited, Some(Ok(()))) && !self.restarted(name).await {
+            return Ok(());
+        }
+        if let Some((message, statement)) = start.explain(&self.log_text(name).await) {
+            let message = format!("its first start failed at {}", clean(&message, 1000));
+            let statement = statement.iter().map(|line| clean_line(line, 200));
+            let trouble = Trouble::failed(message).log(statement.collect());
+            return Err(self.take_back(name, volumes, trouble).await);
+        }
+        match waited {
+            Some(waited) => waited,
+            // It ended for another reason: whether it comes back is seen as for any other container.
+            None => {
+                let left = deadline.saturating_sub(begin.elapsed());
+                self.wait_healthy(name, left).await
+            }
+        }
+    }
+
+    /// Comes back when a container is no longer running; never where the engine does not tell.
+    async fn ended(&self, name: &str) {
+        let options = Some(WaitContainerOptions::default());
+        let mut stream = std::pin::pin!(self.docker.wait_container(name, options));
+        match stream.next().await {
+            Some(Ok(_) | Err(bollard::errors::Error::DockerContainerWaitError { .. })) => {}
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn restarted(&self, name: &str) -> bool {
+        let inspect = self.docker.inspect_container(name, None).await;
+        inspect.is_ok_and(|inspect| inspect.restart_count.unwrap_or(0) > 0)
+    }
+
+    /// What a container has said so far, as it is.
+    async fn log_text(&self, name: &str) -> String {
+        let options = LogsOptionsBuilder::default()
+            .stdout(true)
+            .stderr(true)
+            .tail(LOG_LINES)
+            .build();
+        let read = async {
+            let mut stream = std::pin::pin!(self.docker.logs(name, Some(options)));
+            let mut text = Vec::new();
+            while let Some(Ok(piece)) = stream.next().await {
+                text.extend_from_slice(piece.as_ref());
+                if text.len() > LOG_MOST {
+                    break;
+                }
+            }
+            text
+        };
+        let text = tokio::time::timeout(PATIENCE, read).await;
+        String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
+    }
+
+    /// Removes a container whose first start failed, with the volumes that this run made for it: nothing but that start was ever
+    /// written to them.
+    async fn take_back(&self, name: &str, volumes: &[String], mut trouble: Trouble) -> Trouble {
+        let removed = async {
+            // At once: started again by the engine, it would not hear a signal while it starts.
+            self.force_away(name).await?;
+            for volume in volumes {
+                self.remove_volume(volume).await?;
+            }
+            Ok::<(), Trouble>(())
+        };
+        let names: Vec<String> = volumes.iter().map(|name| format!("`{name}`")).collect();
+        let names = names.join(", ");
+        match removed.await {
+            Ok(()) => {
+                trouble.log.push(format!(
+                    "nothing of this start stays: its new volume {names} is removed again, and the next `apply` makes everything anew"
+                ));
+                trouble.undone = volumes.to_vec();
+            }
+            Err(why) => trouble.log.push(format!(
+                "what it made until then stays in the volume {names}, which could not be removed: {}",
+                why.message
+            )),
+        }
+        trouble
+    }
+
     /// Waits until a container is healthy by its own check, or without one stays up; shortly before the deadline it says why not.
     pub(crate) async fn wait_healthy(&self, name: &str, deadline: Duration) -> Result<(), Trouble> {
         let begin = Instant::now();
