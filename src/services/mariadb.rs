@@ -1,7 +1,7 @@
 //! `[mariadb.NAME]`: a MariaDB server, its settings, databases, users with grants, and init scripts.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
