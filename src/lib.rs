@@ -23,7 +23,7 @@
 //! |---|---|
 //! | [`error`] | what can go wrong, and the exit code of each |
 //! | [`fault`] | where a test ends a run; does nothing otherwise |
-//! | [`secret`], [`quote`], [`ledger`] | a value that is never shown; words of SQL and shell; what a database remembers of us |
+//! | [`secret`], [`quote`], [`ledger`], [`operator`] | a value that is never shown; words of SQL and shell; what a database remembers of us; who runs this |
 //! | [`declaration`] | the environment language as data: tables, keys, and values that know their file and line |
 //! | [`command`] | what is said to a machine and what comes back |
 //! | [`resource`] | the trait of a kind, and a resource: a thing with a place, needs and origins |
@@ -65,9 +65,9 @@ pub mod declaration;
 pub mod error;
 pub mod fault;
 pub mod ledger;
+pub mod operator;
 pub mod quote;
 pub mod resource;
-pub mod operator;
 pub mod secret;
 // kinds
 pub mod resources;
