@@ -338,7 +338,7 @@ mod tests {
                 on: BTreeMap::from([(level.to_owned(), privileges)]),
                 ..MariadbGrant::default()
             };
-            reach(&rights, "shop", false)
+            reach(&[&rights], "shop", false)
         };
         for nothing in [
             "PROCESS",

@@ -382,7 +382,7 @@ fn generated(
             "{}.{}:{}",
             environment.project, environment.name, wanted.key
         );
-        let mut digest = sha256(&format!("{salt}:{}", secret.expose()));
+        let mut digest = sha256(format!("{salt}:{}", secret.expose()));
         digest.truncate(32);
         Generated {
             key: wanted.key.clone(),
