@@ -6,6 +6,7 @@ use crate::command::{Answer, Answers, Place, Row};
 use crate::declaration::Origin;
 use crate::error;
 use crate::plan::adoption::image_of;
+use crate::plan::destruction::is_script;
 use crate::plan::{Action, Change, Found, Judging, Plan, Refusal, find};
 use crate::resource::{Id, Kind, Resource, Thing};
 use crate::resources::mariadb_setting::MariadbSetting;
@@ -20,6 +21,7 @@ const RULES: &[Rule] = &[
     superuser_stays,
     project_keeps_its_name,
     machines_are_shared_in_peace,
+    databases_are_shared_in_peace,
     generated_secrets_are_kept,
     case_of_names_stays,
 ];
@@ -233,9 +235,11 @@ fn project_keeps_its_name(look: &Look<'_>) -> Vec<Refusal> {
     hints.push(format!(
         "to move the data, stop the old containers (`docker stop $(docker ps -q --filter label=com.docker.compose.project={old})`), and copy each volume:"
     ));
-    hints.extend(moves.iter().flat_map(|(_, volume, was)| {
-        volume::copy(was, volume, image_of(look.resources, &volume.name))
-    }));
+    hints.extend(
+        moves.iter().map(|(_, volume, was)| {
+            volume::copy(was, volume, image_of(look.resources, &volume.name))
+        }),
+    );
     vec![Refusal {
         kind: error::Kind::Data,
         id: first.id.clone(),
@@ -282,6 +286,40 @@ fn machines_are_shared_in_peace(look: &Look<'_>) -> Vec<Refusal> {
             hints: vec![
                 "take it out of one of the two files, or declare the same in both".to_owned(),
                 format!("if this is `{owner}` with a new name, keep what it remembers: on `{machine}`, as root, `mv /var/lib/provision/{owner}.json /var/lib/provision/{new}.json`"),
+            ],
+        });
+    }
+    refusals
+}
+
+/// The same inside a database server that several environments declare: its ledger says who made a thing.
+fn databases_are_shared_in_peace(look: &Look<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for resource in look.resources {
+        let acts = look
+            .changes
+            .get(&resource.id)
+            .is_some_and(|change| !matches!(change.action, Action::Wait | Action::Unknown));
+        let Some(Answer::Rows(rows)) = look.answers.get(&resource.place, "ledger") else {
+            continue;
+        };
+        if !acts || is_script(&resource.thing) {
+            continue;
+        }
+        let entries = rows.of(&resource.thing.ledger_id());
+        let other = |row: &Row| look.judging.owner.other_in(row).map(str::to_owned);
+        let Some(owner) = entries.iter().find_map(other) else {
+            continue;
+        };
+        refusals.push(Refusal {
+            kind: error::Kind::Data,
+            id: resource.id.clone(),
+            message: format!(
+                "`{}` was made by environment `{owner}`, which declares it otherwise",
+                resource.id
+            ),
+            hints: vec![
+                "take it out of one of the two files, or declare the same in both".to_owned(),
             ],
         });
     }

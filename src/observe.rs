@@ -272,7 +272,7 @@ impl Gathering {
             if let Some(was) = thing.was() {
                 asked.ask(thing.question(), was.into_owned());
             }
-            for awaited in thing.awaits(None) {
+            for awaited in thing.waits_for(None) {
                 self.questions.insert(awaited.question.name);
                 asked.ask(awaited.question.name, awaited.key);
             }

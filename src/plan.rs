@@ -433,7 +433,7 @@ impl Judge<'_> {
             Found::There(found) => Some(found),
             _ => None,
         };
-        let lacking = resource.thing.awaits(found.as_ref());
+        let lacking = resource.thing.waits_for(found.as_ref());
         let waiting = missing.iter().filter(|one| lacking.contains(one)).cloned();
         let waiting = waiting.map(|one| (resource.id.clone(), one));
         plan.waiting.extend(waiting);
@@ -446,7 +446,7 @@ impl Judge<'_> {
 
     /// What a resource awaits and is not there. Where that cannot be told nothing is missing: a grant then fails, and says why.
     fn missing(&self, resource: &Resource) -> Vec<Awaited> {
-        let mut awaited = resource.thing.awaits(None);
+        let mut awaited = resource.thing.waits_for(None);
         awaited.retain(|one| {
             match self.answers.get(&resource.place, one.question.name) {
                 Some(Answer::Rows(rows)) => !is_there(rows, &one.key),
@@ -683,8 +683,18 @@ impl Judge<'_> {
             needs: self.needs(resource),
             steps,
             first_start: false,
-            ledger: resource.ledger_entry(),
+            ledger: self.entry(resource),
         })
+    }
+
+    /// What the ledger of its server is to keep of a thing: a script's digest, and of all else whose it is.
+    fn entry(&self, resource: &Resource) -> Option<(String, String)> {
+        let (id, digest) = resource.ledger_entry()?;
+        let mark = match digest.is_empty() {
+            true => self.judging.owner.mark(),
+            false => digest,
+        };
+        Some((id, mark))
     }
 
     /// What is ours by a ledger or a label, and no longer declared.
@@ -726,6 +736,12 @@ impl Judge<'_> {
                         let Some(thing) = Thing::named(kind, key) else {
                             continue;
                         };
+                        let other = |row| self.judging.owner.other_in(row);
+                        let is_script =
+                            matches!(thing, Thing::SqlScript(_) | Thing::MariadbScript(_));
+                        if !is_script && rows.of(entry).iter().any(|row| other(row).is_some()) {
+                            continue;
+                        }
                         if self.has_another_name(&thing, place, resources) {
                             continue;
                         }

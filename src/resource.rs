@@ -479,7 +479,7 @@ pub trait Kind: Sized + Clone + fmt::Debug {
 
     /// What somebody else makes and this thing is about, with the question that finds it: it can be had as far as that is there. Of a
     /// found one only what still lacks something for it.
-    fn awaits(&self, _found: Option<&Self>) -> Vec<Awaited> {
+    fn waits_for(&self, _found: Option<&Self>) -> Vec<Awaited> {
         Vec::new()
     }
 

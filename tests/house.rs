@@ -204,6 +204,7 @@ fn kinds_know_no_other_kind_and_no_target() {
                 "postgres::",
                 "mariadb::",
                 "hba::",
+                "owner::",
                 "tree::",
                 "COMPOSE_VERSION",
             ]

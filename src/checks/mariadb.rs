@@ -3,9 +3,9 @@
 //! The server goes through its accounts from the most specific host to the least, a named user before the anonymous one of the
 //! same host, and takes the first that fits the name and the address. Only the password of that account counts.
 
+use core::net::Ipv4Addr;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 
 use crate::resources::mariadb_grant::{MariadbGrant, database_of};
 
@@ -228,9 +228,7 @@ pub(super) fn reach(held: &[&MariadbGrant], schema: &str, folds: bool) -> Reach 
 fn reach_of(level: &str, privileges: &BTreeSet<String>, schema: &str, folds: bool) -> Reach {
     let upper: Vec<String> = privileges.iter().map(|one| one.to_uppercase()).collect();
     let has = |names: &[&str]| upper.iter().any(|one| names.contains(&one.as_str()));
-    let any = upper
-        .iter()
-        .any(|one| one != "USAGE" && one != "GRANT OPTION");
+    let any = upper.iter().any(|one| one != "USAGE");
     let Some(database) = database_of(level) else {
         return match has(OPENS) {
             true => Reach::Database,

@@ -47,7 +47,8 @@ pub async fn run(context: &Context, options: &Options) -> End {
     };
     let look = look::look(context, environment, &wishes).await?;
     let ids = named(options, &look)?;
-    let judged = (&look.plan, &look.judging.memories);
+    let judging = &look.judging;
+    let judged = (&look.plan, &judging.memories, &judging.owner);
     let adoption = judge_adoption(&look.resources, &look.answers, judged, &ids);
     let target = look.target.says();
     let head = show::audit::Head {

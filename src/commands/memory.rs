@@ -11,7 +11,7 @@ use crate::apply::Report;
 use crate::command::{Answer, Answers, Blob, Place, Row, Script, Sheet, Text};
 use crate::commands::Context;
 use crate::commands::look::Look;
-use crate::declaration::{Driver, Environment};
+use crate::declaration::{Driver, Environment, Generated};
 use crate::error::{Failure, Kind};
 use crate::files;
 use crate::observe::{self, Besides};
@@ -115,7 +115,8 @@ pub async fn begin(look: &Look) -> Result<Memories, Failure> {
         made: made(&look.plan, |_| true),
         gone: HashSet::new(),
     };
-    let after = after(look, &outcome);
+    // Which generated secrets hold is only known once they were applied.
+    let after = after(look, &outcome, None);
     if look.environment.driver.is_engine() {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
@@ -192,7 +193,7 @@ pub async fn refresh(look: &Look) -> Result<(), Failure> {
 /// # Errors
 /// Where one cannot be written.
 pub async fn keep(look: &Look, before: &Memories, outcome: &Outcome) -> Result<(), Failure> {
-    let after = after(look, outcome);
+    let after = after(look, outcome, Some(&look.environment.generated));
     if look.environment.driver.is_engine() && after.here.says_more_than(&before.here) {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
@@ -249,12 +250,11 @@ fn made(plan: &Plan, counts: impl Fn(&Id) -> bool) -> HashSet<Id> {
         .collect()
 }
 
-fn after(look: &Look, outcome: &Outcome) -> Memories {
+fn after(look: &Look, outcome: &Outcome, generated: Option<&[Generated]>) -> Memories {
     let now = jiff::Timestamp::now()
         .strftime("%Y-%m-%dT%H:%M:%SZ")
         .to_string();
     let memories = &look.judging.memories;
-    let generated = &look.environment.generated;
     memories.after(
         (&look.resources, generated),
         outcome,

@@ -9,6 +9,7 @@ use crate::plan::memory::Memories;
 use crate::plan::{Difference, Found, Plan, find};
 use crate::resource::{Id, Resource, Thing};
 use crate::resources::container::Mount;
+use crate::resources::owner::Owner;
 use crate::resources::volume;
 
 /// Something that would become ours.
@@ -47,7 +48,7 @@ pub struct Adoption {
 pub fn judge_adoption(
     resources: &[Resource],
     answers: &Answers,
-    (plan, memories): (&Plan, &Memories),
+    (plan, memories, owner): (&Plan, &Memories, &Owner),
     only: &[Id],
 ) -> Adoption {
     let mut adoption = Adoption::default();
@@ -61,7 +62,7 @@ pub fn judge_adoption(
             Place::Machine(_) => memories
                 .kept(&id, &resource.place)
                 .is_some_and(|kept| kept.made),
-            Place::Sql(..) => in_ledger(resource, answers),
+            Place::Sql(..) => in_ledger(resource, answers, owner),
         };
         let is_script = matches!(
             resource.thing,
@@ -124,7 +125,7 @@ fn by_hand(resources: &[Resource], found: &Thing) -> Vec<String> {
             lines.extend(
                 wanted
                     .into_iter()
-                    .flat_map(|wanted| volume::retake(wanted, image)),
+                    .map(|wanted| volume::retake(wanted, image)),
             );
             lines.push("`provision apply ENV`".to_owned());
             lines

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::command::{Answer, Answers, Place, Server};
+use crate::command::{Answer, Answers, Place, Row, Server};
 use crate::plan::{Action, Change, Found, Judging, Plan, find, judge};
 use crate::resource::{Id, Kind as _, Removal, Resource, Thing};
+use crate::resources::owner::Owner;
 use crate::resources::systemd_unit::SystemdUnit;
 
 /// What a file holds that is no longer there: no digest.
@@ -31,16 +32,21 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
         };
         let ours = match &resource.place {
             Place::Engine | Place::Folder => true,
-            Place::Machine(_) => judging
-                .memories
-                .kept(&resource.id, &resource.place)
-                .is_some_and(|kept| kept.made),
+            // What another environment has applied, too, is left to it.
+            Place::Machine(machine) => {
+                let memories = &judging.memories;
+                let kept = memories.kept(&resource.id, &resource.place);
+                let key = resource.thing.ledger_id();
+                kept.is_some_and(|kept| kept.made)
+                    && memories.held_by_other(machine, &key).is_none()
+            }
             Place::Sql(server, _) if server.seat.machine().is_some() => {
                 let stays = kept.contains(server);
                 if stays {
                     held.extend(rests());
                 }
-                (holds_data(&resource.thing) || !stays) && in_ledger(resource, answers)
+                (holds_data(&resource.thing) || !stays)
+                    && in_ledger(resource, answers, &judging.owner)
             }
             Place::Sql(..) => false,
         };
@@ -79,7 +85,7 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
             (true, Removal::Steps(steps) | Removal::HoldsData(steps)) => {
                 let (id, place) = (resource.id.clone(), resource.place.clone());
                 let entry = resource.ledger_entry();
-                let entry = entry.filter(|_| in_ledger(resource, answers));
+                let entry = entry.filter(|_| in_ledger(resource, answers, &judging.owner));
                 plan.changes.push(Change {
                     ledger: entry.map(|(entry, _)| (entry, String::new())),
                     ..Change::of(id, place, Action::Remove, String::new(), steps)
@@ -212,12 +218,18 @@ fn servers_with_data(
         .collect()
 }
 
-/// Whether a database remembers that we made a thing in it.
-pub(super) fn in_ledger(resource: &Resource, answers: &Answers) -> bool {
+/// Whether a database remembers that this environment made a thing in it.
+pub(super) fn in_ledger(resource: &Resource, answers: &Answers, owner: &Owner) -> bool {
+    let is_ours = |row: &Row| is_script(&resource.thing) || owner.other_in(row).is_none();
     match answers.get(&resource.place, "ledger") {
-        Some(Answer::Rows(rows)) => !rows.of(&resource.thing.ledger_id()).is_empty(),
+        Some(Answer::Rows(rows)) => rows.of(&resource.thing.ledger_id()).iter().any(is_ours),
         _ => false,
     }
+}
+
+/// Whether a thing is a script, of which the ledger keeps a digest.
+pub(crate) fn is_script(thing: &Thing) -> bool {
+    matches!(thing, Thing::SqlScript(_) | Thing::MariadbScript(_))
 }
 
 /// Whether a thing holds data, by its kind.
@@ -338,7 +350,7 @@ mod tests {
     use super::*;
     use crate::command::Rows;
     use crate::resources::network::Network;
-    use crate::resources::owner::{ENVIRONMENT, Owner};
+    use crate::resources::owner::ENVIRONMENT;
     use crate::resources::volume::Volume;
 
     fn resource(id: &str, thing: Thing) -> Resource {

@@ -360,7 +360,7 @@ impl Memories {
     /// The same, brought up to date: what went is forgotten, what holds now is added.
     pub fn after(
         &self,
-        (resources, generated): (&[Resource], &[Generated]),
+        (resources, generated): (&[Resource], Option<&[Generated]>),
         outcome: &Outcome,
         at: &str,
         by: &str,
@@ -400,9 +400,11 @@ impl Memories {
                 kept.fields = fields.clone();
             }
         }
-        after.here.keep_secrets(generated, at, by);
-        for memory in after.machines.values_mut() {
-            memory.keep_secrets(generated, at, by);
+        if let Some(generated) = generated {
+            after.here.keep_secrets(generated, at, by);
+            for memory in after.machines.values_mut() {
+                memory.keep_secrets(generated, at, by);
+            }
         }
         after
     }
@@ -521,13 +523,13 @@ mod tests {
                 .is_empty()
         );
 
-        let after = memories().after((&resources, &[]), &Outcome::default(), "now", "me");
+        let after = memories().after((&resources, None), &Outcome::default(), "now", "me");
         assert!(after.machines["db1"].0.contains_key(motd.as_str()));
         let outcome = Outcome {
             gone: [motd].into(),
             ..Outcome::default()
         };
-        let after = memories().after((&resources, &[]), &outcome, "now", "me");
+        let after = memories().after((&resources, None), &outcome, "now", "me");
         assert!(after.machines["db1"].0.is_empty());
     }
 
@@ -546,7 +548,7 @@ mod tests {
             ..Outcome::default()
         };
         let resources = [made, there];
-        let after = memories().after((&resources, &[]), &outcome, "2026-11-25T10:00:00Z", "me");
+        let after = memories().after((&resources, None), &outcome, "2026-11-25T10:00:00Z", "me");
         let memory = &after.machines["db1"].0;
         assert!(
             memory["file.db1:/etc/made"].made && memory["file.db1:/etc/made"].fields.is_empty()
@@ -558,7 +560,7 @@ mod tests {
             unread: ["db1".into()].into(),
             ..Memories::default()
         };
-        let after = unread.after((&resources, &[]), &outcome, "now", "me");
+        let after = unread.after((&resources, None), &outcome, "now", "me");
         assert!(
             after.machines.is_empty(),
             "what could not be read is not written"

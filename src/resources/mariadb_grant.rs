@@ -942,7 +942,7 @@ impl Kind for MariadbGrant {
         steps
     }
 
-    fn awaits(&self, found: Option<&Self>) -> Vec<Awaited> {
+    fn waits_for(&self, found: Option<&Self>) -> Vec<Awaited> {
         let lacking = self.levels(found).filter(|(_, level, wanted, has)| {
             needs_table(level, wanted) && wanted.difference(has).next().is_some()
         });
@@ -1134,7 +1134,9 @@ mod tests {
             [
                 "REVOKE SELECT, UPDATE (`id`) ON `Shop`.`Orders` FROM `django_user`@`%`;",
                 "SET @provision_mode = @@SESSION.sql_mode, SESSION sql_mode = 'NO_AUTO_CREATE_USER'; \
-                 GRANT SELECT (`id`, `total sum`) ON `Shop`.`Orders` TO `django_user`@`%`; SET SESSION sql_mode = @provision_mode;"
+                 SET @provision_do = IF(EXISTS (SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'Shop' AND TABLE_NAME = 'Orders'), \
+                 'GRANT SELECT (`id`, `total sum`) ON `Shop`.`Orders` TO `django_user`@`%`', 'DO 0'); EXECUTE IMMEDIATE @provision_do; \
+                 SET SESSION sql_mode = @provision_mode;"
             ]
         );
         let twice = grant(&[("Shop.*", &["SELECT"]), ("shop.*", &["SELECT"])]);

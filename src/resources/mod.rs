@@ -105,11 +105,11 @@ macro_rules! kinds {
                 None
             }
 
-            /// See [`Kind::awaits`].
-            pub fn awaits(&self, found: Option<&Thing>) -> Vec<Awaited> {
+            /// See [`Kind::waits_for`].
+            pub fn waits_for(&self, found: Option<&Thing>) -> Vec<Awaited> {
                 match (self, found) {
-                    $((Thing::$name(thing), Some(Thing::$name(found))) => thing.awaits(Some(found)),)*
-                    $((Thing::$name(thing), _) => thing.awaits(None),)*
+                    $((Thing::$name(thing), Some(Thing::$name(found))) => thing.waits_for(Some(found)),)*
+                    $((Thing::$name(thing), _) => thing.waits_for(None),)*
                 }
             }
 

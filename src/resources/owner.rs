@@ -3,7 +3,9 @@
 
 use serde_json::Value;
 
+use crate::command::Row;
 use crate::resource::Foreign;
+use crate::secret::sha256;
 
 /// The label that names the environment, beside Compose's own that names the project.
 pub const ENVIRONMENT: &str = "provision.environment";
@@ -44,6 +46,23 @@ impl Owner {
     pub fn is_other(&self, asked_by: &Owner) -> bool {
         self.project != asked_by.project
             || (!self.environment.is_empty() && self.environment != asked_by.environment)
+    }
+
+    /// How the ledger of a database server names this environment, beside what it made: at most 64 characters.
+    pub fn mark(&self) -> String {
+        let mut mark = format!("{}.{}", self.project, self.environment);
+        if mark.len() > 64 {
+            mark = sha256(&mark);
+            mark.truncate(64);
+        }
+        mark
+    }
+
+    /// The environment that made what an entry of a ledger is about, if it is another one. An entry without a mark is of a build
+    /// that wrote none, and so whoever's asks.
+    pub fn other_in<'a>(&self, row: &'a Row) -> Option<&'a str> {
+        let mark = row.get("digest")?.as_str()?;
+        (!mark.is_empty() && mark != self.mark()).then_some(mark)
     }
 
     /// Why a thing of this owner is not to be touched by the one that asks; `what` is as in `volume`.

@@ -120,7 +120,7 @@ impl Kind for PostgresGrant {
         vec![Step::sql(few(&says), Text::plain(sql))]
     }
 
-    fn awaits(&self, _found: Option<&Self>) -> Vec<Awaited> {
+    fn waits_for(&self, _found: Option<&Self>) -> Vec<Awaited> {
         let schemas: BTreeSet<&String> = self.wanted.keys().map(|spot| &spot.schema).collect();
         let own = |schema: &&&String| !schema.is_empty() && schema.as_str() != "public";
         schemas

@@ -34,32 +34,27 @@ fn major(data: &str, like: &str) -> String {
     data.trim().split('.').take(parts).collect::<Vec<_>>().join(".")
 }
 
-/// Commands that copy the data of a volume into a new one with our labels, since Docker can neither rename a volume nor change its
-/// labels. They run in an image that the engine has.
-pub fn copy(from: &str, to: &Volume, image: &str) -> Vec<String> {
+/// A command line that copies the data of a volume into a new one with our labels, since Docker can neither rename a volume nor change its
+/// labels. It runs in an image that the engine has.
+pub fn copy(from: &str, to: &Volume, image: &str) -> String {
     let labels = to.labels();
     let labels: Vec<String> = labels.iter().map(|(name, value)| format!("--label {}", word(&format!("{name}={value}")))).collect();
     let (from, name) = (word(from), word(&to.name));
-    vec![
-        format!("docker volume create {} {name}", labels.join(" ")),
-        format!("docker run --rm --user 0 --entrypoint cp -v {from}:/from:ro -v {name}:/to {} -a /from/. /to/", word(image)),
-    ]
+    format!("docker volume create {} {name} && {}", labels.join(" "), run_copy(&from, &name, image))
 }
 
-/// Commands that move the data of a volume of the same name, which has not our labels, into one that has them.
-pub fn retake(wanted: &Volume, image: &str) -> Vec<String> {
-    let old = Volume { name: format!("{}_old", wanted.name), ..Volume::default() };
-    let run = |from: &str, to: &str| {
-        let (from, to) = (word(from), word(to));
-        format!("docker run --rm --user 0 --entrypoint cp -v {from}:/from:ro -v {to}:/to {} -a /from/. /to/", word(image))
-    };
-    let mut lines = vec![
-        format!("docker volume create {}", word(&old.name)),
-        run(&wanted.name, &old.name),
-        format!("docker volume rm {}", word(&wanted.name)),
-    ];
-    lines.extend(copy(&old.name, wanted, image));
-    lines
+/// The copying itself; the names are quoted already.
+fn run_copy(from: &str, to: &str, image: &str) -> String {
+    format!("docker run --rm --user 0 --entrypoint cp -v {from}:/from:ro -v {to}:/to {} -a /from/. /to/", word(image))
+}
+
+/// A command line that moves the data of a volume of the same name, which has not our labels, into one that has them. It ends where
+/// a step fails, so nothing is removed that was not copied.
+pub fn retake(wanted: &Volume, image: &str) -> String {
+    let old = format!("{}_old", wanted.name);
+    let (aside, name) = (word(&old), word(&wanted.name));
+    let run = run_copy(&name, &aside, image);
+    format!("docker volume create {aside} && {run} && docker volume rm {name} && {}", copy(&old, wanted, image))
 }
 
 /// The label that remembers the family.

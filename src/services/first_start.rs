@@ -91,7 +91,7 @@ impl Writer {
 
     fn resource(&mut self, resource: &Resource) {
         let awaited = match self.start.dialect {
-            Dialect::Postgres => resource.thing.awaits(None),
+            Dialect::Postgres => resource.thing.waits_for(None),
             // Its grants look for themselves whether their table is there.
             Dialect::MariaDb => Vec::new(),
         };
