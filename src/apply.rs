@@ -512,6 +512,25 @@ async fn unit(run: &Run<'_>, changes: &[&Change], stream: Stream<'_>) -> (Vec<Id
     (done, end)
 }
 
+/// How long each change of a stream takes: from the end of the one before it, since they run one after the other.
+struct Laps(Mutex<Instant>);
+
+impl Laps {
+    fn begin() -> Self {
+        Laps(Mutex::new(Instant::now()))
+    }
+
+    /// The time since the last lap, or since the beginning.
+    fn lap(&self) -> Duration {
+        let mut last = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut *last, now))
+    }
+}
+
 /// Says, and writes down, that a change is done.
 fn finished(run: &Run<'_>, id: &Id, took: Duration) {
     run.journal.note(&[journal::ended(id, State::Done)]);
@@ -609,7 +628,7 @@ fn half_way() -> Trouble {
 
 /// A machine's changes down one session, in order, up to the first that fails.
 async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>, End) {
-    let begun = Instant::now();
+    let laps = Laps::begin();
     let all = Scripts::new(changes);
     let begin = |at: usize| {
         if let Some(change) = changes.get(at)
@@ -625,7 +644,7 @@ async fn scripts(run: &Run<'_>, changes: &[&Change], machine: &str) -> (Vec<Id>,
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *done = (*done).max(script + 1);
         for at in all.ended(script) {
-            finished(run, &changes[at].id, begun.elapsed());
+            finished(run, &changes[at].id, laps.lap());
         }
         if let Some(next) = all.owners.get(script + 1).and_then(|owners| owners.first()) {
             begin(*next);
@@ -721,7 +740,7 @@ async fn steps(run: &Run<'_>, changes: &[&Change]) -> (Vec<Id>, End) {
 
 /// All SQL of a server in one trip; reloads and restarts once, at its end.
 async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, End) {
-    let begun = Instant::now();
+    let laps = Laps::begin();
     let changes = &gathered(changes)[..];
     let batch = Batch::new(changes);
     let done = Mutex::new(0usize);
@@ -738,7 +757,7 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
         if let Some(&at) = batch.ends.get(&index)
             && !batch.restarts.contains(&at)
         {
-            finished(run, &changes[at].id, begun.elapsed());
+            finished(run, &changes[at].id, laps.lap());
             let next = changes
                 .get(at + 1)
                 .and_then(|next| Some((next, next.steps.first()?)));
@@ -786,7 +805,7 @@ async fn sql(run: &Run<'_>, changes: &[&Change], server: &Server) -> (Vec<Id>, E
             return (ended(batch.steps.len()), End::Failed(vec![(id, trouble)]));
         }
         for at in &batch.restarts {
-            finished(run, &changes[*at].id, begun.elapsed());
+            finished(run, &changes[*at].id, laps.lap());
         }
     }
     (
@@ -1003,5 +1022,26 @@ async fn try_login(run: &Run<'_>, login: &LogIn, now: &Plan) -> Tried {
         Verdict::Failed(why) if definite => Tried::Refused(why),
         Verdict::Failed(why) => Tried::NotYet(why),
         Verdict::Fine | Verdict::Skipped(_) => Tried::Works,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_takes_the_time_since_the_one_before_it() {
+        let began = Instant::now();
+        let laps = Laps::begin();
+        std::thread::sleep(Duration::from_millis(20));
+        let first = laps.lap();
+        let second = laps.lap();
+        let whole = began.elapsed();
+        assert!(first >= Duration::from_millis(20), "{first:?}");
+        // Together they are no more than what went by: none is counted from the beginning.
+        assert!(
+            first + second <= whole,
+            "{first:?} + {second:?} > {whole:?}"
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use crate::command::{Denial, Dialect, Place, Route, Seat, Server};
 use crate::declaration::{Environment, Origin};
-use crate::plan::{Action, Found, Plan};
+use crate::plan::{Found, Plan};
 use crate::resource::{Id, Probe, Resource, Same, Thing};
 use crate::resources::mariadb_grant::MariadbGrant;
 use crate::resources::mariadb_setting::MariadbSetting;
@@ -219,14 +219,14 @@ impl LogIn {
     pub fn in_light_of(&self, plan: &Plan, verdict: Verdict) -> Verdict {
         let waits = || {
             let id = self.rights.as_ref()?;
-            let mut changes = plan.changes.iter();
-            changes.find(|change| change.id == *id && change.action == Action::Wait)
+            plan.waiting.iter().find(|(waiting, _)| waiting == id)
         };
         match verdict {
             Verdict::Failed(why) => match waits() {
-                Some(change) => {
-                    Verdict::Skipped(format!("`{}` waits: {}", change.id, change.reason))
-                }
+                Some((id, awaited)) => Verdict::Skipped(format!(
+                    "`{id}` waits: the {} `{}` does not exist yet",
+                    awaited.noun, awaited.key
+                )),
                 None => Verdict::Failed(why),
             },
             other => other,
@@ -516,14 +516,15 @@ fn servers(resources: &[Resource]) -> BTreeMap<&Arc<Server>, Inside<'_>> {
     servers
 }
 
-/// The one place that says what `pg_hba.conf` makes of logins: the roles that fit a rule from the server's own machine.
+/// The one place that says what `pg_hba.conf` makes of logins: the roles that its rules let in from the server's
+/// own machine without TLS, as logins are tried there.
 fn fitting<'a>(server: &Server, resources: &'a [Resource]) -> Option<BTreeSet<&'a str>> {
     let Seat::Machine { name, port } = &server.seat else {
         return None;
     };
     resources.iter().find_map(|resource| match &resource.thing {
         Thing::PostgresHba(hba) if hba.port == *port && resource.place.machine() == Some(name) => {
-            Some(hba.logins.iter().map(|(role, _)| role.as_str()).collect())
+            Some(hba.without_tls.iter().map(String::as_str).collect())
         }
         _ => None,
     })

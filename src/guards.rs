@@ -256,14 +256,16 @@ fn former_project(look: &Look<'_>) -> Option<String> {
 }
 
 /// What another environment applied on a machine is not changed from here: each would undo what the other does, for ever. Where both
-/// declare the same, nothing differs, and nothing is refused; packages that are installed serve everybody.
+/// declare the same, nothing differs, and nothing is refused, nor is what is not there; packages that are installed serve everybody.
 fn machines_are_shared_in_peace(look: &Look<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     for resource in look.resources {
-        let acts = look
-            .changes
-            .get(&resource.id)
-            .is_some_and(|change| !matches!(change.action, Action::Wait | Action::Unknown));
+        let acts = look.changes.get(&resource.id).is_some_and(|change| {
+            !matches!(
+                change.action,
+                Action::Create | Action::Wait | Action::Unknown
+            )
+        });
         let Place::Machine(machine) = &resource.place else {
             continue;
         };

@@ -24,6 +24,8 @@ pub struct PostgresHba {
     pub rules: Vec<Rule>,
     /// Logins from this machine that a rule has to let try: role and database.
     pub logins: Vec<(String, String)>,
+    /// The roles that the rules let in with a password from the server's own machine, also without TLS.
+    pub without_tls: Vec<String>,
     /// Logins from this machine that have to be refused.
     pub refused: Vec<(String, String)>,
     /// Of a found one: whether a change was begun and not seen to work.

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::declaration::{Node, Origin};
 use crate::error::{Problem, did_you_mean};
-use crate::resources::hba::{Column, Login, Memberships, Network, Rule, Word, length_of, lets_try};
+use crate::resources::hba::{
+    Answer, Column, Login, Memberships, Network, Rule, Word, answer, length_of, lets_try,
+};
+use crate::secret::Secret;
 use crate::services::postgres::{is_predefined, logins};
 
 /// Options whose value is a secret, which a file of rules would show.
@@ -265,4 +268,18 @@ fn at_home<'a>(role: &'a str, database: &'a str) -> Login<'a> {
 
 fn asks_password(rule: &Rule) -> bool {
     matches!(rule.method_name(), "scram-sha-256" | "md5" | "password")
+}
+
+/// The roles that the rules let try a password from the server's own machine, without TLS, as logins are tried there.
+pub(super) fn without_tls(node: &Node, rules: &[Rule]) -> Vec<String> {
+    let members = memberships(node);
+    let lets = |(role, database, _): &(String, Option<String>, Secret)| {
+        let login = Login {
+            tls: false,
+            ..at_home(role, database.as_deref().unwrap_or("postgres"))
+        };
+        matches!(answer(rules, &login, &members), Answer::Rule(rule) if asks_password(rule))
+    };
+    let logins = logins(node).into_iter().filter(lets);
+    logins.map(|(role, ..)| role).collect()
 }

@@ -167,6 +167,7 @@ fn installed(project: &mut Project<'_>, name: &str, entry: &Entry, machine: &Arc
     let hba = PostgresHba {
         cluster: key,
         port,
+        without_tls: hba::without_tls(node, &rules),
         rules,
         logins: tried.succeed,
         refused: tried.refused,
