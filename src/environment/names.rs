@@ -48,8 +48,8 @@ pub(super) fn postgres(text: &str) -> Result<(), String> {
         ));
     }
     rule(
-        !text.is_empty() && !text.chars().any(invisible),
-        "it is 1 to 63 bytes without control characters and others that nobody can see",
+        !text.is_empty() && text.trim() == text && !text.chars().any(invisible),
+        "it is 1 to 63 bytes without control characters, spaces at its ends and others that nobody can see",
     )
 }
 

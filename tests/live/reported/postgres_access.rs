@@ -206,7 +206,7 @@ driver = "docker"
 "a/b" = { password = "p-slash-3", settings = { search_path = "public" } }
 "ana.gomez@example.com" = { password = "p-ana-3" }
 "select" = { password = "p-select-3" }
-" blank " = { login = false }
+"bl  ank" = { login = false }
 "$(id)`x`;:name" = { password = "p-shell-3" }
 "é2345678901234567890123456789012345678901234567890123456789012" = { password = "p-long-3" }
 [postgres.analytics.database]
