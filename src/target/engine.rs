@@ -27,6 +27,8 @@ pub(super) struct Engine {
     address: String,
     /// Three images may want the same bare Debian at once: the first makes it.
     bootstrapping: tokio::sync::Mutex<()>,
+    /// When this run connected: what is older was there before it.
+    connected: jiff::Timestamp,
 }
 
 /// A container as the engine lists it.
@@ -114,6 +116,7 @@ impl Engine {
             .map_err(|error| unreachable(&address, &error))?;
         match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
             Ok(Ok(docker)) => Ok(Engine {
+                connected: jiff::Timestamp::now(),
                 docker,
                 address,
                 bootstrapping: tokio::sync::Mutex::new(()),

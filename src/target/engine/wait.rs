@@ -107,6 +107,14 @@ impl Engine {
     /// Removes a container whose first start failed, with the volumes that this run made for it: nothing but that start was ever
     /// written to them.
     async fn take_back(&self, name: &str, volumes: &[String], mut trouble: Trouble) -> Trouble {
+        for volume in volumes {
+            if !self.is_new(volume).await {
+                trouble.log.push(format!(
+                    "the volume `{volume}` stays as it is, since nobody can tell that this run made it"
+                ));
+                return trouble;
+            }
+        }
         let removed = async {
             // At once: started again by the engine, it would not hear a signal while it starts.
             self.force_away(name).await?;
@@ -130,6 +138,16 @@ impl Engine {
             )),
         }
         trouble
+    }
+
+    /// Whether a volume was made since this run connected. The engine answers a request to make one that exists as if it had made
+    /// it, so the plan alone does not say that; an answer that cannot be read counts as no.
+    async fn is_new(&self, volume: &str) -> bool {
+        let seen = self.docker.inspect_volume(volume).await.ok();
+        let created = seen.and_then(|volume| volume.created_at);
+        let created: Option<jiff::Timestamp> = created.and_then(|time| time.parse().ok());
+        // Whole seconds are all that the engine tells.
+        created.is_some_and(|time| time.as_second() >= self.connected.as_second())
     }
 
     /// Waits until a container is healthy by its own check, or without one stays up; shortly before the deadline it says why not.
