@@ -103,6 +103,16 @@ enum VerifyFormat {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PlanFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For a comment on a pull request: what removes, risks or interrupts first, at most 60,000 characters
+    Markdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum AuditFormat {
     /// For people
     Text,
@@ -361,8 +371,11 @@ struct Limits {
 struct PlanArgs {
     #[command(flatten)]
     on: On,
-    /// As JSON
-    #[arg(long)]
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = PlanFormat::Text)]
+    format: PlanFormat,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
     json: bool,
     /// Save the plan, for `apply --plan FILE`
     #[arg(long, value_name = "FILE", conflicts_with = "replace_secret")]
@@ -675,7 +688,12 @@ impl From<PlanArgs> for plan::Options {
     fn from(args: PlanArgs) -> Self {
         plan::Options {
             environment: args.on.environment,
-            json: args.json,
+            format: match args.format {
+                _ if args.json => plan::Format::Json,
+                PlanFormat::Text => plan::Format::Text,
+                PlanFormat::Json => plan::Format::Json,
+                PlanFormat::Markdown => plan::Format::Markdown,
+            },
             out: args.out,
             detailed: args.detailed_exitcode,
             wishes: args.limits.into(),

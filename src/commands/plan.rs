@@ -9,13 +9,25 @@ use crate::files;
 use crate::saved::{self, Basis};
 use crate::show;
 
+/// How a plan is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+    /// For a comment on a pull request.
+    Markdown,
+}
+
 /// What `plan` is asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The environment.
     pub environment: String,
-    /// As JSON.
-    pub json: bool,
+    /// How it is written.
+    pub format: Format,
     /// Saved into this file.
     pub out: Option<PathBuf>,
     /// Exit 2 where something differs.
@@ -40,37 +52,51 @@ pub async fn run(context: &Context, options: &Options) -> End {
 }
 
 fn show(context: &Context, options: &Options, look: &Look) {
-    if options.json {
-        let around = show::json::Around {
-            environment: &look.environment.name,
-            project: &look.environment.project,
-            target: &look.target.says(),
-            notes: &look.notes,
-            warnings: &look.environment.warnings,
-        };
-        context
-            .output
-            .data(&show::json::render(&around, &look.plan, options.detailed));
-    } else {
-        let next = next(options);
-        context.output.data(&text(context, look, Some(&next)));
-    }
+    let text = match options.format {
+        Format::Json => json(options, look),
+        Format::Text => text(context, look, Some(&next(options))),
+        Format::Markdown => {
+            let target = look.target.says();
+            show::markdown::plan(&head(context, look, &target, None), &look.plan)
+        }
+    };
+    context.output.data(&text);
     let paint = context.output.talk_paint();
     context.output.say(&show::plan::refusals(&look.plan, paint));
 }
 
-/// The plan of a look as text.
-pub fn text(context: &Context, look: &Look, next: Option<&str>) -> String {
-    let head = show::plan::Head {
+fn json(options: &Options, look: &Look) -> String {
+    let around = show::json::Around {
         environment: &look.environment.name,
         project: &look.environment.project,
         target: &look.target.says(),
         notes: &look.notes,
+        warnings: &look.environment.warnings,
+    };
+    show::json::render(&around, &look.plan, options.detailed)
+}
+
+/// The plan of a look as text.
+pub fn text(context: &Context, look: &Look, next: Option<&str>) -> String {
+    let target = look.target.says();
+    show::plan::render(&head(context, look, &target, next), &look.plan)
+}
+
+fn head<'a>(
+    context: &Context,
+    look: &'a Look,
+    target: &'a str,
+    next: Option<&'a str>,
+) -> show::plan::Head<'a> {
+    show::plan::Head {
+        environment: &look.environment.name,
+        project: &look.environment.project,
+        target,
+        notes: &look.notes,
         next,
         verbose: context.verbose > 0,
         paint: context.output.paint(),
-    };
-    show::plan::render(&head, &look.plan)
+    }
 }
 
 /// The command that carries this plan out.

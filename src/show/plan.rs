@@ -234,7 +234,7 @@ fn line(head: &Head<'_>, change: &Change, width: usize, refused: bool) -> String
         Action::Remove => paint.red("-"),
         Action::Wait | Action::Unknown => paint.cyan("?"),
     };
-    let mut words = words(change);
+    let mut words = sentence(change);
     if refused {
         words.push_str("; refused");
     }
@@ -242,7 +242,8 @@ fn line(head: &Head<'_>, change: &Change, width: usize, refused: bool) -> String
     format!("  {symbol} {id}  {words}\n")
 }
 
-fn words(change: &Change) -> String {
+/// What a change does and costs, in a few words.
+pub(crate) fn sentence(change: &Change) -> String {
     let reason = clean(&change.reason);
     let name = change.id.as_str();
     let name = clean(name.split_once('.').map_or(name, |(_, name)| name));
@@ -388,8 +389,9 @@ fn lines(head: &Head<'_>, found: &str, wanted: &str) -> String {
     out
 }
 
-fn row(head: &Head<'_>, change: &Change, difference: &Difference) -> [String; 4] {
-    let moved = match (change.action, difference.moved) {
+/// Who moved, in words; empty where nobody remembers.
+pub(crate) fn moved(change: &Change, difference: &Difference) -> String {
+    match (change.action, difference.moved) {
         (Action::Create, _) => String::new(),
         (_, Moved::File) => "changed in the file".to_owned(),
         (_, Moved::Machine) => format!("changed on the machine{}", since(difference.since)),
@@ -398,7 +400,11 @@ fn row(head: &Head<'_>, change: &Change, difference: &Difference) -> [String; 4]
             since(difference.since)
         ),
         (_, Moved::Unknown) => String::new(),
-    };
+    }
+}
+
+fn row(head: &Head<'_>, change: &Change, difference: &Difference) -> [String; 4] {
+    let moved = moved(change, difference);
     let most = if head.verbose { 4096 } else { 48 };
     let made = change.action == Action::Create;
     [
@@ -531,7 +537,7 @@ pub(crate) mod tests {
         })
     }
 
-    fn change(id: &str, action: Action) -> Change {
+    pub(crate) fn change(id: &str, action: Action) -> Change {
         Change {
             id: Id::parse(id),
             place: Place::Engine,
