@@ -49,7 +49,7 @@ other = {}
 "lock@%" = { password = "x", locked = true }
 "app@localhost" = { password = "p", grants = { "shop.*" = ["ALL"] } }
 "app@%" = { password = "q", grants = { "shop.*" = ["SELECT"] } }
-"half@172.%" = { password = "p" }
+"half@1%" = { password = "p" }
 "half@%" = { password = "q" }
 "#;
 
@@ -108,7 +108,7 @@ fn what_is_declared_closed_is_refused_and_nobody_waits_for_it() {
                 &[
                     "login.analytics:foreign",
                     "login.ivr:app@localhost",
-                    "login.ivr:half@172.%",
+                    "login.ivr:half@1%",
                     "login.ivr:half@%",
                 ],
             ),
