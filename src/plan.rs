@@ -737,9 +737,9 @@ impl Judge<'_> {
                             continue;
                         };
                         let other = |row| self.judging.owner.other_in(row);
-                        let is_script =
-                            matches!(thing, Thing::SqlScript(_) | Thing::MariadbScript(_));
-                        if !is_script && rows.of(entry).iter().any(|row| other(row).is_some()) {
+                        if !destruction::is_script(&thing)
+                            && rows.of(entry).iter().any(|row| other(row).is_some())
+                        {
                             continue;
                         }
                         if self.has_another_name(&thing, place, resources) {
