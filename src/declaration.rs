@@ -451,6 +451,8 @@ pub struct Environment {
     pub stage: Stage,
     /// What it is applied to.
     pub driver: Driver,
+    /// The host whose Docker engine it is, reached over SSH; none where it is this machine's, or no engine.
+    pub engine_host: Option<Arc<str>>,
     /// Only for others to extend: validated, never planned.
     pub is_abstract: bool,
     /// The file it was loaded from, as shown to people.
@@ -499,5 +501,16 @@ impl Environment {
     /// The services of a table, by name: `services("postgres")`.
     pub fn services<'a>(&'a self, table: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
         self.tree.named(table)
+    }
+
+    /// The folder of generated files as the engine finds it: where a bind mount begins. On a host it is root's, beside the record
+    /// and the journal of the environment.
+    pub fn engine_folder(&self) -> PathBuf {
+        match &self.engine_host {
+            None => self.folder.clone(),
+            Some(_) => {
+                PathBuf::from("/var/lib/provision").join(format!("{}.{}", self.project, self.name))
+            }
+        }
     }
 }

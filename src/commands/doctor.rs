@@ -90,7 +90,7 @@ fn environments(context: &Context, findings: &mut Vec<Finding>) -> Vec<Environme
         }
     }
     // Servers are not looked at from here.
-    good.retain(|environment| environment.later.is_empty() && environment.driver.is_engine());
+    good.retain(|environment| environment.driver.is_engine() && environment.engine_host.is_none());
     good
 }
 
@@ -102,6 +102,7 @@ fn nothing(context: &Context) -> Environment {
         is_abstract: false,
         stage: Stage::Dev,
         driver: Driver::Docker,
+        engine_host: None,
         file: String::new(),
         dir: context.dir.clone(),
         folder: PathBuf::from(".provision/none"),

@@ -1,6 +1,7 @@
 //! `forward`: holds the declared forwards to services on servers open on this machine, until it is interrupted or a command is done.
 
 use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
 
 use tokio::process::{Child, Command};
 
@@ -17,6 +18,8 @@ use crate::services::{self, Ports};
 use crate::show;
 use crate::target::Target;
 use crate::target::forward::{Heard, Lead, Listening};
+
+const LOOPBACK: &str = "127.0.0.1";
 
 /// What `forward` is asked for.
 #[derive(Clone, Debug, Default)]
@@ -41,10 +44,12 @@ pub async fn run(context: &Context, options: &Options) -> End {
             .say(&show::failure::warning(&note, context.output.talk_paint()));
     }
     let forwards = chosen(&environment, &options.names)?;
-    match environment.driver {
-        Driver::Ssh => hold(context, options, &environment, forwards).await,
-        _ => already(context, options, environment, forwards).await,
-    }
+    let wanted = match (environment.driver, environment.engine_host.clone()) {
+        (Driver::Ssh, _) => to_machines(&environment, forwards)?,
+        (_, Some(host)) => to_published(context, &environment, forwards, &host).await?,
+        _ => return already(context, options, environment, forwards).await,
+    };
+    hold(context, options, &environment, wanted).await
 }
 
 /// The forwards that are named, or all.
@@ -85,16 +90,7 @@ async fn already(
         _ => "its container publishes it",
     };
     // Which ports were taken in place of declared ones, the engine knows.
-    let moves = forwards.iter().any(|forward| forward.auto_correct);
-    let ports = match moves && environment.driver.is_engine() {
-        true => {
-            let environment = look::resolved(environment).await?;
-            look::look(context, environment, &Wishes::default())
-                .await?
-                .ports
-        }
-        false => Ports::new(),
-    };
+    let ports = moved(context, &environment, &forwards).await?;
     let mut open = Vec::new();
     for forward in forwards {
         let port = ports.get(&forward.name).copied().unwrap_or(forward.port);
@@ -129,13 +125,53 @@ async fn identify(target: &Target, open: &[(Forward, (Listening, Lead))]) -> Res
     seen.into_iter().collect()
 }
 
-/// Opens forwards to servers and hands on what comes, until it is interrupted or the command is done.
-async fn hold(
+/// The ports that the engine has taken in place of declared ones, where some may move.
+async fn moved(
     context: &Context,
-    options: &Options,
+    environment: &Environment,
+    forwards: &[Forward],
+) -> Result<Ports, Failure> {
+    let moves = forwards.iter().any(|forward| forward.auto_correct);
+    if !moves || !environment.driver.is_engine() {
+        return Ok(Ports::new());
+    }
+    let environment = look::resolved(environment.clone()).await?;
+    let look = look::look(context, environment, &Wishes::default()).await?;
+    Ok(look.ports)
+}
+
+/// Where forwards lead whose containers publish them on the host of the engine.
+async fn to_published(
+    context: &Context,
     environment: &Environment,
     forwards: Vec<Forward>,
-) -> End {
+    host: &Arc<str>,
+) -> Result<Vec<(Forward, Lead)>, Failure> {
+    let ports = moved(context, environment, &forwards).await?;
+    let lead = |forward: Forward| {
+        let lead = Lead {
+            machine: Arc::clone(host),
+            address: match forward.address.as_str() {
+                "0.0.0.0" | "::" | "[::]" => LOOPBACK.to_owned(),
+                address => address.to_owned(),
+            },
+            port: ports.get(&forward.name).copied().unwrap_or(forward.port),
+        };
+        // What the host publishes for others is still for nobody but us on this machine.
+        let here = Forward {
+            address: LOOPBACK.to_owned(),
+            ..forward
+        };
+        (here, lead)
+    };
+    Ok(forwards.into_iter().map(lead).collect())
+}
+
+/// Where forwards lead whose services are on machines.
+fn to_machines(
+    environment: &Environment,
+    forwards: Vec<Forward>,
+) -> Result<Vec<(Forward, Lead)>, Failure> {
     let (resources, _) = meaning(environment, &Ports::new())?;
     let mut wanted = Vec::new();
     for forward in forwards {
@@ -153,6 +189,16 @@ async fn hold(
         };
         wanted.push((forward, lead));
     }
+    Ok(wanted)
+}
+
+/// Opens forwards to servers and hands on what comes, until it is interrupted or the command is done.
+async fn hold(
+    context: &Context,
+    options: &Options,
+    environment: &Environment,
+    wanted: Vec<(Forward, Lead)>,
+) -> End {
     let mut signals = context.interrupt.take();
     let target = Target::connect_as_user(environment, &context.reach).await?;
     let mut names = Vec::new();

@@ -9,7 +9,7 @@ use crate::commands::look::Look;
 use crate::error::{Failure, Kind};
 use crate::files::{self, Journal};
 use crate::plan::Change;
-use crate::plan::journal::{self, Heading, Over};
+use crate::plan::journal::{self, Heading, Over, State};
 use crate::plan::memory;
 use crate::resource::Id;
 
@@ -43,7 +43,21 @@ pub async fn begin(look: &Look, doing: &str) -> Result<Journal, Failure> {
         let text = heading.with_plan(there);
         look.target.keep_journal(machine, &path, text).await;
     }
-    Journal::begin(&environment.folder, &heading, planned())
+    let journal = Journal::begin(&environment.folder, &heading, planned())?;
+    if let Some(host) = &environment.engine_host {
+        // What is done to the engine goes past the scripts of its host, so nothing is written there between its begin and its end:
+        // until then all of it is unknown there.
+        let mut text = heading.with_plan(planned());
+        for (id, _) in planned() {
+            text.push_str(&journal::begins(id));
+            text.push('\n');
+        }
+        if let Err(failure) = look.target.open_journal(host, &path, text).await {
+            journal.end(Over::Failed);
+            return Err(failure);
+        }
+    }
+    Ok(journal)
 }
 
 /// A change and the machine whose scripts do it.
@@ -63,7 +77,23 @@ pub async fn end(look: &Look, journal: Journal, report: &Report) {
         false => Over::Failed,
     };
     journal.end(over);
-    for (machine, trouble) in look.target.end_journals(&journal::over(over)).await {
+    let mut last = String::new();
+    if look.environment.engine_host.is_some() {
+        let open = |id: &Id| report.unknown.iter().any(|(other, _)| other == id);
+        let failed = |id: &Id| report.failed.iter().any(|(other, _)| other == id);
+        for (id, _) in look.plan.changes.iter().map(of).filter(|(id, _)| !open(id)) {
+            let state = match () {
+                () if failed(id) => State::Failed,
+                // What waited may have turned out to be as wanted.
+                () if report.done.contains(id) || over == Over::Done => State::Done,
+                () => State::NotDone,
+            };
+            last.push_str(&journal::ended(id, state));
+            last.push('\n');
+        }
+    }
+    last.push_str(&journal::over(over));
+    for (machine, trouble) in look.target.end_journals(&last).await {
         tracing::warn!(
             "`{machine}` cannot write the end of the journal: {}",
             trouble.message

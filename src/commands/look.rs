@@ -184,8 +184,13 @@ pub async fn look(
     let hosts = hosts::named(&environment, &wishes.hosts)?;
     narrow(&mut resources, &hosts);
     let began = Instant::now();
+    // What is on an engine is locked with its host.
     let machines = resources.iter().filter_map(|one| one.place.machine());
-    Target::room_for(machines.collect::<HashSet<_>>().len())?;
+    let machines: HashSet<Arc<str>> = machines
+        .chain(environment.engine_host.as_ref())
+        .cloned()
+        .collect();
+    Target::room_for(machines.len())?;
     let target = Target::connect(&environment, &context.reach).await?;
     tracing::info!(ms = ms(began), "connected to {}", target.says());
     let began = Instant::now();
@@ -195,9 +200,8 @@ pub async fn look(
         let Some(doing) = &wishes.doing else {
             return Ok(true);
         };
-        let machines = resources.iter().filter_map(|one| one.place.machine());
         target
-            .lock_machines(machines.cloned(), doing, &wishes.seat)
+            .lock_machines(machines.iter().cloned(), doing, &wishes.seat)
             .await
     };
     let mut answers = patiently(context, wishes.wait, async || {
@@ -570,6 +574,7 @@ mod tests {
             is_abstract: false,
             stage: Stage::Dev,
             driver: Driver::Docker,
+            engine_host: None,
             file: "environments/local.toml".to_owned(),
             dir: "/nowhere".into(),
             folder: "/nowhere/.provision/local".into(),

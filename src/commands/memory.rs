@@ -39,7 +39,7 @@ pub async fn recall(
 ) -> Result<Memories, Failure> {
     let (besides, sheet, answers) = asked;
     let mut memories = Memories::default();
-    if environment.driver.is_engine() {
+    if is_kept_here(environment) {
         memories.here = files::read_memory(&environment.folder)?;
     }
     let name = memory::name(&environment.project, &environment.name);
@@ -80,6 +80,9 @@ pub async fn recall(
             }
         }
     }
+    if let Some(host) = &environment.engine_host {
+        memories.here = memories.machines.remove(host).unwrap_or_default();
+    }
     let left = memories.undeclared(resources);
     besides.left = observe::left(sheet, answers);
     if !left.is_empty() || !besides.left.is_empty() {
@@ -117,7 +120,7 @@ pub async fn begin(look: &Look) -> Result<Memories, Failure> {
     };
     // Which generated secrets hold is only known once they were applied.
     let after = after(look, &outcome, None);
-    if look.environment.driver.is_engine() {
+    if is_kept_here(&look.environment) {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
     hosts(look, &after)?;
@@ -136,7 +139,7 @@ pub async fn begin(look: &Look) -> Result<Memories, Failure> {
             .collect(),
         ..after
     };
-    write(look, &look.judging.memories.machines, &now).await?;
+    write(look, &look.judging.memories, &now).await?;
     let mut written = look.judging.memories.machines.clone();
     written.extend(now.machines);
     Ok(Memories {
@@ -194,11 +197,16 @@ pub async fn refresh(look: &Look) -> Result<(), Failure> {
 /// Where one cannot be written.
 pub async fn keep(look: &Look, before: &Memories, outcome: &Outcome) -> Result<(), Failure> {
     let after = after(look, outcome, Some(&look.environment.generated));
-    if look.environment.driver.is_engine() && after.here.says_more_than(&before.here) {
+    if is_kept_here(&look.environment) && after.here.says_more_than(&before.here) {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
     hosts(look, &after)?;
-    write(look, &before.machines, &after).await
+    write(look, before, &after).await
+}
+
+/// Whether what concerns the engine is remembered beside the environment: that of another machine is remembered there.
+fn is_kept_here(environment: &Environment) -> bool {
+    environment.driver.is_engine() && environment.engine_host.is_none()
 }
 
 /// Keeps beside the environment which hosts hold how much: a hint for the day on which one is gone from the file.
@@ -263,19 +271,20 @@ fn after(look: &Look, outcome: &Outcome, generated: Option<&[Generated]>) -> Mem
     )
 }
 
-/// Writes the memories of machines that say more than before, side by side.
-async fn write(
-    look: &Look,
-    before: &BTreeMap<Arc<str>, Memory>,
-    after: &Memories,
-) -> Result<(), Failure> {
+/// Writes the memories of machines that say more than before, side by side; that of the engine is kept on its host.
+async fn write(look: &Look, before: &Memories, after: &Memories) -> Result<(), Failure> {
     let name = memory::name(&look.environment.project, &look.environment.name);
     let none = Memory::default();
-    let news = after.machines.iter().filter(|(machine, memory)| {
-        let old = before.get(*machine).unwrap_or(&none);
-        memory.says_more_than(old) && !after.unread.contains(*machine)
+    let machines = after
+        .machines
+        .iter()
+        .map(|(machine, memory)| (machine, memory, before.machines.get(machine)));
+    let host = look.environment.engine_host.iter();
+    let host = host.map(|host| (host, &after.here, Some(&before.here)));
+    let news = machines.chain(host).filter(|(machine, memory, old)| {
+        memory.says_more_than(old.unwrap_or(&none)) && !after.unread.contains(*machine)
     });
-    let written = news.map(|(machine, memory)| {
+    let written = news.map(|(machine, memory, _)| {
         let text = memory.render();
         let forget = memory.0.is_empty();
         let script = Script {

@@ -33,7 +33,14 @@ pub async fn run(context: &Context, options: &Options) -> End {
         // Paths are part of what is rendered: the files have to know where they will lie.
         environment.folder = absolute(out)?;
     }
-    let (resources, _) = look::meaning(&environment, &Ports::new())?;
+    let wanted = Environment {
+        engine_host: environment
+            .engine_host
+            .clone()
+            .filter(|_| options.out.is_none()),
+        ..environment.clone()
+    };
+    let (resources, _) = look::meaning(&wanted, &Ports::new())?;
     let written = write(&environment, &resources)?;
     for path in &written {
         context

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::declaration::{
     Driver, Entry, Environment, Generated, Node, Origin, SecretSource, Stage, Value,
@@ -126,6 +127,7 @@ fn build(
         project: String::new(),
         stage: stage.unwrap_or(Stage::Prod),
         driver: Driver::Docker,
+        engine_host: None,
         is_abstract: false,
         file: shown.to_owned(),
         dir: folder.to_owned(),
@@ -142,6 +144,10 @@ fn build(
     };
     identify(&mut environment, &mut book, folder);
     environment.driver = driver(&environment.tree);
+    environment.engine_host = match environment.driver {
+        Driver::Docker => host(&environment.tree),
+        _ => None,
+    };
     sort(&mut later);
     environment.later = later;
     fetch(&mut environment, &mut book, folder, &named);
@@ -201,6 +207,11 @@ fn driver(tree: &Node) -> Driver {
         Some("auto") => Driver::Auto,
         _ => Driver::Docker,
     }
+}
+
+/// The host of `[target]`.
+fn host(tree: &Node) -> Option<Arc<str>> {
+    Some(tree.get("target")?.text("host")?.into())
 }
 
 /// What services want to know of the user's files.

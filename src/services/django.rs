@@ -217,6 +217,15 @@ pub(super) fn check(
             let problem = Problem::error(message, &git.origin);
             problems.push(problem.help("name the folder of a clone: `source = \"...\"`"));
         }
+        if node.bool("mount") == Some(true)
+            && let Some(host) = &environment.engine_host
+        {
+            let message = format!(
+                "`mount` gives the container a folder of this machine, and its engine is that of `{host}`"
+            );
+            let problem = Problem::error(message, &node.origin("mount"));
+            problems.push(problem.help("leave it away: the source becomes part of the image"));
+        }
     } else {
         server::django::check(environment, name, node, problems);
     }
@@ -337,7 +346,7 @@ pub(super) fn expand(project: &mut Project<'_>, name: &str, entry: &Entry) {
         }),
         depends: touched.iter().map(|(_, service)| service.clone()).collect(),
         stop_seconds: 30,
-        folder: project.environment.folder.display().to_string(),
+        folder: project.environment.engine_folder().display().to_string(),
         ..Container::default()
     };
     let mut resource = project::on_engine(Id::short("container", name), thing.into())

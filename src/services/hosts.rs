@@ -8,10 +8,15 @@ use crate::declaration::{Driver, Entry, Environment, Node, Value};
 use crate::error::{Failure, Kind, Problem, did_you_mean, nearest};
 use crate::template::Datum;
 
-/// The machines an environment is applied to; none where that is a Docker engine.
+/// The machines an environment is applied to; where that is a Docker engine, the one that it runs on, and none for that of this machine.
 pub fn machines(environment: &Environment) -> Vec<Machine> {
     match environment.driver {
-        Driver::Docker | Driver::Auto => Vec::new(),
+        // Of a host that is not declared `check_target` tells.
+        Driver::Docker | Driver::Auto => environment
+            .services("host")
+            .filter(|(name, _)| environment.engine_host.as_deref() == Some(*name))
+            .map(|(name, entry)| machine(name, &entry.node))
+            .collect(),
         Driver::Local => vec![Machine {
             name: THIS.into(),
             via: Via::Local,
@@ -48,6 +53,15 @@ pub fn machine(name: &str, node: &Node) -> Machine {
         via: Via::Ssh(Box::new(ssh)),
         sudo,
     }
+}
+
+/// The socket of the engine on the host that an environment is applied to.
+pub fn engine_socket(environment: &Environment) -> String {
+    let mut hosts = environment.services("host");
+    let host = hosts.find(|(name, _)| environment.engine_host.as_deref() == Some(*name));
+    let engine = host.and_then(|(_, entry)| entry.node.get("engine"));
+    let socket = engine.and_then(|engine| engine.text("socket"));
+    socket.unwrap_or("/var/run/docker.sock").to_owned()
 }
 
 /// Whether a user of a machine is the one as whom we log in, or may be: who it is may stand in the operator's own settings.
@@ -158,6 +172,31 @@ pub fn check_on(environment: &Environment, what: &str, entry: &Entry, problems: 
     }
 }
 
+/// A `host` of `[target]` that is not there, or that nothing would come of.
+pub fn check_target(environment: &Environment, problems: &mut Vec<Problem>) {
+    let Some(host) = environment
+        .tree
+        .get("target")
+        .and_then(|target| target.get("host"))
+    else {
+        return;
+    };
+    let word = host.as_text().unwrap_or_default();
+    if environment.driver != Driver::Docker {
+        let message =
+            "`host` names the host of a Docker engine, and this environment is applied to machines";
+        problems.push(
+            Problem::error(message, &host.origin)
+                .help("say `driver = \"docker\"`, or leave `host` away"),
+        );
+    } else if environment.services("host").all(|(name, _)| name != word) {
+        let known = environment.services("host").map(|(name, _)| name);
+        let problem = Problem::error(format!("there is no host `{word}`"), &host.origin);
+        let problem = problem.help(format!("declare it: `[host.{word}]` with its `address`"));
+        problems.push(did_you_mean(problem, word, known));
+    }
+}
+
 /// Ways to hosts that `ssh` would take for options of its own.
 pub fn check_ways(environment: &Environment, problems: &mut Vec<Problem>) {
     for (_, entry) in environment.services("host") {
@@ -193,7 +232,7 @@ fn seen_at<'a>(name: &'a str, host: &'a Node) -> &'a str {
 
 /// What `host` is in strings of every entry: the addresses of all machines, made once for all who name one.
 pub(super) fn addresses(environment: &Environment) -> Datum {
-    let is_here = environment.driver != Driver::Ssh;
+    let is_here = environment.driver != Driver::Ssh && environment.engine_host.is_none();
     Datum::map(environment.services("host").map(|(name, entry)| {
         let address = match is_here {
             true => "127.0.0.1",

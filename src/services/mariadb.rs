@@ -921,7 +921,7 @@ fn container(
             start_period: 120,
         }),
         stop_seconds: 60,
-        folder: project.environment.folder.display().to_string(),
+        folder: project.environment.engine_folder().display().to_string(),
         first_start: start,
         ..Container::default()
     };

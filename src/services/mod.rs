@@ -258,6 +258,7 @@ pub fn check(environment: &Environment) -> Vec<Problem> {
     }
     server::check_ports(environment, &mut problems);
     hosts::check_ways(environment, &mut problems);
+    hosts::check_target(environment, &mut problems);
     problems
 }
 

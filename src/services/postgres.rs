@@ -1080,7 +1080,7 @@ fn container(project: &mut Project<'_>, name: &str, entry: &Entry, inside: &[Res
             start_period: 120,
         }),
         stop_seconds: 60,
-        folder: project.environment.folder.display().to_string(),
+        folder: project.environment.engine_folder().display().to_string(),
         first_start: start,
         ..Container::default()
     };

@@ -228,7 +228,12 @@ impl<'a> Project<'a> {
 
     /// A generated file and the absolute path under which it is mounted.
     pub fn file(&mut self, path: &str, content: Text, mode: u32, origin: &Origin) -> (Id, String) {
-        let absolute = self.environment.folder.join(path).display().to_string();
+        let absolute = self
+            .environment
+            .engine_folder()
+            .join(path)
+            .display()
+            .to_string();
         let thing = RenderedFile {
             file: File {
                 path: path.to_owned(),
@@ -297,6 +302,10 @@ impl<'a> Project<'a> {
         let Some((address, port)) = self.published(service) else {
             return;
         };
+        // What a host publishes is not at that address of this machine before `forward` is there.
+        if self.environment.engine_host.is_some() {
+            return;
+        }
         self.endpoints.push(Endpoint {
             service: service.to_owned(),
             connect: connect(&address, port),

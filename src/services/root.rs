@@ -85,8 +85,7 @@ pub static TARGET: Table = Table {
             "host",
             Type::Name,
             "The host whose Docker engine it is, reached over SSH. Absent: the engine of this machine.",
-        )
-        .later(),
+        ),
     ],
 };
 
@@ -140,6 +139,11 @@ pub static HOST: Table = Table {
         )
         .default("false"),
         Key::new(
+            "engine",
+            Type::Table(&ENGINE),
+            "Its Docker engine, where `[target]` names this host and it is not found at its usual place.",
+        ),
+        Key::new(
             "private_address",
             Type::Text,
             "Its address as the other servers see it. Absent: `address`.",
@@ -156,6 +160,20 @@ pub static HOST: Table = Table {
             "Values of this host, in place of those of `[vars]`.",
         )
         .default("{}"),
+    ],
+};
+
+/// `engine = { socket }`.
+pub static ENGINE: Table = Table {
+    name: "engine",
+    doc: "The Docker engine of a host.",
+    keys: &[
+        Key::new(
+            "socket",
+            Type::Text,
+            "Its socket, for one that listens elsewhere: a rootless engine's is `/run/user/UID/docker.sock`.",
+        )
+        .default("\"/var/run/docker.sock\""),
     ],
 };
 

@@ -16,6 +16,7 @@ use bollard::query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder
 use futures_util::StreamExt;
 
 use super::Trouble;
+use super::relay::Relay;
 use super::say::{clean, last_lines};
 use crate::error::{Failure, Kind};
 
@@ -27,6 +28,8 @@ pub(super) struct Engine {
     address: String,
     /// Three images may want the same bare Debian at once: the first makes it.
     bootstrapping: tokio::sync::Mutex<()>,
+    /// The way to it, where it is another machine's.
+    relay: Option<Relay>,
     /// When this run connected: what is older was there before it.
     connected: jiff::Timestamp,
 }
@@ -120,6 +123,7 @@ impl Engine {
                 docker,
                 address,
                 bootstrapping: tokio::sync::Mutex::new(()),
+                relay: None,
             }),
             Ok(Err(error)) => Err(unreachable(&address, &error)),
             Err(_) => Err(Failure::new(
@@ -127,6 +131,34 @@ impl Engine {
                 format!("the engine at {address} does not answer"),
             )
             .hint("restart it: sudo systemctl restart docker")),
+        }
+    }
+
+    /// The engine of a host, through a relay to its socket.
+    pub async fn through(relay: Relay, host: &str) -> Result<Self, Failure> {
+        let path = relay.path().to_string_lossy();
+        let address = format!("{} of `{host}`", relay.socket());
+        let docker = Docker::connect_with_unix(&path, 3600, bollard::API_DEFAULT_VERSION)
+            .map_err(|error| unreachable(&address, &error))?;
+        match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
+            Ok(Ok(docker)) => Ok(Engine {
+                connected: jiff::Timestamp::now(),
+                docker,
+                address,
+                bootstrapping: tokio::sync::Mutex::new(()),
+                relay: Some(relay),
+            }),
+            Ok(Err(error)) => Err(match relay.said() {
+                said if said.is_empty() => unreachable(&address, &error),
+                said => not_through(&address, host, &said),
+            }),
+            Err(_) => Err(Failure::new(
+                Kind::Unreachable,
+                format!("the engine at {address} does not answer"),
+            )
+            .hint(format!(
+                "restart it on `{host}`: sudo systemctl restart docker"
+            ))),
         }
     }
 
@@ -149,6 +181,14 @@ impl Engine {
     /// Where its socket is.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The socket of this machine that leads to it.
+    fn socket(&self) -> String {
+        match &self.relay {
+            None => self.address.clone(),
+            Some(relay) => relay.path().display().to_string(),
+        }
     }
 
     /// All containers of the engine, whoever they belong to.
@@ -368,6 +408,33 @@ fn unreachable(address: &str, error: &Error) -> Failure {
             words(error)
         ))
         .hint("check DOCKER_HOST, and that `docker version` works"),
+    }
+}
+
+/// Why the engine of a host is not reached, as the program there or its shell said.
+fn not_through(address: &str, host: &str, said: &str) -> Failure {
+    let said_lower = said.to_lowercase();
+    let failure = Failure::new(
+        Kind::Unreachable,
+        format!("the engine at {address} cannot be reached: {said}"),
+    );
+    let is = |word: &str| said_lower.contains(word);
+    match () {
+        () if is("permission denied") => failure.hint(format!(
+            "say `sudo = true` in `[host.{host}]`, or let its user use the engine: sudo usermod -aG docker USER"
+        )),
+        () if is("is no socket") => failure
+            .hint(format!("install an engine on `{host}`: sudo apt-get install docker.io"))
+            .hint(format!(
+                "one that listens elsewhere is named in `[host.{host}]`: `engine = {{ socket = \"...\" }}`"
+            )),
+        () if is("refused") || is("cannot connect") => {
+            failure.hint(format!("start it on `{host}`: sudo systemctl start docker"))
+        }
+        () if is("neither docker nor python3") => failure.hint(format!(
+            "install one of them on `{host}`: sudo apt-get install docker-cli"
+        )),
+        () => failure.hint(format!("try it on `{host}`: docker version")),
     }
 }
 

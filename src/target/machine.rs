@@ -22,6 +22,7 @@ use crate::error::{Failure, Kind};
 use crate::fault::{self, Effect, Point};
 use crate::plan::journal::{self, Note};
 use crate::secret::Secret;
+use crate::target::relay::Relay;
 
 /// A program to run on a machine: a client of a database, fed with a text.
 pub(super) struct Program<'a> {
@@ -225,6 +226,32 @@ impl Remote {
             locking: Mutex::default(),
             beside: Mutex::default(),
         }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.machine.name
+    }
+
+    /// A socket of this machine behind which the engine is that listens on a socket of that one.
+    pub async fn relay(&self, socket: &str) -> Result<Relay, Failure> {
+        let link = self.greeted().await?;
+        let connection = link.connection.ok_or_else(|| {
+            let message = format!("`{}` is not reached over SSH", self.machine.name);
+            Failure::new(Kind::Usage, message)
+        })?;
+        let way = self.ways.way(&self.machine)?;
+        Relay::open(way, connection, &self.machine.sudo, socket)
+    }
+
+    /// The answer to one question, in a trip of its own or in that of what is asked at the same time.
+    pub async fn ask_one(&self, question: Question, words: Vec<String>) -> Answer {
+        let items = HashMap::from([(question.name, words)]);
+        let answers = self.look(std::slice::from_ref(&question), &items).await;
+        let place = Place::Machine(Arc::clone(&self.machine.name));
+        let none = || Answer::Unreadable("nothing came back".to_owned());
+        let answer = answers.get(&place, question.name).cloned();
+        answer.unwrap_or_else(none)
     }
 
     /// Why it could not be reached, if it could not.
@@ -631,6 +658,18 @@ impl Remote {
             text,
             open: false,
         });
+    }
+
+    /// Begins it now, and not with the first script.
+    pub async fn open_journal(&self) -> Result<(), Trouble> {
+        let mut journal = self.journal.lock().await;
+        let Some(journal) = journal.as_mut().filter(|journal| !journal.open) else {
+            return Ok(());
+        };
+        let _turn = self.turn().await;
+        let link = self.greeted().await.map_err(unreachable)?;
+        let begun = self.begin_journal(&link, journal).await;
+        begun.map_err(|(_, trouble)| trouble)
     }
 
     async fn begin_journal(

@@ -20,6 +20,8 @@ mod mariadb;
 mod ports;
 mod probe;
 mod psql;
+mod relay;
+mod remote_folder;
 mod say;
 mod session;
 mod sql;
@@ -33,8 +35,8 @@ use std::time::Duration;
 
 use crate::checks::LogIn;
 use crate::command::{
-    Answers, Denial, Dialect, Do, Machine, Place, Route, Script, Seat, Server, Sheet, SqlStep,
-    Sudo, THIS,
+    Answer, Answers, Denial, Dialect, Do, Machine, Place, Route, Row, Script, Seat, Server, Sheet,
+    SqlStep, Sudo, THIS,
 };
 use crate::declaration::Environment;
 use crate::error::{Failure, Kind};
@@ -64,7 +66,10 @@ pub struct Target {
     /// Passwords of the administrators of managed servers, by service, and whether the server is known to have no TLS.
     passwords: HashMap<String, (Secret, AtomicBool)>,
     project: String,
+    /// The folder of generated files, on this machine or on the host of the engine.
     folder: std::path::PathBuf,
+    /// The host whose engine it is; none for this machine's.
+    engine_host: Option<Arc<str>>,
     logins: databases::Logins,
     proven: probe::Proven,
     hashes: compose::Hashes,
@@ -166,7 +171,17 @@ impl Target {
     /// # Errors
     /// [`Kind::Unreachable`]: no engine, or no permission, with what to start.
     pub async fn connect(environment: &Environment, reach: &Reach) -> Result<Self, Failure> {
-        Target::with(environment, reach, hosts::machines(environment)).await
+        let mut target = Target::with(environment, reach, hosts::machines(environment));
+        if environment.driver.is_engine() {
+            target.engine = Some(match target.host() {
+                None => engine::Engine::connect().await?,
+                Some(host) => {
+                    let socket = hosts::engine_socket(environment);
+                    engine::Engine::through(host.relay(&socket).await?, host.name()).await?
+                }
+            });
+        }
+        Ok(target)
     }
 
     /// The same for who wants to reach something through machines and needs no root on them.
@@ -182,18 +197,15 @@ impl Target {
             sudo: Sudo::No,
             ..machine
         };
-        Target::with(environment, reach, machines.map(plain).collect()).await
+        Ok(Target::with(
+            environment,
+            reach,
+            machines.map(plain).collect(),
+        ))
     }
 
-    async fn with(
-        environment: &Environment,
-        reach: &Reach,
-        machines: Vec<Machine>,
-    ) -> Result<Self, Failure> {
-        let engine = match environment.driver.is_engine() {
-            true => Some(engine::Engine::connect().await?),
-            false => None,
-        };
+    /// Ready to speak to machines, and to no engine yet.
+    fn with(environment: &Environment, reach: &Reach, machines: Vec<Machine>) -> Self {
         let ways = machine::Ways::new(environment, reach);
         let machines = machines
             .into_iter()
@@ -204,16 +216,22 @@ impl Target {
                 )
             })
             .collect();
-        Ok(Target {
-            engine,
+        Target {
+            engine: None,
             machines,
             passwords: passwords(environment),
             project: environment.project.clone(),
-            folder: environment.folder.clone(),
+            folder: environment.engine_folder(),
+            engine_host: environment.engine_host.clone(),
             logins: databases::Logins::default(),
             proven: probe::Proven::default(),
             hashes: compose::Hashes::default(),
-        })
+        }
+    }
+
+    /// The host whose engine it is; none for this machine's.
+    fn host(&self) -> Option<&machine::Remote> {
+        self.machines.get(self.engine_host.as_ref()?)
     }
 
     /// Whether so many machines can be spoken to.
@@ -305,12 +323,18 @@ impl Target {
         engine: &engine::Engine,
         sheet: &Sheet,
     ) -> Result<Answers, Failure> {
-        let files = folder::look(&self.folder, sheet);
+        let files = async {
+            match self.host() {
+                None => folder::look(&self.folder, sheet).await,
+                Some(host) => remote_folder::look(host, &self.folder, sheet).await,
+            }
+        };
         let asked = async {
-            let containers = engine.containers().await?;
+            let (containers, ports) = tokio::join!(engine.containers(), self.ports(sheet));
+            let containers = containers?;
             let (databases, rest) = tokio::join!(
                 self.look_at_databases(sheet, Some((engine, &containers))),
-                engine.look(sheet, &containers)
+                engine.look(sheet, &containers, &ports)
             );
             let mut answers = databases;
             answers.extend(rest);
@@ -320,6 +344,27 @@ impl Target {
         let mut answers = answers?;
         answers.extend(files);
         Ok(answers)
+    }
+
+    /// The ports of the engine's machine.
+    async fn ports(&self, sheet: &Sheet) -> ports::Ports {
+        match self.host().filter(|_| !sheet.ports.is_empty()) {
+            None => ports::Ports::Here,
+            Some(host) => match host.ask_one(ports::LISTENERS, vec!["all".to_owned()]).await {
+                Answer::Rows(rows) => {
+                    let text = |row: &Row, column| {
+                        let value = row.get(column).and_then(serde_json::Value::as_str);
+                        value.unwrap_or_default().to_owned()
+                    };
+                    let all = rows.keys().into_iter().flat_map(|key| rows.of(key));
+                    let all = all
+                        .filter_map(|row| ports::Listener::of(&text(row, "key"), &text(row, "by")));
+                    ports::Ports::There(all.collect())
+                }
+                // Who cannot see them finds out when a container starts.
+                _ => ports::Ports::There(Vec::new()),
+            },
+        }
     }
 
     async fn look_at_machines(&self, sheet: &Sheet) -> Answers {
@@ -442,7 +487,30 @@ impl Target {
         }
     }
 
-    /// Writes the last line of the journals of machines, side by side; gives those on which that could not be done.
+    /// Begins the journal of a run on a machine at once.
+    ///
+    /// # Errors
+    /// Where it cannot be written, or a later version of the program wrote the one before: then nothing may be done.
+    pub async fn open_journal(
+        &self,
+        machine: &str,
+        path: &str,
+        text: String,
+    ) -> Result<(), Failure> {
+        let opened = async {
+            let machine = self.remote(machine)?;
+            machine.keep_journal(path.to_owned(), text).await;
+            machine.open_journal().await
+        };
+        opened.await.map_err(|trouble| {
+            trouble
+                .log
+                .into_iter()
+                .fold(Failure::new(trouble.kind, trouble.message), Failure::hint)
+        })
+    }
+
+    /// Writes the last lines of the journals of machines, side by side; gives those on which that could not be done.
     pub async fn end_journals(&self, over: &str) -> Vec<(Arc<str>, Trouble)> {
         let ended = self.machines.iter().map(|(name, machine)| async move {
             let ended = machine.end_journal(over).await;
@@ -465,8 +533,20 @@ impl Target {
     ) -> Result<(), Trouble> {
         let effect = async {
             match (what, place) {
-                (Do::Write(file), _) => folder::write(&self.folder, file).await,
-                (Do::Unlink(path), _) => folder::unlink(&self.folder, path).await,
+                (Do::Write(file), _) => match &self.engine_host {
+                    None => folder::write(&self.folder, file).await,
+                    Some(host) => {
+                        let script = remote_folder::write(&self.folder, file);
+                        self.on_host(host, script).await
+                    }
+                },
+                (Do::Unlink(path), _) => match &self.engine_host {
+                    None => folder::unlink(&self.folder, path).await,
+                    Some(host) => {
+                        let script = remote_folder::unlink(&self.folder, path);
+                        self.on_host(host, script).await
+                    }
+                },
                 (Do::Engine(action), _) => self.engine_action(action, deadline, talk).await,
                 (Do::Script(script), Place::Machine(machine)) => {
                     let scripts = [(script.clone(), deadline)];
@@ -593,7 +673,10 @@ impl Target {
                     Some((address, port)) => (probe::reachable(address).to_owned(), *port),
                     None => (self.address_of(service).await?, *port),
                 };
-                probe::get_here(&address, port, path, host).await
+                match self.host() {
+                    None => probe::get_here(&address, port, path, host).await,
+                    Some(remote) => probe::get_from(remote, &address, port, path, host).await,
+                }
             }
             Probe::HttpOn {
                 machine,
@@ -618,7 +701,13 @@ impl Target {
     ) -> Result<(), String> {
         match (route, &server.seat) {
             (Route::Port(address, port), _) => {
-                probe::login_here(server.dialect, probe::reachable(address), *port, who).await
+                let address = probe::reachable(address);
+                match self.host() {
+                    None => probe::login_here(server.dialect, address, *port, who).await,
+                    Some(remote) => {
+                        probe::login_from(remote, server.dialect, address, *port, who).await
+                    }
+                }
             }
             (Route::From(machine, address, port), _) => {
                 let remote = self.remote(machine).map_err(|trouble| trouble.message)?;
@@ -628,8 +717,12 @@ impl Target {
                 let engine = self.engine().map_err(|trouble| trouble.message)?;
                 let running = self.running(&server.service).await;
                 let container = running.map_err(|trouble| trouble.message)?;
-                probe::login_container(engine, &container.id, &self.proven, server.dialect, who)
-                    .await
+                let near = probe::Near {
+                    engine,
+                    host: self.host(),
+                    proven: &self.proven,
+                };
+                probe::login_container(near, &container.id, server.dialect, who).await
             }
             (Route::Own, Seat::Machine { name, port }) => {
                 let remote = self.remote(name).map_err(|trouble| trouble.message)?;
@@ -667,7 +760,7 @@ impl Target {
     /// What is there instead.
     pub async fn identify(&self, route: &Route, dialect: Option<Dialect>) -> Result<(), String> {
         let (remote, address, port) = match route {
-            Route::Port(address, port) => (None, probe::reachable(address), *port),
+            Route::Port(address, port) => (self.host(), probe::reachable(address), *port),
             Route::From(machine, address, port) => {
                 let remote = self.remote(machine).map_err(|trouble| trouble.message)?;
                 (Some(remote), address.as_str(), *port)

@@ -1,4 +1,4 @@
-//! Which of the wanted ports of this machine are taken, by whom, and which one near it is free.
+//! Which of the wanted ports of the engine's machine are taken, by whom, and which one near it is free.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -8,13 +8,110 @@ use serde_json::{Value, json};
 
 use super::engine::Listed;
 use super::say::clean;
-use crate::command::Row;
+use crate::command::{Ask, Question, Row};
 
 /// How far above a taken port a free one is looked for.
 const REACH: u16 = 50;
 
+/// Whose ports they are.
+pub(super) enum Ports {
+    /// This machine's: what can be had is tried.
+    Here,
+    /// Another machine's, by what listens there.
+    There(Vec<Listener>),
+}
+
+/// A port that somebody on another machine listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listener {
+    /// Its address; none where it is every address.
+    address: Option<String>,
+    port: u16,
+    /// The program, where it is known.
+    program: Option<String>,
+}
+
+/// The question for the listeners of a machine.
+pub(super) const LISTENERS: Question = Question {
+    name: "listeners",
+    ask: Ask::Machine {
+        body: "command -v ss > /dev/null || exit 0\n\
+            ss -Hltnp | while read -r _ _ _ at _ by; do row \"$at\" \"$by\"; done",
+        columns: &["key", "by"],
+    },
+};
+
+impl Listener {
+    /// From what `ss` says: `127.0.0.1:5432`, `*:80`, `[::]:22`, `127.0.0.53%lo:53`, and `users:(("nginx",pid=7,fd=6))`.
+    pub fn of(at: &str, by: &str) -> Option<Self> {
+        let (address, port) = at.rsplit_once(':')?;
+        let address = address.trim_matches(['[', ']']);
+        let address = address.split('%').next().unwrap_or_default();
+        let program = by.split('"').nth(1).map(|program| {
+            let pid = by.split("pid=").nth(1).map(|rest| {
+                let end = rest.find(|c: char| !c.is_ascii_digit());
+                rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
+            });
+            let pid = pid.filter(|pid| !pid.is_empty());
+            let pid = pid.map_or(String::new(), |pid| format!(" (pid {pid})"));
+            format!("{}{pid}", clean(program, 60))
+        });
+        Some(Listener {
+            address: (!is_any(address)).then(|| address.to_owned()),
+            port: port.parse().ok()?,
+            program,
+        })
+    }
+
+    fn keeps(&self, address: &str, port: u16) -> bool {
+        self.port == port
+            && (is_any(address)
+                || self
+                    .address
+                    .as_deref()
+                    .is_none_or(|mine| mine == address.trim_matches(['[', ']'])))
+    }
+}
+
+fn is_any(address: &str) -> bool {
+    matches!(address, "" | "*" | "0.0.0.0" | "::" | "[::]")
+}
+
+impl Ports {
+    fn taken(&self, address: &str, port: u16) -> Option<Taken> {
+        match self {
+            Ports::Here => taken(address, port),
+            Ports::There(all) => all
+                .iter()
+                .any(|one| one.keeps(address, port))
+                .then_some(Taken::InUse),
+        }
+    }
+
+    /// The programs that listen on some ports, as far as they may be seen.
+    async fn programs(&self, ports: Vec<u16>) -> HashMap<u16, String> {
+        match self {
+            Ports::Here => tokio::task::spawn_blocking(move || programs(&ports))
+                .await
+                .unwrap_or_default(),
+            Ports::There(all) => all
+                .iter()
+                .filter(|one| ports.contains(&one.port))
+                .filter_map(|one| Some((one.port, one.program.clone()?)))
+                .collect(),
+        }
+    }
+
+    fn next_free(&self, address: &str, port: u16, wanted: &[(String, u16)]) -> Option<u16> {
+        (port.checked_add(1)?..=port.saturating_add(REACH)).find(|port| {
+            !wanted.iter().any(|(_, other)| other == port) && self.taken(address, *port).is_none()
+        })
+    }
+}
+
 /// One row for each wanted port that is taken: `key`, `holder`, `container` (the service, where it is one of ours), `free`.
 pub(super) async fn busy(
+    ports: &Ports,
     project: &str,
     wanted: &[(String, u16)],
     containers: &[Listed],
@@ -22,7 +119,7 @@ pub(super) async fn busy(
     let mut rows = Vec::new();
     let mut strangers = Vec::new();
     for (address, port) in wanted {
-        let Some(state) = taken(address, *port) else {
+        let Some(state) = ports.taken(address, *port) else {
             continue;
         };
         let holder = containers.iter().find(|c| holds(c, address, *port));
@@ -54,17 +151,15 @@ pub(super) async fn busy(
         }
         // Our own container keeps its port, so nobody looks for another one.
         if !row.contains_key("container")
-            && let Some(free) = next_free(address, *port, wanted)
+            && let Some(free) = ports.next_free(address, *port, wanted)
         {
             row.insert("free".to_owned(), json!(free));
         }
         rows.push(row);
     }
     if !strangers.is_empty() {
-        let ports: Vec<u16> = strangers.iter().map(|(_, port)| *port).collect();
-        let found = tokio::task::spawn_blocking(move || programs(&ports))
-            .await
-            .unwrap_or_default();
+        let found = strangers.iter().map(|(_, port)| *port).collect();
+        let found = ports.programs(found).await;
         for (at, port) in strangers {
             let holder = found
                 .get(&port)
@@ -116,12 +211,6 @@ fn holds(container: &Listed, address: &str, port: u16) -> bool {
         .ports
         .iter()
         .any(|(at, outside, _)| *outside == port && (at == address || any(at) || any(address)))
-}
-
-fn next_free(address: &str, port: u16, wanted: &[(String, u16)]) -> Option<u16> {
-    (port.checked_add(1)?..=port.saturating_add(REACH)).find(|port| {
-        !wanted.iter().any(|(_, other)| other == port) && taken(address, *port).is_none()
-    })
 }
 
 /// The programs that listen on some ports, as `nginx (pid 123)`, as far as we may see them.
@@ -212,7 +301,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let wanted = [("127.0.0.1".to_owned(), port)];
-        let rows = busy("p", &wanted, &[]).await.unwrap();
+        let rows = busy(&Ports::Here, "p", &wanted, &[]).await.unwrap();
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0]["key"], format!("127.0.0.1:{port}"));
         assert!(
@@ -220,5 +309,45 @@ mod tests {
             "{rows:?}"
         );
         assert!(rows[0]["free"].as_u64().unwrap() > u64::from(port));
+    }
+
+    #[tokio::test]
+    async fn the_ports_of_another_machine_are_what_it_says() {
+        let said = [
+            ("127.0.0.1:5432", r#"users:(("postgres",pid=77,fd=6))"#),
+            (
+                "*:80",
+                r#"users:(("nginx",pid=7,fd=6),("nginx",pid=8,fd=6))"#,
+            ),
+            ("[::1]:8000", ""),
+            ("127.0.0.53%lo:53", ""),
+            ("nonsense", ""),
+        ];
+        let there = said.iter().filter_map(|(at, by)| Listener::of(at, by));
+        let there = Ports::There(there.collect());
+        let wanted = [
+            ("127.0.0.1".to_owned(), 5432),
+            ("10.0.0.1".to_owned(), 5432),
+            ("0.0.0.0".to_owned(), 8000),
+            ("10.0.0.1".to_owned(), 80),
+            ("127.0.0.1".to_owned(), 8000),
+        ];
+        let rows = busy(&there, "p", &wanted, &[]).await.unwrap();
+        let told: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                (
+                    row["key"].as_str().unwrap(),
+                    row["holder"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("127.0.0.1:5432", "postgres (pid 77)"),
+            ("0.0.0.0:8000", "another program"),
+            ("10.0.0.1:80", "nginx (pid 7)"),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(rows[0]["free"], 5433);
     }
 }

@@ -84,21 +84,39 @@ impl Proven {
     }
 }
 
+/// From where a container is reached.
+pub(super) struct Near<'a> {
+    /// Its engine.
+    pub engine: &'a Engine,
+    /// The host that the engine is on; none for this machine.
+    pub host: Option<&'a Remote>,
+    /// The containers of this machine that have proven to be there.
+    pub proven: &'a Proven,
+}
+
 /// Logs in to a server in a container at its own address, from this machine where that leads there, else by a client inside. Not
 /// over the loopback address in there: over that any password would do.
 pub(super) async fn login_container(
-    engine: &Engine,
+    near: Near<'_>,
     container: &str,
-    proven: &Proven,
     dialect: Dialect,
     who: Who<'_>,
 ) -> Result<(), String> {
+    let Near {
+        engine,
+        host,
+        proven,
+    } = near;
     let port = match dialect {
         Dialect::Postgres => 5432,
         Dialect::MariaDb => 3306,
     };
     let address = engine.address_of(container).await;
     let address = address.ok_or("it has no address on its network")?;
+    if let Some(host) = host {
+        // Over there the address is the container's and nobody else's.
+        return login_from(host, dialect, &address, port, who).await;
+    }
     if let Ok(Ok(mut line)) = tokio::time::timeout(NEAR, login::connect(&address, port)).await {
         let came = login::over(&mut line, dialect, who, PATIENCE).await;
         if came.is_ok() {

@@ -941,7 +941,7 @@ fn is_locked(path: &Path) -> bool {
 }
 
 /// The folder of the control sockets: nobody else's, and its path short, since ssh adds to it.
-fn folder() -> io::Result<PathBuf> {
+pub(super) fn folder() -> io::Result<PathBuf> {
     let uid = local::uid();
     let of_session = std::env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)

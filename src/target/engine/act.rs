@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{Engine, is_missing, status, trouble};
 use crate::command::EngineAction;
 use crate::target::say::clean;
-use crate::target::{Target, Trouble};
+use crate::target::{Target, Trouble, remote_folder};
 
 /// What a new container's name ends with until it takes the place of the old one.
 pub(super) const TEMPORARY: &str = "-provision-new";
@@ -90,7 +90,10 @@ impl Target {
 
     /// The hash by which Compose knows the configuration of a service; `None` where there is no Compose to say it.
     async fn config_hash(&self, service: &str) -> Option<String> {
-        self.hashes.of(&self.folder, service).await
+        match self.host() {
+            None => self.hashes.of(&self.folder, service).await,
+            Some(host) => remote_folder::compose_hash(host, &self.folder, service).await,
+        }
     }
 }
 

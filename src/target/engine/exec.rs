@@ -286,7 +286,7 @@ impl Engine {
         let started = tokio::process::Command::new("docker")
             .args(["exec", "--interactive", "--tty", container])
             .args(argv)
-            .env("DOCKER_HOST", format!("unix://{}", self.address))
+            .env("DOCKER_HOST", format!("unix://{}", self.socket()))
             .env_remove("DOCKER_CONTEXT")
             .stdin(Stdio::inherit())
             .stdout(Stdio::inherit())

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, Listed, PATIENCE, is_missing, status, words};
 use crate::command::{Answer, Answers, Ask, EngineQuestion, Place, Row, Rows, Sheet};
-use crate::target::ports;
+use crate::target::ports::{self, Ports};
 use crate::target::say::clean;
 
 type Asked = Result<Vec<Row>, String>;
@@ -24,14 +24,14 @@ const REGISTRY_PATIENCE: Duration = Duration::from_secs(6);
 
 impl Engine {
     /// Answers the engine's part of a sheet; `containers` is the list of all of them.
-    pub async fn look(&self, sheet: &Sheet, containers: &[Listed]) -> Answers {
+    pub async fn look(&self, sheet: &Sheet, containers: &[Listed], ports: &Ports) -> Answers {
         let looking = async {
             tokio::join!(
                 self.ask_containers(sheet, containers),
                 self.ask_images(sheet),
                 self.ask_networks(),
                 self.ask_volumes(sheet, containers),
-                ports::busy(&sheet.project, &sheet.ports, containers),
+                ports::busy(ports, &sheet.project, &sheet.ports, containers),
             )
         };
         let late = || Err("the engine took too long to answer".to_owned());
