@@ -33,8 +33,6 @@ pub struct Key {
     pub required: bool,
     /// What it is when the file says nothing, in TOML syntax (`"true"`, `"\"0.0.0.0\""`, `"[]"`). `None`: absent means not managed, or none.
     pub default: Option<&'static str>,
-    /// Declared today, carried out by a later version: `validate` warns, `plan` refuses.
-    pub later: bool,
     /// What it means, in one sentence, with units where there are any.
     pub doc: &'static str,
 }
@@ -47,7 +45,6 @@ impl Key {
             of,
             required: false,
             default: None,
-            later: false,
             doc,
         }
     }
@@ -64,14 +61,6 @@ impl Key {
     pub const fn default(self, default: &'static str) -> Self {
         Key {
             default: Some(default),
-            ..self
-        }
-    }
-
-    /// The same, not supported yet.
-    pub const fn later(self) -> Self {
-        Key {
-            later: true,
             ..self
         }
     }
@@ -478,8 +467,6 @@ pub struct Environment {
     pub generated: Vec<Generated>,
     /// What somebody should know.
     pub warnings: Vec<Problem>,
-    /// What is declared and not supported yet: `plan` refuses with these.
-    pub later: Vec<Problem>,
 }
 
 /// A secret that was made once for an environment, without its value.

@@ -205,7 +205,7 @@ fn project_keeps_its_name(look: &Look<'_>) -> Vec<Refusal> {
     let Some(old) = former_project(look).filter(|old| old != new) else {
         return Vec::new();
     };
-    let remembered = |id: &str| look.judging.memories.here.0.contains_key(id);
+    let remembered = |id: &str| look.judging.memories.engine().0.contains_key(id);
     let moves: Vec<(&Resource, &Volume, String)> = look
         .resources
         .iter()
@@ -250,7 +250,7 @@ fn project_keeps_its_name(look: &Look<'_>) -> Vec<Refusal> {
 
 /// The project as which the environment was applied last: each has one network, and it is named after it.
 fn former_project(look: &Look<'_>) -> Option<String> {
-    let ids = look.judging.memories.here.0.keys();
+    let ids = look.judging.memories.engine().0.keys();
     let mut networks = ids.filter_map(|id| id.strip_prefix("network.")?.strip_suffix("_default"));
     networks.next().map(str::to_owned)
 }

@@ -36,7 +36,6 @@ fn loaded(environment: &Environment) -> String {
         environment.name, environment.project, environment.stage, environment.is_abstract
     );
     said.push_str(&render(&environment.warnings, false));
-    said.push_str(&render(&environment.later, false));
     lines(&environment.tree, "", &mut said);
     said.replace(env!("CARGO_MANIFEST_DIR"), "...")
 }

@@ -13,6 +13,7 @@ mod local;
 mod machine;
 mod memory;
 mod production;
+mod remote_engine;
 mod reported;
 mod repositories;
 mod server_days;

@@ -32,7 +32,7 @@ pub struct Options {
 /// # Errors
 /// Whatever keeps it from beginning.
 pub async fn run(context: &Context, options: &Options) -> End {
-    let environment = look::supported(context, &options.environment)?;
+    let environment = look::open(context, &options.environment)?;
     let doing = format!("`destroy {}`", environment.name);
     let lock = Lock::take(&environment.project, &doing)?;
     let wishes = Wishes {

@@ -117,7 +117,6 @@ fn nothing(context: &Context) -> Environment {
         templates: Default::default(),
         warnings: Vec::new(),
         generated: Vec::new(),
-        later: Vec::new(),
     }
 }
 

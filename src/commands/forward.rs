@@ -37,7 +37,7 @@ pub struct Options {
 /// # Errors
 /// A port that somebody else holds, a machine that cannot be reached, a command that cannot be started.
 pub async fn run(context: &Context, options: &Options) -> End {
-    let mut environment = look::supported(context, &options.environment)?;
+    let mut environment = look::open(context, &options.environment)?;
     if let Some(note) = look::decide(&mut environment).await? {
         context
             .output

@@ -86,23 +86,9 @@ pub fn open(context: &Context, name: &str) -> Result<Environment, Failure> {
     Ok(environment)
 }
 
-/// The same, and everything declared in it can be carried out.
-pub fn supported(context: &Context, name: &str) -> Result<Environment, Failure> {
-    carried_out(open(context, name)?)
-}
-
-/// The same environment, if everything declared in it can be carried out.
-pub fn carried_out(environment: Environment) -> Result<Environment, Failure> {
-    if !environment.later.is_empty() {
-        let message = format!("`{}` declares what is not supported yet", environment.file);
-        return Err(Failure::problems(message, environment.later));
-    }
-    Ok(environment)
-}
-
 /// The same with its secrets.
 pub async fn ready(context: &Context, name: &str) -> Result<Environment, Failure> {
-    let environment = supported(context, name)?;
+    let environment = open(context, name)?;
     let began = Instant::now();
     let environment = resolved(environment).await?;
     tracing::info!(ms = ms(began), "secrets are had");
@@ -586,7 +572,6 @@ mod tests {
             templates: BTreeMap::new(),
             warnings: Vec::new(),
             generated: Vec::new(),
-            later: Vec::new(),
         }
     }
 

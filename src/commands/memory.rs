@@ -38,7 +38,10 @@ pub async fn recall(
     asked: (&mut Besides, &mut Sheet, &mut Answers),
 ) -> Result<Memories, Failure> {
     let (besides, sheet, answers) = asked;
-    let mut memories = Memories::default();
+    let mut memories = Memories {
+        engine_host: environment.engine_host.clone(),
+        ..Memories::default()
+    };
     if is_kept_here(environment) {
         memories.here = files::read_memory(&environment.folder)?;
     }
@@ -79,9 +82,6 @@ pub async fn recall(
                 memories.unread.insert(Arc::clone(machine));
             }
         }
-    }
-    if let Some(host) = &environment.engine_host {
-        memories.here = memories.machines.remove(host).unwrap_or_default();
     }
     let left = memories.undeclared(resources);
     besides.left = observe::left(sheet, answers);
@@ -129,7 +129,10 @@ pub async fn begin(look: &Look) -> Result<Memories, Failure> {
         .changes
         .iter()
         .filter(|change| change.action == Action::Create)
-        .filter_map(|change| change.place.machine().cloned())
+        .filter_map(|change| {
+            let host = look.environment.engine_host.as_ref();
+            change.place.machine().or(host).cloned()
+        })
         .collect();
     let now = Memories {
         machines: after
@@ -271,20 +274,15 @@ fn after(look: &Look, outcome: &Outcome, generated: Option<&[Generated]>) -> Mem
     )
 }
 
-/// Writes the memories of machines that say more than before, side by side; that of the engine is kept on its host.
+/// Writes the memories of machines that say more than before, side by side.
 async fn write(look: &Look, before: &Memories, after: &Memories) -> Result<(), Failure> {
     let name = memory::name(&look.environment.project, &look.environment.name);
     let none = Memory::default();
-    let machines = after
-        .machines
-        .iter()
-        .map(|(machine, memory)| (machine, memory, before.machines.get(machine)));
-    let host = look.environment.engine_host.iter();
-    let host = host.map(|host| (host, &after.here, Some(&before.here)));
-    let news = machines.chain(host).filter(|(machine, memory, old)| {
-        memory.says_more_than(old.unwrap_or(&none)) && !after.unread.contains(*machine)
+    let news = after.machines.iter().filter(|(machine, memory)| {
+        let old = before.machines.get(*machine).unwrap_or(&none);
+        memory.says_more_than(old) && !after.unread.contains(*machine)
     });
-    let written = news.map(|(machine, memory, _)| {
+    let written = news.map(|(machine, memory)| {
         let text = memory.render();
         let forget = memory.0.is_empty();
         let script = Script {

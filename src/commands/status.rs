@@ -89,7 +89,7 @@ async fn ask(context: &Context, name: &str) -> Result<Known, Failure> {
         return Ok(known);
     }
     // The way to a machine may need a secret.
-    known.environment = look::resolved(look::carried_out(known.environment)?).await?;
+    known.environment = look::resolved(known.environment).await?;
     let besides = Besides::of(&known.environment, &[], false, false);
     let sheet = observe::journals(
         &known.environment.project,

@@ -48,12 +48,11 @@ pub async fn run(context: &Context, options: &Options) -> End {
 fn check(context: &Context, name: &str) -> Result<String, Failure> {
     let environment = environment::load(&context.dir, name)?;
     context.output.warn(&environment.warnings);
-    context.output.warn(&environment.later);
     let what = match environment.is_abstract {
         true => "abstract".to_owned(),
         false => show::count(meaning(&environment, &Ports::new())?.0.len(), "resource"),
     };
-    let warnings = match environment.warnings.len() + environment.later.len() {
+    let warnings = match environment.warnings.len() {
         0 => String::new(),
         number => format!(", {}", show::count(number, "warning")),
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use crate::declaration::{Entries, Entry, Key, Node, Origin, Stage, Table, Type, Value};
+use crate::declaration::{Entries, Entry, Node, Origin, Stage, Table, Type, Value};
 use crate::environment::names;
 use crate::environment::read::{At, Book, Raw, RawEntry, RawTable, RawValue, shorten};
 use crate::error::Problem;
@@ -20,15 +20,13 @@ pub(super) struct Checker<'a> {
     pub stage: Option<Stage>,
     /// Required keys have to be there: not abstract, and every file was read.
     pub complete: bool,
-    pub later: Vec<Problem>,
     pub warnings: Vec<Problem>,
     /// Where each path of the user is named.
     pub paths: HashMap<PathBuf, Origin>,
     /// The keys that lead to what is being checked.
     pub path: Vec<String>,
-    /// Inside an entry that is dropped, or that a later version carries out.
+    /// Inside an entry that is dropped.
     pub dropped: usize,
-    pub in_later: usize,
     pub defaults: HashMap<*const Table, Rc<[Option<Node>]>>,
 }
 
@@ -117,15 +115,9 @@ impl Checker<'_> {
             return;
         };
         given.push(key.name);
-        let later = key.later && self.in_later == 0;
-        if later && self.dropped == 0 {
-            self.not_yet(key, &entry);
-        }
-        self.in_later += usize::from(key.later);
         let origin = self.book.origin(entry.key);
         self.path.push(name);
         let node = self.value(entry.node, &key.of, key.name, entry.key);
-        self.in_later -= usize::from(key.later);
         if let (Some(name), Some(node)) = (self.path.pop(), node) {
             entries.0.insert(name, Entry { key: origin, node });
         }
@@ -148,29 +140,6 @@ impl Checker<'_> {
         let defaults: Rc<[Option<Node>]> = defaults.into();
         self.defaults.insert(table, Rc::clone(&defaults));
         defaults
-    }
-
-    fn not_yet(&mut self, key: &Key, entry: &RawEntry) {
-        let spots: Vec<(String, At)> = match (&key.of, &entry.node.value) {
-            (Type::Named(_), RawValue::Table(inner)) => inner
-                .iter()
-                .filter(|(_, entry)| !is_off(&entry.node))
-                .map(|(name, inner)| (format!("[{}]", dotted([key.name, name])), inner.key))
-                .collect(),
-            (Type::Many(_), RawValue::List(items)) => {
-                let path = dotted(self.path.iter().map(String::as_str).chain([key.name]));
-                let path = format!("[[{path}]]");
-                items.iter().map(|item| (path.clone(), item.at)).collect()
-            }
-            _ => vec![(key.name.to_owned(), entry.key)],
-        };
-        for (what, at) in spots {
-            let problem = Problem::warning(
-                format!("`{what}` is not supported yet"),
-                &self.book.origin(at),
-            );
-            self.later.push(problem);
-        }
     }
 
     /// An unknown key; returns the key it was probably meant to be.

@@ -111,16 +111,14 @@ fn build(
         names: BTreeMap::new(),
         stage: None,
         complete: !merged.broken,
-        later: Vec::new(),
         warnings: Vec::new(),
         paths: HashMap::new(),
         path: Vec::new(),
         dropped: 0,
-        in_later: 0,
         defaults: HashMap::new(),
     };
     let tree = checker.root(merged.table);
-    let (mut later, warnings) = (checker.later, checker.warnings);
+    let warnings = checker.warnings;
     let (stage, named) = (checker.stage, checker.paths);
     let mut environment = Environment {
         name: stem.to_owned(),
@@ -140,7 +138,6 @@ fn build(
         templates: BTreeMap::new(),
         warnings,
         generated: Vec::new(),
-        later: Vec::new(),
     };
     identify(&mut environment, &mut book, folder);
     environment.driver = driver(&environment.tree);
@@ -148,8 +145,6 @@ fn build(
         Driver::Docker => host(&environment.tree),
         _ => None,
     };
-    sort(&mut later);
-    environment.later = later;
     fetch(&mut environment, &mut book, folder, &named);
     // An abstract one may name what only its children declare.
     if !merged.broken && !environment.is_abstract {
@@ -167,7 +162,6 @@ fn build(
     }
     if book.problems.is_empty() {
         veil(&mut environment.warnings, &book);
-        veil(&mut environment.later, &book);
         sort(&mut environment.warnings);
         return Ok(environment);
     }

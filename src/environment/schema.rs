@@ -70,11 +70,7 @@ fn describe(value: &mut Json, key: &Key) {
     let Some(value) = value.as_object_mut() else {
         return;
     };
-    let doc = match key.later {
-        true => format!("{} Not supported yet.", key.doc),
-        false => key.doc.to_owned(),
-    };
-    value.insert("description".to_owned(), json!(doc));
+    value.insert("description".to_owned(), json!(key.doc));
     if let Some(default) = key.default.and_then(check::default_value) {
         value.insert("default".to_owned(), plain(default));
     }
@@ -198,9 +194,7 @@ pub fn reference() -> String {
     let mut order: Vec<(&'static Table, bool)> = Vec::new();
     let mut text = String::new();
     tables_of(&ROOT, &mut order);
-    text.push_str(
-        "A key may be left out unless it is required. A key with a star is not supported yet.\n",
-    );
+    text.push_str("A key may be left out unless it is required.\n");
     section(&mut text, "The file", &ROOT);
     for (table, many) in order {
         let title = match many {
@@ -247,7 +241,6 @@ fn section(text: &mut String, title: &str, table: &Table) {
         table.doc
     );
     for key in table.keys {
-        let star = if key.later { " \\*" } else { "" };
         let default = match (key.required, key.default) {
             (true, _) => "required".to_owned(),
             (_, Some(default)) => format!("`{default}`"),
@@ -256,7 +249,7 @@ fn section(text: &mut String, title: &str, table: &Table) {
         let holds = cell(&kind(&key.of));
         let _ = writeln!(
             text,
-            "| `{}`{star} | {holds} | {} | {} |",
+            "| `{}` | {holds} | {} | {} |",
             key.name,
             cell(&default),
             cell(key.doc)

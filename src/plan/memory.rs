@@ -278,8 +278,10 @@ fn one(kept: &Value) -> Option<Kept> {
 /// What all places of an environment remember.
 #[derive(Clone, Debug, Default)]
 pub struct Memories {
-    /// Of the engine, the folder, and the databases in containers: kept beside the environment.
+    /// Of the engine, the folder, and the databases in containers, where that is this machine's engine: kept beside the environment.
     pub here: Memory,
+    /// The host that keeps all of that with its own, where the engine is its.
+    pub engine_host: Option<Arc<str>>,
     /// Of the machines, each kept on its own.
     pub machines: BTreeMap<Arc<str>, Memory>,
     /// What other environments have applied on the machines: by the name of the memory, the ledger names of the resources.
@@ -304,7 +306,16 @@ impl Memories {
     pub fn of(&self, place: &Place) -> Option<&Memory> {
         match place.machine() {
             Some(machine) => self.machines.get(machine),
-            None => Some(&self.here),
+            None => Some(self.engine()),
+        }
+    }
+
+    /// The memory of the engine, the folder, and the databases in containers.
+    pub fn engine(&self) -> &Memory {
+        static NOTHING: Memory = Memory(BTreeMap::new());
+        match &self.engine_host {
+            None => &self.here,
+            Some(host) => self.machines.get(host).unwrap_or(&NOTHING),
         }
     }
 
@@ -383,12 +394,14 @@ impl Memories {
             let settled = outcome.settled.get(resource.id.as_str());
             let made = outcome.made.contains(&resource.id);
             let machine = resource.place.machine();
-            if (settled.is_none() && !(made && machine.is_some()))
-                || machine.is_some_and(|machine| self.unread.contains(machine))
-            {
+            if settled.is_none() && !(made && machine.is_some()) {
                 continue;
             }
-            let memory = match machine {
+            let keeper = machine.or(self.engine_host.as_ref());
+            if keeper.is_some_and(|machine| self.unread.contains(machine)) {
+                continue;
+            }
+            let memory = match keeper {
                 Some(machine) => after.machines.entry(Arc::clone(machine)).or_default(),
                 None => &mut after.here,
             };
@@ -401,7 +414,9 @@ impl Memories {
             }
         }
         if let Some(generated) = generated {
-            after.here.keep_secrets(generated, at, by);
+            if self.engine_host.is_none() {
+                after.here.keep_secrets(generated, at, by);
+            }
             for memory in after.machines.values_mut() {
                 memory.keep_secrets(generated, at, by);
             }

@@ -62,6 +62,16 @@ pub struct Live {
     pub exit_code: i64,
     /// `healthy`, `unhealthy`, `starting`; empty without a health check.
     pub health: String,
+    /// How often the engine has started it again after it ended.
+    pub restarts: i64,
+    /// Whether it ran out of memory when it ended.
+    pub out_of_memory: bool,
+    /// Why the engine could not start it, in its words.
+    pub error: String,
+    /// The last line of what its health check said, where it says that it is unhealthy.
+    pub check_said: String,
+    /// The last line of its log, where it does not run as it should; the engine is asked for it only then.
+    pub last_line: String,
     /// Whether it is of another project.
     pub foreign: bool,
     /// The environment that its labels name.
@@ -274,6 +284,38 @@ impl Container {
         body
     }
 
+    /// How it runs, and where it does not: how it ended, how often it was started again, and what it said last.
+    fn state(&self, live: &Live) -> String {
+        let mut said = vec![match live.state.as_str() {
+            "exited" => format!("exited with {}", live.exit_code),
+            "restarting" => format!("restarting, ended with {}", live.exit_code),
+            "running" if live.health == "unhealthy" => "running, unhealthy".to_owned(),
+            "running" if live.is_restarting() => "starting again".to_owned(),
+            "running" => return "running".to_owned(),
+            other => other.to_owned(),
+        }];
+        if live.restarts > 0 {
+            said.push(match live.restarts {
+                1 => "started again once".to_owned(),
+                times => format!("started again {times} times"),
+            });
+        }
+        if live.out_of_memory {
+            said.push("out of memory".to_owned());
+        }
+        if !live.error.is_empty() {
+            said.push(live.error.clone());
+        }
+        let last = match (live.check_said.is_empty(), live.last_line.is_empty()) {
+            (false, _) => Some(format!("its check says: {}", live.check_said)),
+            (true, false) => Some(format!("its log ends with: {}", live.last_line)),
+            (true, true) => None,
+        };
+        said.extend(last);
+        let secrets = self.env.values().filter(|value| value.is_secret());
+        secrets.fold(said.join(", "), |said, secret| secret.expose().taken_out_of(&said))
+    }
+
     fn run(&self, replaces: Option<String>) -> Step {
         let (says, impact) = match replaces {
             Some(_) => ("make the container anew and start it", Impact::Recreate),
@@ -310,11 +352,7 @@ impl Kind for Container {
         let live = found.and_then(|f| f.live.as_ref());
         let recreate = Impact::Recreate;
         let name = found.map(|f| if f.name == self.old_name() { self.name.clone() } else { f.name.clone() });
-        let state = live.map(|live| match live.state.as_str() {
-            "exited" => format!("exited with {}", live.exit_code),
-            "running" if live.health == "unhealthy" => "running, unhealthy".to_owned(),
-            other => other.to_owned(),
-        });
+        let state = live.map(|live| self.state(live));
         let image = found.map(|f| if live.is_some_and(|l| l.outdated) { "an older one".to_owned() } else { f.image.clone() });
         let mut fields = vec![
             Field::new("name", name, &self.name, Impact::None),
@@ -488,6 +526,17 @@ impl Container {
                 state: text(&inspect["State"]["Status"]),
                 exit_code: inspect["State"]["ExitCode"].as_i64().unwrap_or(0),
                 health: text(&inspect["State"]["Health"]["Status"]),
+                restarts: inspect["RestartCount"].as_i64().unwrap_or(0),
+                out_of_memory: inspect["State"]["OOMKilled"].as_bool() == Some(true),
+                error: one_line(&text(&inspect["State"]["Error"])),
+                check_said: match inspect["State"]["Health"]["Status"].as_str() {
+                    Some("unhealthy") => inspect["State"]["Health"]["Log"]
+                        .as_array()
+                        .and_then(|log| Some(one_line(log.last()?["Output"].as_str()?)))
+                        .unwrap_or_default(),
+                    _ => String::new(),
+                },
+                last_line: row.get("last_line").map(text).unwrap_or_default(),
                 foreign: row.get("foreign").and_then(Value::as_bool).unwrap_or(false),
                 owner: Owner::of(&config["Labels"]),
                 outdated: !tag.starts_with("sha256:") && tags.is_some_and(|tags| !tags.contains(&tag)),
@@ -513,6 +562,19 @@ impl Container {
             stop_seconds: self.stop_seconds,
             folder: self.folder.clone(),
         })
+    }
+}
+
+/// The last line of a text that says something, short enough for a plan.
+fn one_line(text: &str) -> String {
+    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    last.unwrap_or_default().chars().take(200).collect()
+}
+
+impl Live {
+    /// Whether it ends and is started again, over and over: what runs at this moment is a try that has not come to health yet.
+    fn is_restarting(&self) -> bool {
+        self.restarts > 0 && self.health == "starting"
     }
 }
 

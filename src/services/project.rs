@@ -302,13 +302,12 @@ impl<'a> Project<'a> {
         let Some((address, port)) = self.published(service) else {
             return;
         };
-        // What a host publishes is not at that address of this machine before `forward` is there.
-        if self.environment.engine_host.is_some() {
-            return;
-        }
+        // What a host publishes is at that port of this machine once `forward` is there.
+        let forward = self.environment.engine_host.as_ref();
+        let forward = forward.map(|_| format!("provision forward {}", self.environment.name));
         self.endpoints.push(Endpoint {
             service: service.to_owned(),
-            connect: connect(&address, port),
+            connect: forward.into_iter().chain(connect(&address, port)).collect(),
             address,
             port,
         });

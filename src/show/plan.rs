@@ -287,6 +287,14 @@ fn is_down(change: &Change) -> bool {
             .any(|difference| difference.field.name == "state")
 }
 
+/// What is said of something that does not run, where the field is about that.
+fn failing(difference: &Difference) -> Option<&str> {
+    let field = &difference.field;
+    matches!(&*field.name, "state" | "running")
+        .then_some(field.from.as_deref())
+        .flatten()
+}
+
 /// What is worth saying of a thing that is made: how an image is had, which ports are opened.
 fn highlights(change: &Change) -> String {
     let said: Vec<_> = change
@@ -330,6 +338,10 @@ fn fields(head: &Head<'_>, change: &Change) -> String {
         );
         out.push_str(text.trim_end());
         out.push('\n');
+        // How something fails to run is the reason for all of it, and is told whole.
+        if let Some(whole) = failing(difference).filter(|whole| !value.contains(whole)) {
+            out.push_str(&format!("        {}\n", clean(whole)));
+        }
         if let Some((found, wanted)) = &difference.texts {
             out.push_str(&lines(head, found, wanted));
         }

@@ -10,11 +10,12 @@ use super::Trouble;
 use super::clients::{Client, Clients, Heard, NotRun};
 use super::engine::{Engine, Listed};
 use super::machine::{Program, Remote};
-use super::say::{clean, last_lines, nonce};
+use super::say::{clean, nonce, tail};
 use super::{mariadb, psql};
 use crate::command::{
     Answer, Answers, Ask, Dialect, Inquiry, Place, Question, Rows, Script, Server, Sheet, Text,
 };
+use crate::quote;
 use crate::secret::Secret;
 
 /// How long a server may take to answer a sheet.
@@ -629,6 +630,9 @@ pub(super) async fn log_tail(remote: &Remote, dialect: Dialect, lines: usize) ->
     log_of(remote, what, lines).await
 }
 
+/// So many lines of a log are read, to say how many are not shown.
+const READ: usize = 1_000;
+
 /// The last lines of what a machine keeps of a server, or of a unit.
 pub(super) async fn log_of(remote: &Remote, what: &str, lines: usize) -> Vec<String> {
     // Debian's PostgreSQL writes files of its own, its MariaDB the journal; without systemd both write files.
@@ -639,7 +643,7 @@ postgres) tail -q -n \"$2\" /var/log/postgresql/postgresql-15-*.log ;;
    else case $1 in mariadb) tail -q -n \"$2\" /var/log/mysql/error.log ;; esac; fi ;;
 esac 2> /dev/null | tail -n \"$2\"
 ";
-    let count = lines.to_string();
+    let count = READ.to_string();
     let program = Program {
         user: "root",
         programs: "sh",
@@ -649,7 +653,16 @@ esac 2> /dev/null | tail -n \"$2\"
         once: false,
     };
     match remote.program(program).await {
-        Ok(said) => last_lines(&String::from_utf8_lossy(&said.out), lines),
+        Ok(said) => {
+            let text = String::from_utf8_lossy(&said.out);
+            let begun = text.lines().count() >= READ;
+            let all = match what {
+                "postgres" => "/var/log/postgresql".to_owned(),
+                unit => format!("`journalctl -u {}`", quote::word(unit)),
+            };
+            let all = format!("{all} on `{}`", remote.name());
+            tail(&text, lines, begun, Some(&all))
+        }
         Err(_) => Vec::new(),
     }
 }

@@ -17,8 +17,9 @@ use futures_util::StreamExt;
 
 use super::Trouble;
 use super::relay::Relay;
-use super::say::{clean, last_lines};
+use super::say::{clean, tail};
 use crate::error::{Failure, Kind};
+use crate::quote;
 
 pub(super) use exec::{Exec, NotRun, Side};
 
@@ -104,6 +105,9 @@ pub struct ContainerRow {
     /// `Up 2 minutes`.
     pub uptime: String,
 }
+
+/// So many lines of a container's log are read, to say how many are not shown.
+const LOG_READ: usize = 1_000;
 
 /// How long a question to the engine itself may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -271,12 +275,13 @@ impl Engine {
         Ok(rows)
     }
 
-    /// The last lines of a container's log, fit to be shown; none if there is none to be had.
-    pub async fn log_tail(&self, container: &str, lines: usize) -> Vec<String> {
+    /// The last lines of a container's log, fit to be shown; none if there is none to be had. `stays`: whether it is there afterwards
+    /// to show all of them.
+    pub async fn log_tail(&self, container: &str, lines: usize, stays: bool) -> Vec<String> {
         let options = LogsOptionsBuilder::default()
             .stdout(true)
             .stderr(true)
-            .tail(&lines.to_string())
+            .tail(&LOG_READ.to_string())
             .build();
         let read = async {
             let mut stream = std::pin::pin!(self.docker.logs(container, Some(options)));
@@ -290,7 +295,20 @@ impl Engine {
             text
         };
         match tokio::time::timeout(Duration::from_secs(5), read).await {
-            Ok(text) => last_lines(&String::from_utf8_lossy(&text), lines),
+            Ok(text) => {
+                let text = String::from_utf8_lossy(&text);
+                let begun = text.lines().count() >= LOG_READ;
+                // The first characters of an id are what `docker ps` shows.
+                let is_id =
+                    container.len() == 64 && container.chars().all(|c| c.is_ascii_hexdigit());
+                let short = container.get(..12).filter(|_| is_id).unwrap_or(container);
+                let command = format!("`docker logs {}`", quote::word(short));
+                let all = match &self.relay {
+                    None => command,
+                    Some(relay) => format!("{command} on `{}`", relay.host()),
+                };
+                tail(&text, lines, begun, stays.then_some(all.as_str()))
+            }
             Err(_) => Vec::new(),
         }
     }

@@ -398,7 +398,7 @@ impl Remote {
             _ => {
                 let told = ssh::sudo(&end.err, end.why, "you", name);
                 let (message, hint) = told.unwrap_or_else(|| {
-                    let said = say::last_lines(&end.err, 1).pop().unwrap_or_default();
+                    let said = say::last_words(&end.err, 1).pop().unwrap_or_default();
                     let message = format!("the shell of this machine does not answer: {said}");
                     (message, "run it as root".to_owned())
                 });
@@ -1028,9 +1028,9 @@ fn trouble(broken: &Broken, deadline: Duration) -> Trouble {
 /// A script that failed.
 fn failed(script: &Script, said: &session::Said) -> Trouble {
     let text = redacted(script, &String::from_utf8_lossy(&said.err));
-    let mut log = say::last_lines(&text, 20);
+    let mut log = say::tail(&text, 20, false, None);
     let message = match log.pop() {
-        Some(line) => line,
+        Some(line) => say::clean(&line, 400),
         None => format!("it ended with {} and said nothing", said.status),
     };
     Trouble::failed(message).log(log)
@@ -1132,7 +1132,7 @@ fn put_back(said: &[u8]) -> Vec<String> {
 }
 
 fn last_line(said: &[u8]) -> String {
-    let mut lines = say::last_lines(&String::from_utf8_lossy(said), 1);
+    let mut lines = say::last_words(&String::from_utf8_lossy(said), 1);
     lines.pop().unwrap_or_else(|| "it says nothing".to_owned())
 }
 

@@ -812,7 +812,7 @@ impl Target {
             return Vec::new();
         };
         match engine.find(&self.project, service).await {
-            Ok(Some(container)) => engine.log_tail(&container.id, lines).await,
+            Ok(Some(container)) => engine.log_tail(&container.id, lines, true).await,
             _ => Vec::new(),
         }
     }

@@ -95,6 +95,11 @@ impl Relay {
         &self.socket
     }
 
+    /// The host.
+    pub fn host(&self) -> &str {
+        &self.line.way.name
+    }
+
     /// The socket of this machine.
     pub fn path(&self) -> &Path {
         &self.path
@@ -246,7 +251,7 @@ impl Line {
     }
 
     fn says(&self, said: String) {
-        let said = say::last_lines(&said, 3).join(" ");
+        let said = say::last_words(&said, 3).join(" ");
         if !said.is_empty() {
             tracing::info!(host = self.way.name, "the engine is not reached: {said}");
             *self.said.lock().unwrap_or_else(PoisonError::into_inner) = said;

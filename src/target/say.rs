@@ -20,6 +20,11 @@ pub(super) fn clean(text: &str, most: usize) -> String {
 /// The same for a line whose indentation tells something.
 pub(super) fn clean_line(line: &str, most: usize) -> String {
     let indent = line.len() - line.trim_start().len();
+    // A tab indents as far as it does in most editors.
+    let indent: usize = line[..indent]
+        .chars()
+        .map(|c| if c == '\t' { 8 } else { 1 })
+        .sum();
     format!("{}{}", " ".repeat(indent.min(most)), clean(line, most))
 }
 
@@ -42,13 +47,16 @@ pub(super) fn plain(text: &str) -> String {
     plain
 }
 
-/// Lines of a log, each made fit to be shown, the last `most` of them.
-pub(super) fn last_lines(text: &str, most: usize) -> Vec<String> {
+/// The lines of a text that say something.
+fn lines(text: &str) -> Vec<String> {
     let text = plain(text);
-    let lines: Vec<_> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(str::to_owned).collect()
+}
+
+/// The last lines of a text that say something, each short and fit to be part of a sentence.
+pub(super) fn last_words(text: &str, most: usize) -> Vec<String> {
+    let lines = lines(text);
     let from = lines.len().saturating_sub(most);
     lines
         .iter()
@@ -56,6 +64,32 @@ pub(super) fn last_lines(text: &str, most: usize) -> Vec<String> {
         .map(|line| clean(line, 400))
         .collect()
 }
+
+/// The end of a log: its last `most` lines whole and with their indentation, fit to be shown. Where others stand before them the first
+/// line says how many, and what shows `all` of them, if anything does. `begun` says that the text itself is only the end of a log.
+pub(super) fn tail(text: &str, most: usize, begun: bool, all: Option<&str>) -> Vec<String> {
+    let lines = lines(text);
+    let from = lines.len().saturating_sub(most);
+    let shown = lines
+        .iter()
+        .skip(from)
+        .map(|line| clean_line(line, LONGEST));
+    let before = match (from, begun) {
+        (0, false) => None,
+        (0, true) => Some("more lines stand before these".to_owned()),
+        (1, false) => Some("1 line stands before these".to_owned()),
+        (from, false) => Some(format!("{from} lines stand before these")),
+        (from, true) => Some(format!("at least {from} lines stand before these")),
+    };
+    let before = before.map(|before| match all {
+        Some(all) => format!("({before}; all of them: {all})"),
+        None => format!("({before})"),
+    });
+    before.into_iter().chain(shown).collect()
+}
+
+/// No line of a log is longer than this, in characters.
+const LONGEST: usize = 4_000;
 
 /// Characters that change how the text around them is shown.
 fn is_invisible(c: char) -> bool {
@@ -79,5 +113,28 @@ mod tests {
         assert_eq!(shown, "a\\u{1b}[31m\\u{9b}2J  b\\u{202e}c\\u{7}");
         assert_eq!(clean("abcdef", 3), "abc…");
         assert_eq!(plain("\x1b[91ma\x1b[0m\x1b[2Jb\x1b["), "a\x1b[2Jb\x1b[");
+    }
+
+    #[test]
+    fn a_log_ends_as_it_stands() {
+        let log = "one\ntwo\n\n  File \"a.py\", line 1\n\tcause()\nKeyError: 'X'\n";
+        let shown = tail(log, 3, false, Some("`docker logs abc`"));
+        assert_eq!(
+            shown,
+            [
+                "(2 lines stand before these; all of them: `docker logs abc`)",
+                "  File \"a.py\", line 1",
+                "        cause()",
+                "KeyError: 'X'"
+            ]
+        );
+        assert_eq!(tail(log, 9, false, None).first().unwrap(), "one");
+        let cut = tail(log, 1, true, None);
+        assert_eq!(
+            cut,
+            ["(at least 4 lines stand before these)", "KeyError: 'X'"]
+        );
+        let long = format!("a\n{}", "x".repeat(3_000));
+        assert_eq!(tail(&long, 5, false, None).last().unwrap().len(), 3_000);
     }
 }

@@ -365,7 +365,7 @@ impl Talk {
             }
             if end.noise.is_empty() && end.why == Why::NoHello {
                 let heard = String::from_utf8_lossy(&ears.out.heard);
-                end.noise = say::last_lines(&heard, 1).pop().unwrap_or_default();
+                end.noise = say::last_words(&heard, 1).pop().unwrap_or_default();
             }
             end.err = ears.err.last_words();
             tracing::debug!(
@@ -766,7 +766,7 @@ impl<R: AsyncRead + Unpin> Ear<R> {
 
     fn last_words(&self) -> String {
         let text = String::from_utf8_lossy(&self.heard);
-        say::last_lines(&text, 5).join("\n")
+        say::last_words(&text, 5).join("\n")
     }
 }
 

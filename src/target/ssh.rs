@@ -901,7 +901,7 @@ fn read_text(path: &Path) -> String {
 
 /// The last line that says something, fit to be shown.
 fn last(said: &str) -> String {
-    match say::last_lines(said, 1).pop() {
+    match say::last_words(said, 1).pop() {
         Some(line) => line,
         None => "ssh does not say why".to_owned(),
     }

@@ -23,6 +23,9 @@ pub enum Image {
     Full,
     /// Every login shell besides, and users of each.
     Shells,
+    /// A Docker engine besides, which the user may reach by sudo only. It wants a volume for `/var/lib/docker` and `SYS_PTRACE`, without
+    /// which nothing is executed in its containers.
+    Engine,
     /// Debian and nothing more: no systemd, no sshd.
     Plain,
     /// The same with the packages of a database and web server, none of them ever started.
@@ -73,6 +76,13 @@ RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbi
  && rm -f /usr/sbin/policy-rc.d && apt-get clean
 "#;
 
+const ENGINE: &str = r#"ARG BASE
+FROM ${BASE}
+RUN printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \
+ && apt-get install -yq --no-install-recommends docker.io iptables procps \
+ && rm -f /usr/sbin/policy-rc.d && apt-get clean
+"#;
+
 impl Image {
     /// Whether nothing runs in it, not even systemd.
     fn sleeps(self) -> bool {
@@ -82,12 +92,13 @@ impl Image {
     /// Its name on the engine, after it has been made: the tag is a digest of its recipe, so a changed recipe is a new image.
     #[track_caller]
     fn tag(self) -> &'static str {
-        static TAGS: [OnceLock<String>; 5] = [const { OnceLock::new() }; 5];
+        static TAGS: [OnceLock<String>; 6] = [const { OnceLock::new() }; 6];
         let (number, recipe) = match self {
             Image::Plain => (0, None),
             Image::Bare => (1, Some((BARE, Image::Plain))),
             Image::Full => (2, Some((FULL, Image::Bare))),
             Image::Shells => (3, Some((SHELLS, Image::Bare))),
+            Image::Engine => (5, Some((ENGINE, Image::Bare))),
             Image::Stocked => (4, Some((STOCKED, Image::Plain))),
         };
         TAGS[number].get_or_init(|| match recipe {

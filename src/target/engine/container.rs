@@ -133,7 +133,7 @@ impl Engine {
 
     /// Removes a container that was made a moment ago, with its log's last lines in the error.
     async fn discard(&self, id: &str, error: Trouble) -> Trouble {
-        let log = self.log_tail(id, 20).await;
+        let log = self.log_tail(id, 20, false).await;
         let gone = self.force_away(id).await;
         let error = if error.log.is_empty() {
             error.log(log)

@@ -13,13 +13,13 @@ use tokio::process::{Child, Command};
 use super::{Engine, is_missing, trouble, words};
 use crate::command::Text;
 use crate::error::Kind;
-use crate::target::say::{clean, last_lines, plain};
+use crate::target::say::{clean, plain, tail};
 use crate::target::{Trouble, context};
 
 type Talk<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 /// How many lines of a build are kept for its error.
-const LOG: usize = 20;
+const LOG: usize = 40;
 
 impl Engine {
     pub(super) async fn pull(&self, image: &str, talk: Talk<'_>) -> Result<(), Trouble> {
@@ -97,7 +97,7 @@ impl Engine {
         let body = bollard::body_full(archive.into());
         let mut stream = std::pin::pin!(self.docker.build_image(options, None, Some(body)));
         let mut log = String::new();
-        let with_log = |error: Trouble, log: &str| error.log(last_lines(log, LOG));
+        let with_log = |error: Trouble, log: &str| error.log(tail(log, LOG, false, None));
         while let Some(piece) = stream.next().await {
             let piece =
                 piece.map_err(|error| with_log(trouble("build the image", &error), &log))?;
@@ -166,7 +166,7 @@ impl Engine {
         // What the program itself says counts more than that its stream broke off.
         let failed = |why: String| {
             Trouble::failed(format!("cannot make the bare Debian image: {why}"))
-                .log(last_lines(&log, LOG))
+                .log(tail(&log, LOG, false, None))
         };
         if let Ok(Some(why)) = hear.await {
             return Err(failed(why));
@@ -266,7 +266,7 @@ async fn fetched(scratch: &std::path::Path) -> Result<PathBuf, Trouble> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let message = "mmdebstrap, which makes the bare Debian image, cannot be fetched from Debian's packages; install it: sudo apt-get install mmdebstrap";
-    Err(Trouble::failed(message).log(last_lines(&said, LOG)))
+    Err(Trouble::failed(message).log(tail(&said, LOG, false, None)))
 }
 
 fn io_trouble(what: &str, error: &std::io::Error) -> Trouble {

@@ -22,6 +22,15 @@ type Asked = Result<Vec<Row>, String>;
 /// How long a registry may take to say whether it has an image.
 const REGISTRY_PATIENCE: Duration = Duration::from_secs(6);
 
+/// Whether a container does not run as it should: it ended, is ill, or is started again and again.
+fn ails(inspect: &Value) -> bool {
+    let state = &inspect["State"];
+    let health = state["Health"]["Status"].as_str().unwrap_or_default();
+    state["Status"] != "running"
+        || health == "unhealthy"
+        || (inspect["RestartCount"].as_i64().unwrap_or(0) > 0 && health == "starting")
+}
+
 impl Engine {
     /// Answers the engine's part of a sheet; `containers` is the list of all of them.
     pub async fn look(&self, sheet: &Sheet, containers: &[Listed], ports: &Ports) -> Answers {
@@ -88,8 +97,16 @@ impl Engine {
         );
         let (images, inspects) = tokio::join!(images, inspects);
         let images: HashMap<&str, Result<Option<Value>, String>> = images.into_iter().collect();
+        // Of those that run as they should nobody asks for the log.
+        let last_lines = join_all(inspects.iter().map(|inspect| async move {
+            let inspect = inspect.as_ref().ok()?.as_ref()?;
+            let id = inspect["Id"].as_str().filter(|_| ails(inspect))?;
+            self.log_tail(id, 1, false).await.pop()
+        }));
+        let last_lines = last_lines.await;
         let mut rows = Vec::new();
-        for ((service, container, foreign), inspect) in wanted.into_iter().zip(inspects) {
+        let all = wanted.into_iter().zip(inspects).zip(last_lines);
+        for (((service, container, foreign), inspect), last_line) in all {
             // Gone since it was listed: not there.
             let Some(inspect) = inspect.transpose() else {
                 continue;
@@ -104,6 +121,9 @@ impl Engine {
             );
             if foreign {
                 row.insert("foreign".to_owned(), Value::Bool(true));
+            }
+            if let Some(line) = last_line {
+                row.insert("last_line".to_owned(), json!(clean(&line, 200)));
             }
             rows.push(row);
         }

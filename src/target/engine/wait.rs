@@ -225,7 +225,7 @@ impl Engine {
                 return Err(self.unhealthy(&id, &message).await);
             }
             tokio::time::sleep(if good > 0 { SOON } else { pause.min(LATEST) }).await;
-            pause = pause * 3 / 2;
+            pause = (pause * 3 / 2).min(LATEST);
         }
     }
 
@@ -272,7 +272,7 @@ impl Engine {
     async fn unhealthy(&self, id: &str, message: &str) -> Trouble {
         Trouble::failed(message)
             .kind(Kind::Unhealthy)
-            .log(self.log_tail(id, 20).await)
+            .log(self.log_tail(id, 20, true).await)
     }
 
     async fn check_once(&self, id: &str, argv: Vec<String>, left: Duration) -> Result<(), String> {
