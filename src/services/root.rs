@@ -165,7 +165,7 @@ pub static HOST: Table = Table {
 
 /// `engine = { socket }`.
 pub static ENGINE: Table = Table {
-    name: "engine",
+    name: "host.NAME.engine",
     doc: "The Docker engine of a host.",
     keys: &[
         Key::new(

@@ -109,7 +109,7 @@ fn changes(lab: &Lab) -> Vec<String> {
 }
 
 #[test]
-fn staging_runs_on_the_engine_of_a_server() {
+fn staging_is_on_the_engine_of_a_server() {
     if !engine() {
         return;
     }
@@ -223,10 +223,8 @@ fn drifts(server: &Server, lab: &Lab, project: &str, folder: &str) {
             "postgres_role.analytics:reporting",
         ),
         (
-            format!(
-                "docker exec {project}-ivr-1 mariadb -e \"REVOKE SELECT ON iact_ivr.* FROM 'django_user'@'%'\""
-            ),
-            "mariadb_grant.ivr:django_user@% iact_ivr.*",
+            format!("docker exec {project}-ivr-1 mariadb -e \"ALTER USER 'etl'@'%' ACCOUNT LOCK\""),
+            "mariadb_user.ivr:etl@%",
         ),
         (format!("docker stop {project}-iact-1"), "container.iact"),
     ];
