@@ -70,7 +70,7 @@ pub struct Live {
     pub error: String,
     /// The last line of what its health check said, where it says that it is unhealthy.
     pub check_said: String,
-    /// The last line of its log, where it does not run as it should; the engine is asked for it only then.
+    /// The line of its log that tells best why, where it does not run as it should; the engine is asked for it only then.
     pub last_line: String,
     /// Whether it is of another project.
     pub foreign: bool,
@@ -308,7 +308,7 @@ impl Container {
         }
         let last = match (live.check_said.is_empty(), live.last_line.is_empty()) {
             (false, _) => Some(format!("its check says: {}", live.check_said)),
-            (true, false) => Some(format!("its log ends with: {}", live.last_line)),
+            (true, false) => Some(format!("its log says: {}", live.last_line)),
             (true, true) => None,
         };
         said.extend(last);

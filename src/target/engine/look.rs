@@ -22,6 +22,32 @@ type Asked = Result<Vec<Row>, String>;
 /// How long a registry may take to say whether it has an image.
 const REGISTRY_PATIENCE: Duration = Duration::from_secs(6);
 
+/// So many lines of the log of what does not run are looked at.
+const LAST: usize = 20;
+
+/// The line that tells best why something ended: the last that names a failure, since the next try may have begun to talk already;
+/// else the last.
+fn telling(mut lines: Vec<String>) -> Option<String> {
+    const WORDS: [&str; 7] = [
+        "fatal",
+        "panic",
+        "error",
+        "exception",
+        "failed",
+        "cannot",
+        "denied",
+    ];
+    let names = |line: &String| {
+        let line = line.to_lowercase();
+        WORDS.iter().any(|word| line.contains(word))
+    };
+    let at = lines
+        .iter()
+        .rposition(names)
+        .or(lines.len().checked_sub(1))?;
+    Some(lines.swap_remove(at))
+}
+
 /// Whether a container does not run as it should: it ended, is ill, or is started again and again.
 fn ails(inspect: &Value) -> bool {
     let state = &inspect["State"];
@@ -101,7 +127,7 @@ impl Engine {
         let last_lines = join_all(inspects.iter().map(|inspect| async move {
             let inspect = inspect.as_ref().ok()?.as_ref()?;
             let id = inspect["Id"].as_str().filter(|_| ails(inspect))?;
-            self.log_tail(id, 1, false).await.pop()
+            telling(self.log_tail(id, LAST, false).await)
         }));
         let last_lines = last_lines.await;
         let mut rows = Vec::new();

@@ -34,7 +34,7 @@ fn a_container_that_starts_and_ends_over_and_over_is_named() {
             said.contains("started again ") && said.contains(" times"),
             "{said}"
         );
-        assert!(said.contains("its log ends with: "), "{said}");
+        assert!(said.contains("its log says: "), "{said}");
         assert!(said.contains("errors"), "{said}");
         std::thread::sleep(std::time::Duration::from_millis(150));
     }
