@@ -235,7 +235,7 @@ const RULES: &[Rule] = &[
         "xmlsec",
         &["xmlsec1 is not installed or not in path"],
         Hint::Say(
-            "`xmlsec` is compiled: add `build_packages = [\"build-essential\", \"pkg-config\", \"python3-dev\", \"libxmlsec1-dev\"]` and `packages = [\"libxmlsec1-openssl\"]` to []",
+            "`xmlsec` is compiled: add `build_packages = [\"build-essential\", \"pkg-config\", \"python3-dev\", \"libxmlsec1-dev\"]` to []; what it needs where it runs is said when it starts",
         ),
     ),
     rule(
