@@ -19,6 +19,7 @@ SECRET_KEY = "tests only"
 ALLOWED_HOSTS = ["shop.example.com"] if FAULT == "hosts" else ["localhost"]
 ROOT_URLCONF = "site1.urls"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.admin", "django.contrib.messages", "django.contrib.staticfiles"]
+MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
 SILENCED_SYSTEM_CHECKS = ["admin.E403", "admin.E408", "admin.E409", "admin.E410"]
 STATIC_URL = "static/"
 STATIC_ROOT = {"static": BASE_DIR / "staticfiles", "no-static": None}.get(FAULT, os.environ["DJANGO_STATIC_ROOT"])
