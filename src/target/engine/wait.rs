@@ -225,7 +225,8 @@ impl Engine {
                 return Err(self.unhealthy(&id, &message).await);
             }
             tokio::time::sleep(if good > 0 { SOON } else { pause.min(LATEST) }).await;
-            pause = pause * 3 / 2;
+            // Not without end: a long wait would grow it past what can be counted.
+            pause = pause.min(LATEST) * 3 / 2;
         }
     }
 
