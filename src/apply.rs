@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
+use crate::advice::{self, Owner};
 use crate::checks::{Check, Does, LogIn, Verdict};
 use crate::command::{Do, Place, Script, Server, Sheet, SqlStep};
 use crate::error::{Failure, Kind};
@@ -112,6 +113,8 @@ pub struct Run<'a> {
     pub judging: &'a Judging,
     /// The logins to a server that are tried once something of it was changed.
     pub logins: &'a (dyn Fn(&Server) -> Vec<Check> + Send + Sync),
+    /// Whose a resource is, as far as hints have to know.
+    pub owner: &'a (dyn Fn(&Id) -> Owner<'a> + Send + Sync),
     /// What it is applied to.
     pub target: &'a Target,
     /// Hears what happens.
@@ -125,6 +128,27 @@ pub struct Run<'a> {
 /// # Errors
 /// Where the target can no longer be looked at: what was done until then is lost to the report, not to the machine.
 pub async fn carry_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
+    let mut report = carried_out(run, plan).await?;
+    advise(run, &mut report);
+    Ok(report)
+}
+
+/// What to try, for whatever failed; and its log without what only repeats.
+fn advise(run: &Run<'_>, report: &mut Report) {
+    let troubled = [
+        &mut report.failed,
+        &mut report.unknown,
+        &mut report.unhealthy,
+    ];
+    for (id, trouble) in troubled.into_iter().flatten() {
+        let log = trouble.log.join("\n");
+        let said = format!("{}\n{log}\n{id}: {}", trouble.said, trouble.message);
+        trouble.hints = advice::hints(&(run.owner)(id), &said);
+        trouble.log = advice::condensed(&trouble.log);
+    }
+}
+
+async fn carried_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
     let mut report = Report::default();
     let mut touched: HashSet<Id> = HashSet::new();
     let mut now = plan.clone();

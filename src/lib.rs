@@ -24,6 +24,7 @@
 //! | [`error`] | what can go wrong, and the exit code of each |
 //! | [`fault`] | where a test ends a run; does nothing otherwise |
 //! | [`secret`], [`quote`], [`ledger`], [`operator`] | a value that is never shown; words of SQL and shell; what a database remembers of us; who runs this |
+//! | [`advice`] | what to try when a step fails: one table from what was said to the key that mends it |
 //! | [`declaration`] | the environment language as data: tables, keys, and values that know their file and line |
 //! | [`command`] | what is said to a machine and what comes back |
 //! | [`statement`] | statements of an SQL text, and which file and line of the user one that failed is on |
@@ -61,6 +62,7 @@
 )]
 
 // values
+pub mod advice;
 pub mod command;
 pub mod declaration;
 pub mod error;

@@ -12,6 +12,7 @@ const LEVELS: &[&[&str]] = &[
         "fault",
         "command",
         "statement",
+        "advice",
         "quote",
         "ledger",
         "operator",
@@ -62,6 +63,8 @@ const PURE: &[&str] = &[
     "command.rs",
     "statement.rs",
     "statement/",
+    "advice.rs",
+    "advice/",
     "quote.rs",
     "ledger.rs",
 ];

@@ -13,6 +13,7 @@ use crate::error::{Failure, Kind};
 use crate::files::{self, Journal, Lock};
 use crate::plan::Plan;
 use crate::saved::Saved;
+use crate::services;
 use crate::show;
 
 /// What `apply` is asked for.
@@ -169,6 +170,7 @@ pub async fn carry_out(
             let now = SystemTime::now();
             checks::logins(&look.environment, &look.resources, &look.ports, server, now)
         },
+        owner: &|id| services::owner(&look.environment, id),
         target: &look.target,
         tell: &|event: Event| progress.hear(&event),
         stop: context.interrupt.stop(),

@@ -78,7 +78,7 @@ pub static TABLE: Table = Table {
         Key::new(
             "ca",
             Type::Path,
-            "A file of certificates that pip and git trust on a server besides its own, as behind an office's TLS proxy.",
+            "A file of certificates that pip and git trust besides the machine's own, as behind an office's TLS proxy.",
         ),
         Key::new(
             "build_packages",
@@ -430,6 +430,7 @@ struct Recipe {
     build_packages: Vec<String>,
     packages: Vec<String>,
     requirements: bool,
+    ca: bool,
     copy_source: bool,
 }
 
@@ -448,11 +449,15 @@ fn image(
     let requirements = environment
         .texts
         .get(&source.join(node.text("requirements").unwrap_or_default()));
+    let ca = node
+        .text("ca")
+        .and_then(|path| environment.texts.get(Path::new(path)));
     let recipe_model = Recipe {
         base: base_tag.to_owned(),
         build_packages: node.texts("build_packages"),
         packages: node.texts("packages"),
         requirements: requirements.is_some(),
+        ca: ca.is_some(),
         copy_source: !mount,
     };
     let dockerfile = match template::file(
@@ -476,6 +481,7 @@ fn image(
     context.extend(
         requirements.map(|text| ("requirements.txt".to_owned(), Text::plain(text.to_string()))),
     );
+    context.extend(ca.map(|text| ("ca.crt".to_owned(), Text::plain(text.to_string()))));
     let mut all = String::new();
     for (path, text) in &context {
         let _ = write!(all, "{path}\0{}\0", text.shown());

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::advice::Owner;
 use crate::command::Text;
 use crate::declaration::{Entry, Environment, Key, Table, Type};
 use crate::error::{Level, Problem};
@@ -330,6 +331,35 @@ fn expanded(mut project: Project<'_>) -> Expansion {
         plain::wire(&mut project);
     }
     project.finish()
+}
+
+/// Whose a resource is, as far as hints have to know: an application's things carry its name.
+pub fn owner<'a>(environment: &'a Environment, id: &Id) -> Owner<'a> {
+    let key = id.as_str().split_once('.').map_or("", |(_, key)| key);
+    let here = key.split_once(':').map_or(key, |(_, key)| key);
+    let image = key.split_once(':').map(|(name, _)| name);
+    let is_of = |name: &str| {
+        let begins = |start: &str| {
+            let rest = here
+                .strip_prefix(start)
+                .and_then(|rest| rest.strip_prefix(name));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/', '-']))
+        };
+        let built = image.and_then(|image| image.strip_prefix(environment.project.as_str()));
+        begins("") || begins("/srv/") || built.and_then(|rest| rest.strip_prefix('-')) == Some(name)
+    };
+    // The longest name: `shop` does not own what is `shop-admin`'s.
+    let owner = environment
+        .services("django")
+        .filter(|(name, _)| is_of(name));
+    let owner = owner.max_by_key(|(name, _)| name.len());
+    Owner {
+        application: owner.map_or("", |(name, _)| name),
+        settings: owner.map_or("", |(_, entry)| {
+            entry.node.text("settings").unwrap_or_default()
+        }),
+        on_engine: environment.driver.is_engine(),
+    }
 }
 
 /// The variables with which a program on the operator's machine reaches the services: the environment of every Django service

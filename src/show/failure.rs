@@ -20,9 +20,14 @@ pub fn render(failure: &Failure, paint: Paint) -> String {
 pub fn error(message: &str, hints: &[String], paint: Paint) -> String {
     let mut out = format!("{}: {}\n", paint.red("error"), lines(message));
     for hint in hints {
-        out.push_str(&format!("  {}: {}\n", paint.cyan("help"), lines(hint)));
+        out.push_str(&help(hint, paint));
     }
     out
+}
+
+/// Something to try.
+pub fn help(hint: &str, paint: Paint) -> String {
+    format!("  {}: {}\n", paint.cyan("help"), lines(hint))
 }
 
 /// One thing that should be known.

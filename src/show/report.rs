@@ -94,6 +94,9 @@ fn one(what: &str, ids: &[&str], trouble: &Trouble, paint: Paint) -> String {
     for line in &trouble.log {
         out.push_str(&format!("  {} {}\n", paint.dim("|"), clean(line)));
     }
+    for hint in &trouble.hints {
+        out.push_str(&failure::help(hint, paint));
+    }
     out
 }
 
@@ -138,6 +141,8 @@ mod tests {
             kind: crate::error::Kind::Failed,
             message: "wait until it is healthy: it exited with 1".to_owned(),
             log: vec!["FATAL:\x1b[31m no space".to_owned()],
+            said: String::new(),
+            hints: Vec::new(),
             unknown: false,
             ahead: 0,
             undone: Vec::new(),

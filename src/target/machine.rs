@@ -1033,7 +1033,7 @@ fn failed(script: &Script, said: &session::Said) -> Trouble {
         Some(line) => say::clean(&line, 400),
         None => format!("it ended with {} and said nothing", said.status),
     };
-    Trouble::failed(message).log(log)
+    Trouble::failed(message).said(&text).log(log)
 }
 
 /// What a script said, without the secrets it was given.

@@ -105,6 +105,10 @@ pub struct Trouble {
     pub message: String,
     /// Last lines of a log that say more.
     pub log: Vec<String>,
+    /// The end of all that was said, for who looks for its cause: never shown, since nobody made it fit for that.
+    pub said: String,
+    /// What to try.
+    pub hints: Vec<String>,
     /// Whether it may have happened all the same.
     pub unknown: bool,
     /// So many steps behind it had been sent ahead, and may have happened too.
@@ -120,6 +124,8 @@ impl Trouble {
             kind: Kind::Failed,
             message: message.into(),
             log: Vec::new(),
+            said: String::new(),
+            hints: Vec::new(),
             unknown: false,
             ahead: 0,
             undone: Vec::new(),
@@ -142,6 +148,12 @@ impl Trouble {
     /// The same, of another kind.
     pub fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// The same with all that was said.
+    fn said(mut self, said: &str) -> Self {
+        said.clone_into(&mut self.said);
         self
     }
 

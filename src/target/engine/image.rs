@@ -97,7 +97,7 @@ impl Engine {
         let body = bollard::body_full(archive.into());
         let mut stream = std::pin::pin!(self.docker.build_image(options, None, Some(body)));
         let mut log = String::new();
-        let with_log = |error: Trouble, log: &str| error.log(tail(log, LOG, false, None));
+        let with_log = |error: Trouble, log: &str| error.said(log).log(tail(log, LOG, false, None));
         while let Some(piece) = stream.next().await {
             let piece =
                 piece.map_err(|error| with_log(trouble("build the image", &error), &log))?;

@@ -225,6 +225,7 @@ impl Engine {
                 return Err(self.unhealthy(&id, &message).await);
             }
             tokio::time::sleep(if good > 0 { SOON } else { pause.min(LATEST) }).await;
+            // Not without end: a long wait would grow it past what can be counted.
             pause = (pause * 3 / 2).min(LATEST);
         }
     }

@@ -1,6 +1,7 @@
 //! Faults that people hit, or reported of comparable tools: each test was red before its fault was mended.
 
 mod accounts;
+mod advice;
 mod engine;
 mod first_start;
 mod logins;
