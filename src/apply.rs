@@ -230,12 +230,18 @@ async fn carried_out(run: &Run<'_>, plan: &Plan) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// What cannot be done before it is looked again: what cannot be seen yet, and whatever needs that.
+/// What cannot be done before it is looked again: what cannot be seen yet, and whatever needs that. What nobody can say anything of is
+/// not there for those who need it either: an engine makes a volume that is missing when a container wants it, and makes it as
+/// nobody's.
 pub fn held(changes: &[&Change]) -> HashSet<Id> {
     let mut held: HashSet<Id> = HashSet::new();
+    let mut unseen: HashSet<&Id> = HashSet::new();
     for change in changes {
-        if change.action == Action::Wait || change.needs.iter().any(|need| held.contains(need)) {
+        let open = |need: &Id| held.contains(need) || unseen.contains(need);
+        if change.action == Action::Wait || change.needs.iter().any(open) {
             held.insert(change.id.clone());
+        } else if change.action == Action::Unknown {
+            unseen.insert(&change.id);
         }
     }
     held
@@ -1067,5 +1073,30 @@ mod tests {
             first + second <= whole,
             "{first:?} + {second:?} > {whole:?}"
         );
+    }
+
+    #[test]
+    fn nothing_is_made_that_needs_what_cannot_be_seen() {
+        let change = |id: &str, action, needs: &[&str]| Change {
+            needs: needs.iter().map(|need| Id::parse(need)).collect(),
+            ..Change::of(
+                Id::parse(id),
+                Place::Engine,
+                action,
+                String::new(),
+                Vec::new(),
+            )
+        };
+        let changes = [
+            change("volume.a", Action::Unknown, &[]),
+            change("volume.b", Action::Create, &[]),
+            change("container.a", Action::Create, &["volume.a"]),
+            change("container.b", Action::Create, &["volume.b"]),
+            change("postgres_role.a:x", Action::Create, &["container.a"]),
+        ];
+        let changes: Vec<&Change> = changes.iter().collect();
+        let mut held: Vec<Id> = held(&changes).into_iter().collect();
+        held.sort();
+        assert_eq!(held, ["container.a", "postgres_role.a:x"].map(Id::parse));
     }
 }
