@@ -747,6 +747,14 @@ fn man(context: &Context) -> commands::End {
         .get_subcommands()
         .filter(|sub| sub.get_name() != "help")
         .cloned();
+    let subcommands = subcommands.flat_map(|sub| {
+        let below: Vec<_> = sub
+            .get_subcommands()
+            .filter(|below| below.get_name() != "help")
+            .cloned()
+            .collect();
+        std::iter::once(sub).chain(below)
+    });
     for page in std::iter::once(command.clone()).chain(subcommands) {
         // Writing into memory does not fail.
         let _ = clap_mangen::Man::new(page).render(&mut pages);

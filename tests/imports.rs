@@ -107,6 +107,13 @@ fn corpus(kind: &str, least: usize, count: &dyn Fn(&Case, &BTreeSet<String>) -> 
                 ));
             }
         }
+        let json = case.import(&["--out", "-", "--format", "json"]);
+        for secret in ["s3cr3t", "hunter2"] {
+            let said = format!("{written}{}{}", ran.stdout, json.stderr) + &ran.stderr;
+            if said.contains(secret) {
+                wrong.push(format!("{}: a secret is told", case.name));
+            }
+        }
         if ran.code != 0 {
             // What cannot be read is refused with a place, and leaves nothing behind.
             assert!(written.is_empty(), "{}", case.name);
@@ -148,12 +155,6 @@ fn corpus(kind: &str, least: usize, count: &dyn Fn(&Case, &BTreeSet<String>) -> 
                 "{}: {total} keys are in the files, told are {}",
                 case.name, account["count"]
             ));
-        }
-        for secret in ["s3cr3t", "hunter2"] {
-            let said = format!("{written}{}{}{}", ran.stdout, ran.stderr, json.stderr);
-            if said.contains(secret) {
-                wrong.push(format!("{}: a secret is told", case.name));
-            }
         }
         let strict = case.import(&["--strict", "--out", "-"]);
         assert_eq!(
@@ -508,6 +509,48 @@ volumes: {{data: }}
     .ends(0);
     lab.nothing_to_do();
     lab.provision(&["destroy", "local", "--yes"]).ends(0);
+}
+
+/// The seed's own files become what its text promises, and its traps are none.
+#[test]
+fn the_seeds_own_files_become_its_environment() {
+    for (kind, postgres, mariadb) in [
+        ("compose", "postgres", "mariadb"),
+        ("vagrant", "db", "mariadb"),
+    ] {
+        let case = Case::new(kind, &Path::new(FOLDER).join(kind).join("seed"));
+        case.import(&["--strict", "--out", "environments/local.toml"]);
+        let found =
+            provision::environment::load(&case.folder.join("environments"), "local").unwrap();
+        let ids: BTreeSet<String> = provision::services::meaning(&found, &Default::default())
+            .unwrap()
+            .resources
+            .iter()
+            .map(|resource| resource.id.as_str().to_owned())
+            .collect();
+        for wanted in [
+            format!("postgres_role.{postgres}:django_user"),
+            format!("postgres_database.{postgres}:iact_analytics"),
+            format!("mariadb_database.{mariadb}:iact_ivr"),
+            format!("mariadb_user.{mariadb}:django_user@%"),
+        ] {
+            assert!(ids.contains(&wanted), "{kind}: {wanted} is not in {ids:?}");
+        }
+        let text = fs::read_to_string(case.folder.join("environments/local.toml")).unwrap();
+        // Both promise 127.0.0.1 and say nothing of an address, which means every network there.
+        for listen in ["127.0.0.1:15432", "127.0.0.1:13306"] {
+            assert!(
+                text.contains(&format!("listen = \"{listen}\"")),
+                "{kind}: {text}"
+            );
+        }
+        // Its images' user is superuser, and alpine's image sorts text differently.
+        assert!(
+            !text.contains("superuser = true") && !text.contains("image = \"postgres:15-alpine"),
+            "{kind}: {text}"
+        );
+        assert!(!text.contains("s3cr3t"), "{kind}: {text}");
+    }
 }
 
 /// What cannot be read is refused with its place, quickly, and nothing is written.

@@ -222,8 +222,9 @@ fn run(rest: &str, key: Key, out: &mut Dockerfile, account: &mut Account) {
     }
     let first = strange
         .first()
-        .and_then(|one| one.split_whitespace().next())
-        .unwrap_or_default();
+        .and_then(|one| words::split(one))
+        .map(|words| words::program(&words))
+        .unwrap_or_else(|| "a command".to_owned());
     let what = match strange.len() {
         1 => format!("`{first} ...` of it is not carried over"),
         many => format!(

@@ -32,7 +32,7 @@ pub fn read(text: &str, shown: &str, account: &mut Account) -> Vec<Assignment> {
             .split_once('=')
             .map(|(name, rest)| (name.trim(), rest))
         else {
-            let key = account.add(shown, at + 1, word(plain));
+            let key = account.add(shown, at + 1, "line");
             account.left(key, "no assignment `NAME=value`");
             continue;
         };
@@ -105,21 +105,6 @@ pub fn read(text: &str, shown: &str, account: &mut Account) -> Vec<Assignment> {
         });
     }
     found
-}
-
-/// The first word of a line, which is not the value of anything.
-fn word(line: &str) -> String {
-    let word: String = line
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(24)
-        .collect();
-    match word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        true => word,
-        false => "line".to_owned(),
-    }
 }
 
 /// Whether a variable may be called so.

@@ -101,10 +101,7 @@ impl Reader<'_> {
         let begun = self.at;
         let mut text = String::new();
         // A line goes on where it ends with a backslash or a quote is open.
-        loop {
-            let Some(line) = self.lines.get(self.at) else {
-                break;
-            };
+        while let Some(line) = self.lines.get(self.at) {
             self.at += 1;
             text.push_str(line);
             if self.at - begun > LONGEST {
@@ -197,22 +194,18 @@ impl Reader<'_> {
                     let taken = input.take().or_else(|| piped.take());
                     let goes = output.take();
                     if !own.is_empty() {
-                        let negated = matches!(sign, Some(Piece::Sign("||")));
                         // What is echoed into a pipe is the input of the next command, and one with it.
                         let echoed = pipe.then(|| echoed(&own, taken.as_ref(), line)).flatten();
                         match echoed {
                             Some(text) => piped = Some(text),
-                            None => {
-                                asks =
-                                    self.command(own, taken, goes, line, asks || (negated && false))
-                            }
+                            None => asks = self.command(own, taken, goes, line, asks),
                         }
                     }
                     if !pipe {
                         if matches!(sign, Some(Piece::Sign(";"))) || end {
                             asks = false;
                         }
-                        piped = piped.take().filter(|_| false);
+                        piped = None;
                     }
                     if end {
                         return;
@@ -399,7 +392,7 @@ impl Reader<'_> {
                 };
             match c {
                 '#' if word.is_none() => break,
-                c if c == '\n' => {
+                '\n' => {
                     end(&mut pieces, &mut word, &mut raw);
                     pieces.push(Piece::Sign(";"));
                     at += 1;
@@ -708,10 +701,8 @@ fn unfinished(text: &str) -> Option<char> {
             }
             (None, '\'' | '"') => quote = Some(c),
             (Some(open), c) if c == open => quote = None,
-            (None | Some('"'), '\\') => {
-                if chars.next().is_none() {
-                    return Some(quote.unwrap_or('\\'));
-                }
+            (None | Some('"'), '\\') if chars.next().is_none() => {
+                return Some(quote.unwrap_or('\\'));
             }
             _ => {}
         }

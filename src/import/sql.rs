@@ -291,6 +291,7 @@ pub(super) fn declares(said: &[Said]) -> Option<bool> {
     for one in said {
         match &one.what {
             What::Statement(tokens) if is_declaration(tokens) => some.0 = true,
+            What::Statement(tokens) if tokens.first().is_some_and(|first| first.is("show")) => {}
             What::Statement(_) => some.1 = true,
             _ => {}
         }
@@ -472,6 +473,8 @@ impl Reader<'_> {
                 )),
                 false => Err(left("what is taken away is not declared: rights are exact")),
             };
+        } else if self.eat("select") || self.eat("show") {
+            return Err(Unsaid::Noted("only asks".to_owned()));
         } else if (self.eat("delete") || self.eat("update"))
             && self.tokens.iter().any(|token| token.is("mysql"))
         {
@@ -1227,7 +1230,6 @@ pub(super) fn tidy(draft: &mut Draft) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::import::draft::Secrets;

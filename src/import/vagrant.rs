@@ -65,7 +65,6 @@ pub fn import(folder: &Path, wishes: &Wishes) -> Imported {
         forwards: Vec::new(),
         provisions: BTreeMap::new(),
         keys: BTreeMap::new(),
-        databases: BTreeMap::new(),
         depth: 0,
     };
     for call in &calls {
@@ -122,8 +121,6 @@ struct Reader<'a> {
     provisions: BTreeMap<String, Provision>,
     /// Keys of scripts' steps: a script that several machines run counts once.
     keys: BTreeMap<(String, usize, usize), Key>,
-    /// The database that a script is in, by server.
-    databases: BTreeMap<String, Option<String>>,
     depth: usize,
 }
 
@@ -850,16 +847,7 @@ impl Reader<'_> {
                 .left(key, "a part of its statements is computed at run time");
         }
         self.account.used(key);
-        let place = format!("{}.{}", server.table(), server.name);
-        let mut current = match database {
-            Some(name) => Some(name),
-            None => self
-                .databases
-                .get(&place)
-                .cloned()
-                .flatten()
-                .filter(|_| false),
-        };
+        let mut current = database;
         for (text, begun) in texts {
             let Some(text) = text else { continue };
             let said = sql::read(dialect, &text);
@@ -875,7 +863,6 @@ impl Reader<'_> {
         for file in files {
             self.sql_file(&file, &server, &mut current, key);
         }
-        self.databases.insert(place, current);
     }
 
     fn sql_file(

@@ -127,6 +127,38 @@ pub(super) fn option<'a>(words: &'a [String], names: &[&str]) -> Option<&'a str>
     })
 }
 
+/// What a command is called when it is told of: its program, and of `manage.py` the command. No other word, since any may be a secret.
+pub(super) fn program(words: &[String]) -> String {
+    let plain = |word: &&String| !word.contains('=');
+    let mut rest = words.iter().filter(plain);
+    let name = |word: &str| {
+        let last = word.rsplit('/').next().unwrap_or_default();
+        let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        match !last.is_empty() && last.len() <= 40 && last.chars().all(good) {
+            true => last.to_owned(),
+            false => "...".to_owned(),
+        }
+    };
+    let Some(first) = rest.next() else {
+        return "...".to_owned();
+    };
+    let manage = words.iter().position(|word| word.ends_with("manage.py"));
+    match manage.and_then(|at| words.get(at + 1)) {
+        Some(command) => format!("manage.py {}", name(command)),
+        None => name(first),
+    }
+}
+
+/// The name of an option, without its value; a word that is none is not told.
+pub(super) fn option_name(word: &str) -> String {
+    let name = word.split('=').next().unwrap_or_default();
+    let good = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    match name.starts_with('-') && name.len() <= 40 && name.chars().all(good) {
+        true => name.to_owned(),
+        false => "a word".to_owned(),
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {

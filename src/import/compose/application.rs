@@ -309,7 +309,7 @@ impl Reader<'_> {
         settings_keys
             .iter()
             .for_each(|key| self.book.account.used(*key));
-        self.from_dockerfile(&name, &found);
+        self.take_dockerfile(&name, &found);
         let port = self.commands(service, &name, &found);
         self.health(service, &name, &variables);
         self.forward(service, &format!("django.{name}"), port);
@@ -358,7 +358,7 @@ impl Reader<'_> {
         self.common(service);
     }
 
-    fn from_dockerfile(&mut self, name: &str, found: &Found) {
+    fn take_dockerfile(&mut self, name: &str, found: &Found) {
         let file = &found.dockerfile;
         let account = &mut self.book.account;
         let table = self.draft.table(&["django", name]);
@@ -488,13 +488,7 @@ impl Reader<'_> {
                         .as_ref()
                         .is_some_and(|(entry, _)| entry == words);
                     if !known {
-                        let first: Vec<&str> = words
-                            .iter()
-                            .map(String::as_str)
-                            .filter(|word| !word.contains('='))
-                            .take(3)
-                            .collect();
-                        strange.push(format!("`{}`", first.join(" ").replace('`', "")));
+                        strange.push(format!("`{}`", words::program(words)));
                     }
                 }
             }

@@ -519,7 +519,7 @@ impl Reader<'_> {
                 _ => None,
             };
             let Some((name, value)) = pair.as_deref().and_then(|pair| pair.split_once('=')) else {
-                strange.get_or_insert(word);
+                strange.get_or_insert(words::option_name(&word));
                 continue;
             };
             let name = name.trim().replace('-', "_").to_lowercase();
@@ -549,7 +549,6 @@ impl Reader<'_> {
             match &strange {
                 None => self.book.account.used(key),
                 Some(word) => {
-                    let word: String = word.chars().take(40).filter(|c| !c.is_control()).collect();
                     self.book
                         .account
                         .insist(key, format!("`{word}` of the command is not carried over"));
