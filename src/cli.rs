@@ -15,10 +15,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::commands::interrupt::Interrupt;
 use crate::commands::output::{Colour, Output};
 use crate::commands::{
-    self, Context, Wishes, adopt, apply, audit, destroy, doctor, env, explain, forward, init, plan,
-    render, schema, service, status, trust, validate, verify,
+    self, Context, Wishes, adopt, apply, audit, destroy, doctor, env, explain, forward, import,
+    init, plan, render, schema, service, status, trust, validate, verify,
 };
 use crate::error::Kind;
+use crate::import::draft::Secrets;
 use crate::target::Reach;
 
 /// One TOML file an environment says what should exist; provision plans and applies the difference.
@@ -139,6 +140,8 @@ impl From<AuditFormat> for audit::Format {
 enum Command {
     /// Write a first environment file from a few answers
     Init(InitArgs),
+    /// Write an environment file from what you have
+    Import(ImportArgs),
     /// Say what is missing on this machine and how to mend it
     Doctor,
     /// Check environment files, offline
@@ -352,6 +355,99 @@ struct InitArgs {
 }
 
 #[derive(Debug, Args)]
+struct ImportArgs {
+    #[command(subcommand)]
+    what: ImportWhat,
+    /// The environment file; `-` is stdout. Without it `local.toml` in the folder of environments, or stdout where that is there
+    #[arg(long, global = true, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, global = true)]
+    force: bool,
+    /// Exit with 3 where anything is not carried over
+    #[arg(long, global = true)]
+    strict: bool,
+    /// Where secrets are moved to
+    #[arg(long, global = true, value_name = "WHERE", value_enum, default_value_t = SecretsTo::Env)]
+    secrets: SecretsTo,
+    /// How the list of keys is written, to stderr
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = ListFormat::Text)]
+    format: ListFormat,
+    /// The project's name
+    #[arg(long, global = true, value_name = "NAME")]
+    project: Option<String>,
+    /// Plan the file when it is written
+    #[arg(long, global = true)]
+    plan: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportWhat {
+    /// Compose files, merged as Compose does
+    Compose {
+        /// The files
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Services of this profile too; `*` is all
+        #[arg(long, value_name = "NAME")]
+        profile: Vec<String>,
+    },
+    /// A Vagrantfile and the scripts it provisions with; nothing of them is run
+    Vagrant {
+        /// Its folder, or the file
+        #[arg(value_name = "DIR", default_value = ".")]
+        folder: PathBuf,
+    },
+    /// A `.env` file of a Django project
+    Env {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SecretsTo {
+    /// Variables of whoever runs `provision`
+    Env,
+    /// A `.env` file beside the environment file, for its owner alone
+    Dotenv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ListFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+impl From<ImportArgs> for import::Options {
+    fn from(args: ImportArgs) -> Self {
+        import::Options {
+            what: match args.what {
+                ImportWhat::Compose { files, profile } => import::What::Compose {
+                    files,
+                    profiles: profile,
+                },
+                ImportWhat::Env { file } => import::What::Env(file),
+                ImportWhat::Vagrant { folder } => import::What::Vagrant(folder),
+            },
+            out: args.out,
+            force: args.force,
+            strict: args.strict,
+            secrets: match args.secrets {
+                SecretsTo::Env => Secrets::Env,
+                SecretsTo::Dotenv => Secrets::Dotenv,
+            },
+            json: args.format == ListFormat::Json,
+            project: args.project,
+            plan: args.plan,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
 struct Limits {
     /// Only these resources and what they need
     #[arg(long, value_name = "ID", num_args = 1..)]
@@ -493,6 +589,7 @@ fn log(global: &Global) {
 async fn run(context: &Context, command: Command) -> commands::End {
     match command {
         Command::Init(args) => init::run(context, &args.into()).await,
+        Command::Import(args) => import::run(context, &args.into()).await,
         Command::Doctor => doctor::run(context).await,
         Command::Validate { environments, all } => {
             validate::run(context, &validate::Options { environments, all }).await
@@ -650,6 +747,14 @@ fn man(context: &Context) -> commands::End {
         .get_subcommands()
         .filter(|sub| sub.get_name() != "help")
         .cloned();
+    let subcommands = subcommands.flat_map(|sub| {
+        let below: Vec<_> = sub
+            .get_subcommands()
+            .filter(|below| below.get_name() != "help")
+            .cloned()
+            .collect();
+        std::iter::once(sub).chain(below)
+    });
     for page in std::iter::once(command.clone()).chain(subcommands) {
         // Writing into memory does not fail.
         let _ = clap_mangen::Man::new(page).render(&mut pages);

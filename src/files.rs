@@ -308,6 +308,53 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
+/// Writes an environment file that was imported, over another only where that is wanted.
+///
+/// # Errors
+/// As [`write_new`].
+pub fn write_imported(path: &Path, text: &str, over: bool) -> Result<(), Failure> {
+    if !over {
+        return write_new(path, text);
+    }
+    fs::create_dir_all(parent(path))
+        .and_then(|()| write(path, text.as_bytes(), 0o644))
+        .map_err(|error| unwritable(path, &error))
+}
+
+/// Writes secrets into a `.env` file for its owner alone. One that is there is touched only where that is wanted, and its other
+/// lines stay.
+///
+/// # Errors
+/// [`Kind::Usage`] if it is there already, [`Kind::Failed`] where it cannot be written.
+pub fn write_secrets(path: &Path, text: &str, over: bool) -> Result<(), Failure> {
+    let old = match read_own(path) {
+        Ok(_) if !over => {
+            let message = format!("`{}` is there already", path.display());
+            return Err(Failure::new(Kind::Usage, message));
+        }
+        Ok(old) => old,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(unwritable(path, &error)),
+    };
+    let name = |line: &str| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        line.split_once('=').map(|(name, _)| name.trim().to_owned())
+    };
+    let ours: Vec<String> = text.lines().filter_map(name).collect();
+    let mut whole = String::new();
+    for line in old.lines() {
+        if name(line).is_none_or(|name| !ours.contains(&name)) {
+            whole.push_str(line);
+            whole.push('\n');
+        }
+    }
+    whole.push_str(text);
+    fs::create_dir_all(parent(path))
+        .and_then(|()| write(path, whole.as_bytes(), 0o600))
+        .map_err(|error| unwritable(path, &error))
+}
+
 /// Pins the key of a host in the file of known hosts beside an environment's generated folder, in place of what it was pinned to.
 ///
 /// # Errors

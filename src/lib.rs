@@ -40,6 +40,7 @@
 //! | [`saved`] | plans as texts that hold no secret |
 //! | [`environment`] | the user's files: read, merged, checked, every mistake at once |
 //! | [`observe`] | one question sheet a look; failures are answers |
+//! | [`import`] | what people have, as an environment file and an account of every key of it |
 //! | [`files`] | our own files, old or new and never torn, and the lock |
 //! | [`apply`] | a plan carried out, and its report |
 //! | [`show`] | every word and colour that people read, and the JSON, as strings |
@@ -88,6 +89,7 @@ pub mod plan;
 pub mod apply;
 pub mod environment;
 pub mod files;
+pub mod import;
 pub mod observe;
 pub mod saved;
 pub mod target;

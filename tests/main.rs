@@ -12,6 +12,7 @@ mod encoders;
 mod environment_cases;
 mod environments;
 mod house;
+mod imports;
 #[expect(dead_code, reason = "the fault table shares it")]
 mod lab;
 mod live;

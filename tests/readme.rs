@@ -187,6 +187,13 @@ fn what_needs_no_engine_is_said_exactly_so() {
             Some((name.to_owned(), block.clone()))
         })
         .collect();
+    for block in blocks("yaml") {
+        let name = block
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("# "));
+        std::fs::write(root.join(name.unwrap()), &block).unwrap();
+    }
     let mut mistakes = Vec::new();
     for block in blocks("console offline") {
         let mut anew = String::new();

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod env;
 pub mod explain;
 pub mod forward;
+pub mod import;
 pub mod init;
 pub mod interrupt;
 mod journal;

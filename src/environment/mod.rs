@@ -69,6 +69,28 @@ pub fn load(dir: &Path, name: &str) -> Result<Environment, Failure> {
     build(&file, &shown, stem.unwrap_or_default(), &folder, bytes)
 }
 
+/// Checks a text as the file it would be, without writing it. Paths in it are relative to that file's folder.
+///
+/// # Errors
+/// Every mistake in it, as problems; also what it means is asked.
+pub fn check(file: &Path, text: &str) -> Result<Environment, Failure> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let folder = folder
+        .canonicalize()
+        .or_else(|_| std::path::absolute(folder))
+        .unwrap_or_else(|_| folder.to_owned());
+    let file = folder.join(file.file_name().unwrap_or_default());
+    let stem = file.file_stem().and_then(|stem| stem.to_str());
+    let shown = file.display().to_string();
+    let stem = stem.unwrap_or_default().to_owned();
+    let environment = build(&file, &shown, &stem, &folder, text.as_bytes().to_vec())?;
+    if !environment.is_abstract {
+        let told = |problems| Failure::problems(format!("`{shown}` cannot be used"), problems);
+        services::meaning(&environment, &services::Ports::new()).map_err(told)?;
+    }
+    Ok(environment)
+}
+
 fn unreadable(dir: &Path, name: &str, path: &Path, why: &str) -> Failure {
     let shown = path.display();
     if why != "does not exist" {

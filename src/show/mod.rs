@@ -5,6 +5,7 @@ pub mod audit;
 pub mod doctor;
 pub mod explain;
 pub mod failure;
+pub mod import;
 pub mod init;
 pub mod json;
 pub mod junit;

@@ -1,0 +1,3 @@
+CREATE DATABASE more OWNER owner;
+\connect more
+CREATE TABLE things (id int);
