@@ -306,7 +306,8 @@ fn an_application_that_fails_on_a_server_gets_a_hint() {
     );
 
     lab.write("proxy-ca.pem", &server.sh("cat /root/index/cert.pem"));
-    for (fault, words) in FAULTS {
+    // The libpq of the server's own database is there.
+    for (fault, words) in FAULTS.into_iter().filter(|(fault, _)| *fault != "libpq") {
         say(fault, "ca = \"proxy-ca.pem\"");
         has_hint(&apply(), words);
     }
