@@ -1,6 +1,6 @@
 # Units of systemd, brought to their state: five words a unit, all units in one go, so that systemd reads its files again once and
 # starts what it can side by side. Words: the unit; what is done; what its file says; the files it reads; the drop-ins that go (paths
-# a line). What is done, in this order: `write`, `prune`, `forget`, `again`, `unmask`, `enable`, `disable`, then one of `stop`, `start`,
+# a line). What is done, in this order: `write`, `prune`, `forget` (and `revive`, what a package ships under the name), `again`, `unmask`, `enable`, `disable`, then one of `stop`, `start`,
 # `restart`, `reload`, `catch-up` (restart if it runs), `catch-up-reload` (reload if it runs).
 nl='
 '
@@ -376,5 +376,14 @@ else
 fi
 again=''
 each forgotten "$@"
+revived() {
+    case $2 in *' revive '*)
+        if [ -n "$systemd" ]; then
+            ! systemctl is-enabled -q -- "$1" 2> /dev/null || systemctl restart -- "$1" 2> /dev/null || complain "$1" "\`$1\` does not start again" ''
+        fi
+        ;;
+    esac
+}
 if [ -n "$again" ] && [ -n "$systemd" ]; then systemctl daemon-reload; fi
+each revived "$@"
 [ -z "$failed" ] || exit 1
