@@ -106,7 +106,10 @@ fn units_of_packages_stay(look: &Look<'_>) -> Vec<Refusal> {
             refusals.push(Refusal {
                 kind: error::Kind::Data,
                 id: resource.id.clone(),
-                message: format!("`{}` would take the place of `{unit}`: `{path}` {whose}", resource.id),
+                message: format!(
+                    "`{}` would take the place of `{unit}`: `{path}` {whose}",
+                    resource.id
+                ),
                 hints,
             });
         }

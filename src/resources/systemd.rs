@@ -266,7 +266,8 @@ impl State {
     /// The file from which systemd has read a unit of ours, where that is not the one that we write.
     pub(super) fn elsewhere(&self, unit: &str) -> Option<&str> {
         let own = path(unit);
-        let other = !self.fragment.is_empty() && self.fragment != own && self.fragment != "/dev/null";
+        let other =
+            !self.fragment.is_empty() && self.fragment != own && self.fragment != "/dev/null";
         (other && self.files.contains_key(&own)).then_some(self.fragment.as_str())
     }
 
@@ -278,7 +279,11 @@ impl State {
 
     /// Whether a file of ours hides what something else ships under the same name.
     pub(super) fn hides(&self, unit: &str) -> bool {
-        self.ours(unit) && self.shipped.as_ref().is_some_and(|(file, _)| *file != path(unit))
+        self.ours(unit)
+            && self
+                .shipped
+                .as_ref()
+                .is_some_and(|(file, _)| *file != path(unit))
     }
 
     /// Whether what its run has read of a file is what is wanted (`None`: whatever it holds now). What our stamp does not know is
