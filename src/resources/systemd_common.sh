@@ -41,7 +41,7 @@ ships() {
 ${1%.service}.timer
 ${1%.service}.path" ;;
     esac
-    _ifs=$IFS
+    _ifs=${IFS-unset}
     IFS='
 '
     for _name in "$1" $_twins; do
@@ -53,7 +53,7 @@ ${1%.service}.path" ;;
             }
         done
     done
-    IFS=$_ifs
+    if [ "$_ifs" = unset ]; then unset IFS; else IFS=$_ifs; fi
     if [ -z "$path" ]; then
         [ -n "${aliases+set}" ] || aliases=$(grep -rs '^Alias=' /usr/lib/systemd/system /lib/systemd/system | tr '\t' ' ') || :
         _alias=$(printf '%s\n' "$aliases" | awk -v unit="$1" '{
