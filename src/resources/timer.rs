@@ -100,7 +100,7 @@ impl Timer {
     }
 
     /// Declared drop-ins that do not hold yet what they should: systemd has to read them once they do.
-    fn awaited(&self, found: &Self, unit: &str) -> bool {
+    fn unread(&self, found: &Self, unit: &str) -> bool {
         let folder = format!("/etc/systemd/system/{unit}.d/");
         let states = [&found.found.0, &found.found.1];
         let now = |path: &String| states.iter().find_map(|state| state.as_ref()?.files.get(path)).map(|(digest, _)| digest);
@@ -174,7 +174,7 @@ impl Kind for Timer {
             fields.push(Field::hidden("units", true, same, Impact::None));
             for odd in self.odd(found) {
                 for path in &odd.additions {
-                    fields.push(Field::extra(format!("drop-in {path}"), "there", Impact::None));
+                    fields.push(Field::extra(format!("drop-in {path}"), *path, Impact::None));
                 }
                 if let Some(path) = odd.elsewhere {
                     fields.push(Field::new(format!("file of {}", odd.unit), Some(path.to_owned()), systemd::path(&odd.unit), Impact::None));
@@ -184,7 +184,7 @@ impl Kind for Timer {
                 }
             }
             let stale = [service, timer].into_iter().flatten().any(|state| state.stale)
-                || [self.service(), self.timer()].iter().any(|unit| self.awaited(found, unit));
+                || [self.service(), self.timer()].iter().any(|unit| self.unread(found, unit));
             let says = if stale { "older than their files" } else { "as their files say" };
             fields.push(Field::new("definition", Some(says.to_owned()), "as their files say", Impact::None));
         }
@@ -211,7 +211,7 @@ impl Kind for Timer {
         let replaced = |odd: Option<&Odd<'_>>| odd.is_some_and(|odd| odd.masked || odd.elsewhere.is_some() && odd.overrides.is_none());
         let pruned = |odd: Option<&Odd<'_>>| odd.map(|odd| odd.prune().into_iter().map(str::to_owned).collect()).unwrap_or_default();
         let (prune_service, prune_timer): (Vec<String>, Vec<String>) = (pruned(odd_service), pruned(odd_timer));
-        let awaited = |unit: &str| found.is_some_and(|found| self.awaited(found, unit));
+        let unread = |unit: &str| found.is_some_and(|found| self.unread(found, unit));
         let stale = |state: Option<&State>| state.is_some_and(|state| state.stale);
         let mut actions = Vec::new();
         let mut service_actions = vec![if same.0 && !replaced(odd_service) { "again" } else { "write" }];
@@ -230,7 +230,7 @@ impl Kind for Timer {
         if !state.is_some_and(|state| state.starts(true)) || odd_timer.is_some_and(|odd| odd.masked) {
             actions.extend(["unmask", "enable"]);
         }
-        let moved = !prune_timer.is_empty() || odd_timer.is_some_and(|odd| odd.elsewhere.is_some()) || awaited(&timer) || stale(state);
+        let moved = !prune_timer.is_empty() || odd_timer.is_some_and(|odd| odd.elsewhere.is_some()) || unread(&timer) || stale(state);
         if !same.1 || moved || !state.is_some_and(State::works) {
             actions.push("restart");
         }
