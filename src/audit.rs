@@ -309,8 +309,9 @@ fn drifts(looked: &Looked<'_>, audit: &mut Audit) {
     for id in &looked.plan.orphans {
         let says = format!("`{id}` holds data and is no longer declared");
         let todo = format!(
-            "declare it again, or `provision apply {} --destroy-data={id}` removes it",
-            looked.environment
+            "declare it again, or `provision apply {} --destroy-data={}` removes it",
+            looked.environment,
+            crate::quote::word(id.as_str())
         );
         let drift = whole(id, Moved::File, None);
         audit

@@ -24,6 +24,7 @@ const RULES: &[Rule] = &[
     databases_are_shared_in_peace,
     generated_secrets_are_kept,
     case_of_names_stays,
+    units_of_packages_stay,
 ];
 
 struct Look<'a> {
@@ -70,6 +71,46 @@ fn images_can_be_had(look: &Look<'_>) -> Vec<Refusal> {
                     "check `image` and `version` ({})",
                     resource.declared().short()
                 )],
+            });
+        }
+    }
+    refusals
+}
+
+/// A unit that a package ships is never written over: its name is that package's.
+fn units_of_packages_stay(look: &Look<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for resource in look.resources {
+        let Found::There(found) = find(&resource.thing, &resource.place, look.answers) else {
+            continue;
+        };
+        let place = resource.declared();
+        for (unit, path, package) in resource.thing.taken(&found) {
+            let whose = match package.as_str() {
+                "" => "is on the machine already".to_owned(),
+                package => format!("is of the package `{package}`"),
+            };
+            let mut hints = vec![format!(
+                "choose another name ({}); `{unit}` keeps meaning what it meant",
+                place.short()
+            )];
+            if found.hides() {
+                hints.push(format!(
+                    "`/etc/systemd/system/{unit}` was written by an earlier version and hides it: once the name is another, or it is taken from the file, `apply` removes it and starts what the package ships again"
+                ));
+            } else {
+                hints.push(format!(
+                    "to change what it does, declare a drop-in: `[file.\"/etc/systemd/system/{unit}.d/override.conf\"]`"
+                ));
+            }
+            refusals.push(Refusal {
+                kind: error::Kind::Data,
+                id: resource.id.clone(),
+                message: format!(
+                    "`{}` would take the place of `{unit}`: `{path}` {whose}",
+                    resource.id
+                ),
+                hints,
             });
         }
     }

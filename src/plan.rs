@@ -824,7 +824,8 @@ impl Judge<'_> {
             Found::There(_) if self.is_shared(resource) => plan.released.push(resource.id.clone()),
             Found::There(found) => {
                 let forgets = matches!(found.remove(), Removal::Forget);
-                if made.is_some_and(|kept| kept.made) && !forgets && found.exists() {
+                let ours = made.is_some_and(|kept| kept.made) || found.hides();
+                if ours && !forgets && found.exists() {
                     return false;
                 }
                 plan.released.push(resource.id.clone());

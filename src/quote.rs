@@ -78,6 +78,14 @@ pub fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// A path as a word of a POSIX shell: the home folder at its beginning stays one.
+pub fn path(text: &str) -> String {
+    match text.strip_prefix("~/") {
+        Some(rest) => format!("~/{}", word(rest)),
+        None => word(text),
+    }
+}
+
 /// A value of a unit file of systemd, as it is read back: `%` doubled. `None`: no line can carry it, since a control character, a
 /// backslash at its end or a space around it means something else there.
 pub fn unit_value(text: &str) -> Option<String> {

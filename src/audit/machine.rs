@@ -18,7 +18,25 @@ const BRIM: i64 = 95;
 pub(super) const QUESTION: Question = Question {
     name: "audit",
     ask: Ask::Machine {
-        body: r#"
+        body: concat!(
+            include_str!("../resources/systemd_common.sh"),
+            r#"
+# Units whose files we wrote: what of a package they hide, and what is added to them by files that are for many units.
+for file in /var/lib/provision/loaded/*; do
+    unit=${file##*/}
+    [ -f "/etc/systemd/system/$unit" ] && grep -qsF "  /etc/systemd/system/$unit" "$file" || continue
+    ships "$unit"
+    case $path in '' | "/etc/systemd/system/$unit") ;; *) row hidden "$unit" "$path" "$package" ;; esac
+    [ -d /run/systemd/system ] || continue
+    case $unit in *@.*) continue ;; esac
+    for added in $(systemctl show -P DropInPaths -- "$unit" 2> /dev/null); do
+        case $added in
+            */"$unit".d/*) case $added in /run/systemd/generator* | /usr/lib/* | /lib/*) ;; *) continue ;; esac ;;
+        esac
+        ! dpkg-query -S "$added" "/usr$added" "${added#/usr}" > /dev/null 2>&1 || continue
+        row added "$unit" "$added" ''
+    done
+done
 df -P -l 2> /dev/null | while read -r device _ _ _ used mount; do
     case $used in [0-9]*%) row disk "$mount" "${used%\%}" "$device" ;; esac
 done
@@ -62,7 +80,8 @@ if command -v apt-get > /dev/null; then
     done
     if [ -e /run/reboot-required ] || [ -e /var/run/reboot-required ]; then row reboot '' '' ''; fi
 fi
-"#,
+"#
+        ),
         columns: &["key", "what", "value", "device"],
     },
 };
@@ -75,6 +94,8 @@ pub(super) fn findings(looked: &Looked<'_>, machine: &Arc<str>, audit: &mut Audi
     let found = &mut audit.findings;
     found.extend(disks(rows, machine));
     found.extend(units(looked, rows, machine));
+    found.extend(hidden(rows, machine));
+    found.extend(added(looked, rows, machine));
     found.extend(listening(looked, rows, machine));
     found.extend(published(rows, machine));
     found.extend(updates(rows, machine));
@@ -130,9 +151,10 @@ fn units(looked: &Looked<'_>, rows: &Rows, machine: &str) -> Vec<Finding> {
     };
     let failed = rows.of("failed").iter().map(|row| {
         let unit = text(row, "what");
+        let quoted = crate::quote::word(unit);
         let says = format!("`{unit}` on `{machine}` has failed");
         let todo = format!(
-            "`journalctl -u {unit}` says why; `systemctl reset-failed {unit}` once it is known"
+            "`journalctl -u {quoted}` says why; `systemctl reset-failed {quoted}` once it is known"
         );
         (
             unit,
@@ -156,6 +178,48 @@ fn units(looked: &Looked<'_>, rows: &Rows, machine: &str) -> Vec<Finding> {
     });
     let all = failed.chain(reload).filter(|(unit, _)| !told(unit));
     all.map(|(_, finding)| finding).collect()
+}
+
+/// Units of packages that a file of ours hides: earlier versions wrote them, and nobody sees that but here.
+fn hidden(rows: &Rows, machine: &str) -> Vec<Finding> {
+    let all = rows.of("hidden").iter().map(|row| {
+        let (unit, path, package) = (text(row, "what"), text(row, "value"), text(row, "device"));
+        let whose = match package {
+            "" => String::new(),
+            package => format!(" of the package `{package}`"),
+        };
+        let own = format!("/etc/systemd/system/{unit}");
+        let says = format!("`{own}` on `{machine}`, which was written from here, hides `{path}`{whose}");
+        let quoted = crate::quote::word(unit);
+        let todo = format!(
+            "give what declares it another name and apply, which removes the file; or there, as root: `rm {}`, `systemctl daemon-reload`, `systemctl restart {quoted}`",
+            crate::quote::word(&own)
+        );
+        Finding::known(Severity::High, "unit_hidden", (machine, unit), says, todo)
+    });
+    all.collect()
+}
+
+/// What is added to units of ours by files that are for many units, and that nobody declares and no package ships: those are never touched.
+fn added(looked: &Looked<'_>, rows: &Rows, machine: &str) -> Vec<Finding> {
+    let place = Place::Machine(Arc::from(machine));
+    let declared = |path: &str| {
+        looked.resources.iter().any(|resource| {
+            let file = matches!(&resource.thing, Thing::ServerFile(file) if file.path == path);
+            file && resource.place == place
+        })
+    };
+    let all = rows
+        .of("added")
+        .iter()
+        .filter(|row| !declared(text(row, "value")));
+    let all = all.map(|row| {
+        let (unit, path) = (text(row, "what"), text(row, "value"));
+        let says = format!("`{path}` on `{machine}` changes what `{unit}` does, and other units too");
+        let todo = format!("declare it as `[file.\"{path}\"]`, or remove it and run `systemctl daemon-reload`; it is never touched from here");
+        Finding::known(Severity::Medium, "unit_added_to", (machine, unit), says, todo)
+    });
+    all.collect()
 }
 
 /// Address and port of `0.0.0.0:5432`, `[::]:5432`, `*:5432`.

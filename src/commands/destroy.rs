@@ -155,7 +155,12 @@ fn keep(look: &mut Look, plan: &mut Plan) -> Vec<Id> {
     look.notes = plan
         .orphans
         .drain(..)
-        .map(|id| format!("`{id}` holds data and is kept; `--destroy-data={id}` removes it too"))
+        .map(|id| {
+            format!(
+                "`{id}` holds data and is kept; `--destroy-data={}` removes it too",
+                crate::quote::word(id.as_str())
+            )
+        })
         .collect();
     let stays = [
         (&plan.needed, "stays, since what is kept needs it"),

@@ -6,6 +6,7 @@ use crate::commands::look::{self, Look, Wishes};
 use crate::commands::{Context, End, code};
 use crate::error::{Failure, Kind};
 use crate::files;
+use crate::quote;
 use crate::saved::{self, Basis};
 use crate::show;
 
@@ -103,17 +104,20 @@ fn head<'a>(
 fn next(options: &Options) -> String {
     let name = &options.environment;
     if let Some(file) = &options.out {
-        return format!("provision apply {name} --plan {}", file.display());
+        return format!(
+            "provision apply {name} --plan {}",
+            quote::word(&file.display().to_string())
+        );
     }
     let mut command = format!("provision apply {name}");
     for id in &options.wishes.only {
-        command.push_str(&format!(" --only {id}"));
+        command.push_str(&format!(" --only {}", quote::word(id.as_str())));
     }
     for host in &options.wishes.hosts {
-        command.push_str(&format!(" --host {host}"));
+        command.push_str(&format!(" --host {}", quote::word(host)));
     }
     for id in &options.wishes.destroy_data {
-        command.push_str(&format!(" --destroy-data={id}"));
+        command.push_str(&format!(" --destroy-data={}", quote::word(id.as_str())));
     }
     command
 }

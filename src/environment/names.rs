@@ -26,6 +26,19 @@ pub(super) fn name(text: &str) -> Result<(), String> {
     )
 }
 
+/// A user or group of a machine, as Debian's `useradd` takes it, and every tool after it: no number, no option, no list.
+pub(super) fn user(text: &str) -> Result<(), String> {
+    let body = text.strip_suffix('$').unwrap_or(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let ok = text.len() <= 32
+        && body.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && body.chars().all(plain);
+    rule(
+        ok,
+        "a user or group is at most 32 letters, digits, `_`, `-` and `.`, begins with a letter or `_`, and may end with `$`",
+    )
+}
+
 /// A name inside a database or a system.
 pub(super) fn identifier(text: &str) -> Result<(), String> {
     let ok = (1..=63).contains(&text.len())
@@ -56,6 +69,7 @@ pub(super) fn postgres(text: &str) -> Result<(), String> {
 /// A name under a table of free names; its form follows from how the table is called.
 pub(super) fn of_table(table: &str, text: &str) -> Result<(), String> {
     match table.rsplit_once('.') {
+        Some(("user" | "group", "NAME")) => user(text),
         Some((before, "NAME")) if !before.contains('.') => name(text),
         Some(("postgres.NAME.role" | "postgres.NAME.database", "NAME")) => postgres(text),
         Some(("mariadb.NAME.user", "NAME")) => account(text),

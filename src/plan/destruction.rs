@@ -71,6 +71,8 @@ pub fn judge_destruction(resources: &[Resource], answers: &Answers, judging: &Ju
                 continue;
             }
         };
+        // What hides the unit of a package was written by us, whatever was there before.
+        let ours = ours || found.hides();
         let is_held = held.contains(&resource.id) && !named;
         let stays = match (ours || named, found.remove()) {
             // Its state stays as it is, and that needs nothing that could go.

@@ -90,7 +90,7 @@ impl Kind for Group {
         vec![
             format!(
                 "its files keep the number {old}: `sudo groupmod -g {new} {}`, then `sudo find / -xdev -gid {old} -exec chgrp -h {new} {{}} +`",
-                self.name
+                crate::quote::word(&self.name)
             ),
             format!("or take `gid` from the file, and it stays {old}"),
         ]

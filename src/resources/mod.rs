@@ -171,6 +171,33 @@ macro_rules! kinds {
 }
 
 impl Thing {
+    /// The units that it would write and that something else than us makes already: unit, file, and the package that ships that.
+    pub(crate) fn taken(&self, found: &Thing) -> Vec<(String, String, String)> {
+        let owned = |(unit, path, package): (&str, &str, &str)| {
+            (unit.to_owned(), path.to_owned(), package.to_owned())
+        };
+        match (self, found) {
+            (Thing::SystemdUnit(unit), Thing::SystemdUnit(found)) => {
+                unit.taken(found).into_iter().map(owned).collect()
+            }
+            (Thing::Timer(timer), Thing::Timer(found)) => timer
+                .taken(found)
+                .iter()
+                .map(|(unit, path, package)| owned((unit, path, package)))
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a file of ours hides what something else ships: it is ours to remove, whatever was there before.
+    pub(crate) fn hides(&self) -> bool {
+        match self {
+            Thing::SystemdUnit(unit) => unit.hides(),
+            Thing::Timer(timer) => timer.hides(),
+            _ => false,
+        }
+    }
+
     /// Its name in a ledger: `kind:key`. A kind that asks the ledger itself has such a key already.
     pub fn ledger_id(&self) -> String {
         let key = self.key();

@@ -158,7 +158,10 @@ restart() {
     return 1
 }
 said() {
-    tail -n 20 "/var/log/postgresql/postgresql-$version-$name.log" 2> /dev/null | sed -n 's/.*FATAL: *//p' | tail -n 1
+    _why=$(tail -n 20 "/var/log/postgresql/postgresql-$version-$name.log" 2> /dev/null | sed -n 's/.*FATAL: *//p' | tail -n 1)
+    [ -n "$_why" ] || _why=$(unit_why "postgresql@$version-$name.service" -2min)
+    [ -n "$_why" ] || _why="nothing was said; \`pg_lsclusters\` and \`/var/log/postgresql/postgresql-$version-$name.log\` may tell"
+    printf '%s' "$_why"
 }
 
 # Where it listens: a file of ours, which comes after the others. Who else says something about it is asked only if that is heard.

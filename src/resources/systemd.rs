@@ -51,6 +51,25 @@ const GATES: [&str; 8] = [
     "netfilter-persistent.service",
 ];
 
+/// Folders of units in which things are changed on the machine; what lies in others comes with packages or is made at boot.
+const HERE: [&str; 8] = [
+    "/etc/systemd/system/",
+    "/run/systemd/system/",
+    "/etc/systemd/system.control/",
+    "/run/systemd/system.control/",
+    "/etc/systemd/system.attached/",
+    "/run/systemd/system.attached/",
+    "/run/systemd/transient/",
+    "/usr/local/lib/systemd/system/",
+];
+
+/// Those that come before the folder of our units.
+const FIRST: [&str; 3] = [
+    "/etc/systemd/system.control/",
+    "/run/systemd/system.control/",
+    "/run/systemd/transient/",
+];
+
 /// The file of a unit of ours.
 pub(super) fn path(unit: &str) -> String {
     format!("/etc/systemd/system/{unit}")
@@ -101,6 +120,10 @@ pub struct State {
     pub files: BTreeMap<String, (String, Option<i64>)>,
     /// What its own file says.
     pub text: Option<String>,
+    /// The file from which systemd has read it; empty where it has not.
+    pub fragment: String,
+    /// The file by which something else than us makes a unit of this name, and the package that ships it, empty where none does.
+    pub shipped: Option<(String, String)>,
 }
 
 impl State {
@@ -150,6 +173,11 @@ impl State {
                 .extend(value.split_whitespace().map(str::to_owned)),
             "drop-in" => {
                 self.drop_ins.insert(value);
+            }
+            "FragmentPath" => self.fragment = value,
+            "shipped" => {
+                let (path, package) = value.split_once(' ').unwrap_or((&value, ""));
+                self.shipped = Some((path.to_owned(), package.to_owned()));
             }
             "NeedDaemonReload" => self.stale = value == "yes",
             "InvocationID" => self.run = value,
@@ -223,13 +251,7 @@ impl State {
     /// Additions to its definition that were made on the machine, other than those that are declared.
     pub(super) fn additions(&self, unit: &str, declared: &BTreeSet<String>) -> Vec<&String> {
         let made_here = |path: &&String| {
-            [
-                "/etc/systemd/system/",
-                "/etc/systemd/system.control/",
-                "/run/systemd/system.control/",
-            ]
-            .iter()
-            .any(|folder| {
+            HERE.iter().any(|folder| {
                 path.strip_prefix(folder)
                     .is_some_and(|rest| rest.starts_with(&format!("{unit}.d/")))
             })
@@ -239,6 +261,29 @@ impl State {
             .filter(made_here)
             .filter(|path| !declared.contains(*path))
             .collect()
+    }
+
+    /// The file from which systemd has read a unit of ours, where that is not the one that we write.
+    pub(super) fn elsewhere(&self, unit: &str) -> Option<&str> {
+        let own = path(unit);
+        let other =
+            !self.fragment.is_empty() && self.fragment != own && self.fragment != "/dev/null";
+        (other && self.files.contains_key(&own)).then_some(self.fragment.as_str())
+    }
+
+    /// Of that file, whether it lies where it comes before ours, and goes.
+    pub(super) fn overrides(&self, unit: &str) -> Option<&str> {
+        let before = |path: &&str| FIRST.iter().any(|folder| path.starts_with(folder));
+        self.elsewhere(unit).filter(before)
+    }
+
+    /// Whether a file of ours hides what something else ships under the same name.
+    pub(super) fn hides(&self, unit: &str) -> bool {
+        self.ours(unit)
+            && self
+                .shipped
+                .as_ref()
+                .is_some_and(|(file, _)| *file != path(unit))
     }
 
     /// Whether what its run has read of a file is what is wanted (`None`: whatever it holds now). What our stamp does not know is

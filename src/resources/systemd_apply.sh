@@ -1,13 +1,14 @@
 # Units of systemd, brought to their state: five words a unit, all units in one go, so that systemd reads its files again once and
 # starts what it can side by side. Words: the unit; what is done; what its file says; the files it reads; the drop-ins that go (paths
-# a line). What is done, in this order: `write`, `prune`, `forget`, `again`, `unmask`, `enable`, `disable`, then one of `stop`, `start`,
+# a line). What is done, in this order: `write`, `prune`, `forget` (and `revive`, what a package ships under the name), `again`, `unmask`, `enable`, `disable`, then one of `stop`, `start`,
 # `restart`, `reload`, `catch-up` (restart if it runs), `catch-up-reload` (reload if it runs).
 nl='
 '
 loaded=/var/lib/provision/loaded
 systemd=yes
 [ -d /run/systemd/system ] || systemd=''
-failed='' again=''
+failed='' again='' answered=''
+since=@$(date +%s)
 set -f
 
 # each FUNCTION WORD...: the function with the five words of each unit.
@@ -78,15 +79,10 @@ remember() {
 complain() {
     failed=yes
     printf '%s\n' "$2" >&2
-    if [ -n "$systemd" ] && [ -n "$3" ]; then
-        # What was said by a process that was gone when the journal heard it has no invocation, only its unit.
-        journalctl --sync 2> /dev/null || :
-        since=$(systemctl show --timestamp=unix -P InactiveExitTimestamp -- "$1" 2> /dev/null) || :
-        case $since in @*) ;; *) since=@0 ;; esac
-        journalctl -q --no-pager -o cat -n 15 --since="$since" \
-            _SYSTEMD_INVOCATION_ID="$3" + INVOCATION_ID="$3" + _SYSTEMD_UNIT="$1" >&2 2> /dev/null || :
-    elif [ -n "$systemd" ]; then
-        SYSTEMD_LOG_LEVEL=warning systemd-analyze verify "$1" 2>&1 | tail -n 15 >&2 || :
+    if [ -n "$systemd" ]; then
+        # Of a job that failed, such as that of what it depends on, only `systemctl` says something.
+        printf '%s' "$answered" | grep -F -e "$1" -e 'ependency' >&2 || :
+        unit_why "$1" "$since" >&2
     else
         tail -n 15 "/var/log/provision/$1.log" >&2 2> /dev/null || :
     fi
@@ -248,7 +244,7 @@ with_systemd() {
             reload) verb=reload-or-restart ;;
         esac
         # What it says is said better by the state that the unit is in then.
-        systemctl "$verb" -- $units 2> /dev/null || :
+        answered=$answered$(systemctl "$verb" -- $units 2>&1 < /dev/null | grep -v -e '^See "' -e '^Run "' -e '^Hint:')$nl || :
     done
     [ -n "$all" ] || return 0
     tries=0
@@ -376,5 +372,14 @@ else
 fi
 again=''
 each forgotten "$@"
+revived() {
+    case $2 in *' revive '*)
+        if [ -n "$systemd" ]; then
+            ! systemctl is-enabled -q -- "$1" 2> /dev/null || systemctl restart -- "$1" 2> /dev/null || complain "$1" "\`$1\` does not start again" ''
+        fi
+        ;;
+    esac
+}
 if [ -n "$again" ] && [ -n "$systemd" ]; then systemctl daemon-reload; fi
+each revived "$@"
 [ -z "$failed" ] || exit 1

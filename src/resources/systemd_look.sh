@@ -3,19 +3,24 @@
 # A row is: key, unit or path, what, value.
 nl='
 '
-units='' paths='' drop_ins=''
+units='' paths='' drop_ins='' named='' shipped=''
 set -f
 IFS=$nl
 for item in "$@"; do
     for line in $item; do
         case $line in
-            'u '*@.*) ;;
-            'u '*) units=$units${line#u }$nl ;;
+            'u '*@.*) named=$named${line#u }$nl ;;
+            'u '*)
+                units=$units${line#u }$nl
+                # Of what was never ours only the state counts.
+                [ ! -f "/etc/systemd/system/${line#u }" ] || named=$named${line#u }$nl
+                ;;
             'c '*)
                 paths=$paths/etc/systemd/system/${line#c }$nl
+                named=$named${line#c }$nl
                 # systemd may not have read them yet.
                 set +f
-                for file in "/etc/systemd/system/${line#c }.d"/*.conf; do
+                for file in "/etc/systemd/system/${line#c }.d"/*.conf "/run/systemd/system/${line#c }.d"/*.conf; do
                     [ ! -e "$file" ] || drop_ins="$drop_ins${line#c } $file$nl"
                 done
                 set -f
@@ -23,6 +28,11 @@ for item in "$@"; do
             'f '*) paths=$paths${line#f }$nl ;;
         esac
     done
+done
+
+for name in $(printf '%s' "$named" | sort -u); do
+    ships "$name"
+    [ -z "$path" ] || shipped="$shipped$name $path $package$nl"
 done
 
 # What our supervisor says of a unit.
@@ -100,7 +110,7 @@ if [ -n "$paths" ]; then
 fi
 {
     for item in "$@"; do printf '%s\n\n' "$item"; done
-    printf '=shown\n%s\n=sums\n%s\n=stats\n%s\n=drop-ins\n%s\n' "$shown" "$sums" "$stats" "$drop_ins"
+    printf '=shown\n%s\n=sums\n%s\n=stats\n%s\n=drop-ins\n%s\n=shipped\n%s\n' "$shown" "$sums" "$stats" "$drop_ins" "$shipped"
 } | awk -v stamped="$stamped" '
 function out(unit, what, value) {
     if (value ~ /[\t\r]/) gsub(/[\t\r]/, " ", value)
@@ -129,6 +139,8 @@ section == "" && $0 == "=shown" { section = "shown"; block = 1; next }
 section == "shown" && $0 == "=sums" { section = "sums"; next }
 section == "sums" && $0 == "=stats" { section = "stats"; next }
 section == "stats" && $0 == "=drop-ins" { section = "drop-ins"; next }
+section == "drop-ins" && $0 == "=shipped" { section = "shipped"; next }
+section == "shipped" { at = index($0, " "); if (at) ships[substr($0, 1, at - 1)] = substr($0, at + 1); next }
 section == "drop-ins" { at = index($0, " "); if (at) added[substr($0, 1, at - 1)] = added[substr($0, 1, at - 1)] substr($0, at + 1) "\n"; next }
 section == "" { items[++n] = $0; if ($0 ~ /^u / && $0 !~ /@\./) order[++m] = substr($0, 3); next }
 section == "shown" && $0 == "" { block++; next }
@@ -143,6 +155,7 @@ END {
         what = substr(items[i], 1, 1)
         name = substr(items[i], 3)
         if (what == "u") {
+            if (name in ships) out(name, "shipped", ships[name])
             if (name ~ /@\./) { out(name, "LoadState", "template"); stamp(name); continue }
             count = split(said[++b], lines, "\n")
             for (j = 1; j < count; j++) {

@@ -99,6 +99,22 @@ impl SystemdUnit {
         }
     }
 
+    /// The file that systemd has read in place of ours.
+    fn elsewhere<'a>(&self, state: Option<&'a State>) -> Option<&'a str> {
+        self.content.as_ref().and(state)?.elsewhere(&self.name)
+    }
+
+    /// The file by which something else than us makes the unit that this one would write, and its package.
+    pub(crate) fn taken<'a>(&self, found: &'a Self) -> Vec<(&'a str, &'a str, &'a str)> {
+        let shipped = self.content.as_ref().and(found.found.shipped.as_ref());
+        shipped.map(|(path, package)| (found.name.as_str(), path.as_str(), package.as_str())).into_iter().collect()
+    }
+
+    /// Whether a file of ours hides a unit that something else ships.
+    pub(crate) fn hides(&self) -> bool {
+        self.found.hides(&self.name)
+    }
+
     /// What is done to a unit that is not there yet: it comes with a package that the same plan installs, or its file is ours. Such a
     /// package may start it before its files are as they should be.
     fn made(&self) -> Vec<&'static str> {
@@ -124,10 +140,11 @@ impl SystemdUnit {
         let mut actions = Vec::new();
         let systemd = state.manager == Manager::Systemd;
         let changed = self.content_field(Some(state)).is_some_and(|field| field.differs());
-        if changed {
+        let elsewhere = self.elsewhere(Some(state)).is_some();
+        if changed || elsewhere && state.overrides(&self.name).is_none() {
             actions.push("write");
         }
-        let additions = !self.additions(Some(state)).is_empty();
+        let additions = !self.additions(Some(state)).is_empty() || state.overrides(&self.name).filter(|_| elsewhere).is_some();
         if additions {
             actions.push("prune");
         }
@@ -140,7 +157,7 @@ impl SystemdUnit {
         if let Some(start) = self.start.filter(|start| systemd && state.starts(*start) != *start) {
             actions.push(if start { "enable" } else { "disable" });
         }
-        let restart = changed || additions || !Self::owed(&self.reads(), state).is_empty();
+        let restart = changed || additions || elsewhere || !Self::owed(&self.reads(), state).is_empty();
         let reload = !Self::owed(&self.reloads, state).is_empty();
         actions.extend(match self.running {
             // One that fails over and over is not started by a start.
@@ -209,6 +226,9 @@ impl Kind for SystemdUnit {
         for path in self.additions(state) {
             fields.push(Field::extra(format!("drop-in {path}"), "there", Impact::Restart));
         }
+        if let Some(path) = self.elsewhere(state) {
+            fields.push(Field::new("unit file", Some(path.to_owned()), systemd::path(&self.name), Impact::Restart));
+        }
         if let Some(state) = state.filter(|_| systemd) {
             let says = if state.stale { "older than its file" } else { "as its file says" };
             fields.push(Field::new("definition", Some(says.to_owned()), "as its file says", Impact::None));
@@ -256,7 +276,10 @@ impl Kind for SystemdUnit {
             unit: &self.name,
             content: self.content.clone().unwrap_or_default(),
             reads: reads.keys().chain(self.reloads.keys()).map(String::as_str).collect(),
-            prune: self.additions(state).into_iter().map(String::as_str).collect(),
+            prune: {
+                let over = self.content.as_ref().and(state).and_then(|state| state.overrides(&self.name));
+                self.additions(state).into_iter().map(String::as_str).chain(over).collect()
+            },
             actions,
         };
         vec![systemd::step(self.sayings(&act.actions), impact, vec![act])]
@@ -273,6 +296,8 @@ impl Kind for SystemdUnit {
         }
         let actions = match self.found.load.as_str() {
             "template" => vec!["forget"],
+            // The unit of a package that it hid is as it was before.
+            _ if self.hides() => vec!["stop", "forget", "revive"],
             _ => vec!["disable", "stop", "forget"],
         };
         let act = Act { unit: &self.name, actions, ..Act::default() };

@@ -2,6 +2,7 @@
 //! starts that.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::systemd::{self, Act, Manager, State};
 use crate::command::{Question, Row, Text};
@@ -20,6 +21,8 @@ pub struct Timer {
     pub calendar: String,
     /// The user it runs as.
     pub user: String,
+    /// Declared files that add to the definition of one of its units, and the SHA-256 of what each should hold.
+    pub drop_ins: BTreeMap<String, String>,
     /// What only a machine knows: the service, and the timer.
     pub found: (Option<State>, Option<State>),
 }
@@ -64,6 +67,62 @@ impl Timer {
     }
 }
 
+/// Files that add to a unit and that nobody declared, and what systemd has read in place of its file.
+struct Odd<'a> {
+    unit: String,
+    additions: Vec<&'a str>,
+    elsewhere: Option<&'a str>,
+    overrides: Option<&'a str>,
+    masked: bool,
+}
+
+impl Odd<'_> {
+    fn prune(&self) -> Vec<&str> {
+        self.additions.iter().copied().chain(self.overrides).collect()
+    }
+}
+
+impl Timer {
+    /// What was changed around its two units, the service's and the timer's.
+    fn odd<'a>(&self, found: &'a Self) -> [Odd<'a>; 2] {
+        let declared: BTreeSet<String> = self.drop_ins.keys().cloned().collect();
+        let of = |unit: String, state: &'a Option<State>| {
+            let state = state.as_ref();
+            Odd {
+                additions: state.map(|state| state.additions(&unit, &declared)).unwrap_or_default().into_iter().map(String::as_str).collect(),
+                elsewhere: state.and_then(|state| state.elsewhere(&unit)),
+                overrides: state.and_then(|state| state.overrides(&unit)),
+                masked: state.is_some_and(State::masked),
+                unit,
+            }
+        };
+        [of(self.service(), &found.found.0), of(self.timer(), &found.found.1)]
+    }
+
+    /// Declared drop-ins that do not hold yet what they should: systemd has to read them once they do.
+    fn unread(&self, found: &Self, unit: &str) -> bool {
+        let folder = format!("/etc/systemd/system/{unit}.d/");
+        let states = [&found.found.0, &found.found.1];
+        let now = |path: &String| states.iter().find_map(|state| state.as_ref()?.files.get(path)).map(|(digest, _)| digest);
+        self.drop_ins.iter().any(|(path, digest)| path.starts_with(&folder) && now(path) != Some(digest))
+    }
+
+    /// The units that it would write and something else makes: unit, file, package.
+    pub(crate) fn taken<'a>(&self, found: &'a Self) -> Vec<(String, &'a str, &'a str)> {
+        let of = |unit: String, state: &'a Option<State>| {
+            let (path, package) = state.as_ref()?.shipped.as_ref()?;
+            Some((unit, path.as_str(), package.as_str()))
+        };
+        [of(self.service(), &found.found.0), of(self.timer(), &found.found.1)].into_iter().flatten().collect()
+    }
+
+    /// Whether a file of ours hides a unit that something else ships.
+    pub(crate) fn hides(&self) -> bool {
+        let of = |unit: &str, state: &Option<State>| state.as_ref().is_some_and(|state| state.hides(unit));
+        of(&self.service(), &self.found.0) || of(&self.timer(), &self.found.1)
+    }
+}
+
 /// The value of a line of a unit.
 fn line(state: Option<&State>, key: &str) -> String {
     let text = state.and_then(|state| state.text.as_deref()).unwrap_or_default();
@@ -81,7 +140,11 @@ impl Kind for Timer {
 
     fn item(&self) -> Cow<'_, str> {
         let (service, timer) = (self.service(), self.timer());
-        Cow::Owned(format!("{}\nu {service}\nc {service}\nu {timer}\nc {timer}", self.name))
+        let mut item = format!("{}\nu {service}\nc {service}\nu {timer}\nc {timer}", self.name);
+        for path in self.drop_ins.keys() {
+            item.push_str(&format!("\nf {path}"));
+        }
+        Cow::Owned(item)
     }
 
     fn read(&self, rows: &[Row]) -> Result<Option<Self>, String> {
@@ -109,7 +172,19 @@ impl Kind for Timer {
                 _ => Same::No,
             };
             fields.push(Field::hidden("units", true, same, Impact::None));
-            let stale = [service, timer].into_iter().flatten().any(|state| state.stale);
+            for odd in self.odd(found) {
+                for path in &odd.additions {
+                    fields.push(Field::extra(format!("drop-in {path}"), *path, Impact::None));
+                }
+                if let Some(path) = odd.elsewhere {
+                    fields.push(Field::new(format!("file of {}", odd.unit), Some(path.to_owned()), systemd::path(&odd.unit), Impact::None));
+                }
+                if odd.masked {
+                    fields.push(Field::new(format!("masked {}", odd.unit), Some("yes".to_owned()), "no", Impact::None));
+                }
+            }
+            let stale = [service, timer].into_iter().flatten().any(|state| state.stale)
+                || [self.service(), self.timer()].iter().any(|unit| self.unread(found, unit));
             let says = if stale { "older than their files" } else { "as their files say" };
             fields.push(Field::new("definition", Some(says.to_owned()), "as their files say", Impact::None));
         }
@@ -128,30 +203,51 @@ impl Kind for Timer {
         let same = found.map_or((false, false), |found| self.same(found));
         let (service_text, timer_text) = self.texts();
         let state = found.and_then(|found| found.found.1.as_ref());
+        let odd = found.map(|found| self.odd(found));
+        let [odd_service, odd_timer] = match &odd {
+            Some([service, timer]) => [Some(service), Some(timer)],
+            None => [None, None],
+        };
+        let replaced = |odd: Option<&Odd<'_>>| odd.is_some_and(|odd| odd.masked || odd.elsewhere.is_some() && odd.overrides.is_none());
+        let pruned = |odd: Option<&Odd<'_>>| odd.map(|odd| odd.prune().into_iter().map(str::to_owned).collect()).unwrap_or_default();
+        let (prune_service, prune_timer): (Vec<String>, Vec<String>) = (pruned(odd_service), pruned(odd_timer));
+        let unread = |unit: &str| found.is_some_and(|found| self.unread(found, unit));
+        let stale = |state: Option<&State>| state.is_some_and(|state| state.stale);
         let mut actions = Vec::new();
-        if !same.1 {
+        let mut service_actions = vec![if same.0 && !replaced(odd_service) { "again" } else { "write" }];
+        if !prune_service.is_empty() {
+            service_actions.push("prune");
+        }
+        if odd_service.is_some_and(|odd| odd.masked) {
+            service_actions.push("unmask");
+        }
+        if !same.1 || replaced(odd_timer) {
             actions.push("write");
         }
-        if !state.is_some_and(|state| state.starts(true)) {
+        if !prune_timer.is_empty() {
+            actions.push("prune");
+        }
+        if !state.is_some_and(|state| state.starts(true)) || odd_timer.is_some_and(|odd| odd.masked) {
             actions.extend(["unmask", "enable"]);
         }
-        if !same.1 || !state.is_some_and(State::works) {
+        let moved = !prune_timer.is_empty() || odd_timer.is_some_and(|odd| odd.elsewhere.is_some()) || unread(&timer) || stale(state);
+        if !same.1 || moved || !state.is_some_and(State::works) {
             actions.push("restart");
         }
         let acts = vec![
             Act {
                 unit: &service,
-                actions: vec![if same.0 { "again" } else { "write" }],
+                actions: service_actions,
                 content: Text::plain(service_text),
                 reads: vec![&own],
-                ..Act::default()
+                prune: prune_service.iter().map(String::as_str).collect(),
             },
             Act {
                 unit: &timer,
                 actions,
                 content: Text::plain(timer_text),
                 reads: vec![&file],
-                ..Act::default()
+                prune: prune_timer.iter().map(String::as_str).collect(),
             },
         ];
         vec![
@@ -167,11 +263,24 @@ impl Kind for Timer {
     fn remove(&self) -> Removal {
         let (service, timer) = (self.service(), self.timer());
         let ours = |state: &Option<State>, unit: &str| state.as_ref().is_some_and(|state| state.ours(unit));
-        if !ours(&self.found.1, &timer) {
+        if !ours(&self.found.1, &timer) && !ours(&self.found.0, &service) {
             return Removal::Forget;
         }
         let act = |unit, actions| Act { unit, actions, ..Act::default() };
-        let acts = vec![act(timer.as_str(), vec!["disable", "stop", "forget"]), act(service.as_str(), vec!["forget"])];
+        let hides = |state: &Option<State>, unit: &str| state.as_ref().is_some_and(|state| state.hides(unit));
+        // The unit of a package that one of them hid is as it was before.
+        let acts = vec![
+            match (ours(&self.found.1, &timer), hides(&self.found.1, &timer)) {
+                (true, false) => act(timer.as_str(), vec!["disable", "stop", "forget"]),
+                (true, true) => act(timer.as_str(), vec!["forget", "revive"]),
+                (false, _) => act(timer.as_str(), Vec::new()),
+            },
+            match (ours(&self.found.0, &service), hides(&self.found.0, &service)) {
+                (true, false) => act(service.as_str(), vec!["forget"]),
+                (true, true) => act(service.as_str(), vec!["forget", "revive"]),
+                (false, _) => act(service.as_str(), Vec::new()),
+            },
+        ];
         Removal::Steps(vec![systemd::step("stop and remove the timer", Impact::None, acts)])
     }
 }

@@ -291,7 +291,7 @@ impl Kind for User {
         vec![
             format!(
                 "its files outside its home keep the number {old}: `sudo usermod -u {new} {}`, then `sudo find / -xdev -uid {old} -exec chown -h {new} {{}} +`",
-                self.name
+                crate::quote::word(&self.name)
             ),
             format!("or take `uid` from the file, and it stays {old}"),
         ]

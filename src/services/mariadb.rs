@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::command::{Dialect, Place, Seat, Server, Text};
 use crate::declaration::{Entry, Environment, Key, Node, Table, Type, Value};
 use crate::error::{Problem, did_you_mean};
+use crate::quote;
 use crate::resource::{Id, Probe, Resource, Thing};
 use crate::resources::container::{Container, Health, Mount};
 use crate::resources::image::Build;
@@ -946,10 +947,13 @@ pub(super) fn connect(node: &Node) -> impl Fn(&str, u16) -> String + use<> {
     let user = logins(node).into_iter().next();
     move |address, port| match &user {
         Some((user, database, _)) => {
-            let database = database.as_deref().unwrap_or_default();
-            format!("mariadb -h {address} -P {port} -u {user} -p {database}")
-                .trim_end()
-                .to_owned()
+            let user = quote::word(user);
+            let database = match database.as_deref() {
+                None | Some("") => String::new(),
+                Some(name) if name.starts_with('-') => format!(" --database={}", quote::word(name)),
+                Some(name) => format!(" {}", quote::word(name)),
+            };
+            format!("mariadb -h {address} -P {port} -u {user} -p{database}")
         }
         None => format!("mariadb -h {address} -P {port}"),
     }

@@ -115,8 +115,9 @@ fn body(head: &Head<'_>, plan: &Plan) -> String {
     }
     for id in &plan.orphans {
         let id = clean(id.as_str());
+        let word = crate::quote::word(&id);
         out.push_str(&format!(
-            "  {} {id} holds data and is no longer declared; `--destroy-data={id}` removes it\n",
+            "  {} {id} holds data and is no longer declared; `--destroy-data={word}` removes it\n",
             head.paint.dim("kept:")
         ));
     }

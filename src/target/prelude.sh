@@ -55,6 +55,50 @@ bare() {
     set +f
 }
 
+# unit_why UNIT SINCE: what systemd itself says of a unit that does not run, a line each: what it lacks, how it ended, and the last lines of
+# its log since a time of `journalctl`, also those of systemd about what never became a process. Never nothing.
+unit_why() {
+    [ -d /run/systemd/system ] || return 0
+    systemctl show -p LoadState -p LoadError -p ActiveState -p SubState -p Result -p StatusText -p ExecMainStatus -p ExecMainCode -p AssertResult \
+        -p ConditionResult -p NRestarts -- "$1" 2> /dev/null | awk -F= '
+        { name = $1; value[name] = substr($0, length(name) + 2) }
+        END {
+            if (value["LoadState"] != "loaded") print "LoadState=" value["LoadState"]
+            if (value["LoadError"] ~ /[^ ]/) { sub(/^[^ ]+ /, "", value["LoadError"]); print "LoadError=" value["LoadError"] }
+            line = "ActiveState=" value["ActiveState"] " (" value["SubState"] "), Result=" value["Result"]
+            if (value["ExecMainStatus"] + 0) line = line ", ExecMainStatus=" value["ExecMainStatus"]
+            if (value["NRestarts"] + 0) line = line ", NRestarts=" value["NRestarts"]
+            print line
+            if (value["StatusText"] != "") print "StatusText=" value["StatusText"]
+            if (value["AssertResult"] == "no" && value["Result"] != "") print "an assertion of it is not met"
+        }' || :
+    _status=$(systemctl show -P ExecMainStatus -- "$1" 2> /dev/null) || _status=0
+    case $_status in 2[0-4][0-9])
+        _status=$(systemd-analyze exit-status "$_status" 2> /dev/null | awk 'NR == 2 { print $1 }') || _status=''
+        [ -z "$_status" ] || printf 'it failed before its program ran: %s\n' "$_status"
+        ;;
+    esac
+    # What was not met is said nowhere else.
+    systemctl status --no-pager -l -n 0 -- "$1" 2> /dev/null | awk '
+        /^ *(Condition|Assert): / { on = 1; sub(/^ +/, ""); print; next }
+        on && /^ +[^A-Za-z ]/ { sub(/^[^A-Za-z]+/, ""); print; next }
+        { on = 0 }' || :
+    for _need in $(systemctl show -P Requires -P Requisite -P BindsTo -- "$1" 2> /dev/null); do
+        if systemctl is-failed -q -- "$_need" 2> /dev/null; then printf 'it needs `%s`, which has failed\n' "$_need"; fi
+    done
+    if [ "$(systemctl show -P LoadState -- "$1" 2> /dev/null)" = bad-setting ]; then
+        SYSTEMD_LOG_LEVEL=warning systemd-analyze verify "$1" 2>&1 | tail -n 10 || :
+    fi
+    journalctl --sync 2> /dev/null || :
+    journalctl -q --no-pager -o cat -n 15 --since="$2" _SYSTEMD_UNIT="$1" + UNIT="$1" 2> /dev/null || :
+    case $1 in postgresql@*-*.service | postgresql@*-*)
+        _need=${1#postgresql@}
+        _need=/var/log/postgresql/postgresql-${_need%.service}.log
+        [ ! -s "$_need" ] || { printf 'the end of `%s`:\n' "$_need"; tail -n 8 "$_need"; }
+        ;;
+    esac
+}
+
 # Ends the script with a message.
 die() {
     printf '%s\n' "$*" >&2

@@ -49,7 +49,8 @@ postgres() {
     }
     if start; then return 0; fi
     why=$(tail -n 20 "/var/log/postgresql/postgresql-15-$name.log" 2> /dev/null | sed -n 's/.*FATAL: *//p' | tail -n 1)
-    [ -n "$before" ] || die "\`15/$name\` does not start: $why"
+    [ -n "$why" ] || why=$(unit_why "postgresql@15-$name.service" -2min)
+    [ -n "$before" ] || die "\`15/$name\` does not start: ${why:-nothing was said}"
     { cat "$data/postgresql.auto.conf"; printf '%s\n' "$before"; } | put_file "$data/postgresql.auto.conf" postgres postgres 0600
     start || die "\`15/$name\` does not start, not even as it was before: $why"
     die "\`15/$name\` does not start with what was set; it runs as before again: $why"
@@ -65,6 +66,7 @@ mariadb() {
     fi
     if [ -n "$systemd" ]; then why=$(journalctl -q --no-pager -o cat -n 40 -u mariadb 2> /dev/null); else why=$(tail -n 40 /var/log/mysql/error.log 2> /dev/null); fi
     why=$(printf '%s\n' "$why" | sed -n 's/.*\[ERROR\] *//p' | head -n 1)
+    [ -n "$why" ] || why=$(unit_why mariadb.service -2min)
     # The one with which it last started; without it, what Debian gives.
     if [ -e "$good" ]; then
         put_file "$kept" root root 0644 < "$good"

@@ -24,6 +24,7 @@ use super::session::{End, Streams, Why};
 use super::{local, say};
 use crate::command::Ssh;
 use crate::error::{Failure, Kind};
+use crate::quote;
 use crate::secret;
 
 /// A connection that is not there by now never will be. Also one that the other side drops because too many come at once is tried
@@ -466,7 +467,7 @@ impl Way {
         let has = |text: &str| said.contains(text);
         let (name, address) = (&self.name, &self.ssh.address);
         let trust = format!("provision trust {} {name}", self.environment);
-        let ssh = format!("try `ssh {}` by hand", self.whom());
+        let ssh = format!("try `ssh {}` by hand", quote::word(&self.whom()));
         if has("REVOKED HOST KEY") {
             return (
                 "its host key is revoked".to_owned(),
@@ -510,9 +511,14 @@ impl Way {
             };
             let hint = match &self.ssh.identity {
                 Some(identity) if is_locked(&expanded(identity)) => format!(
-                    "it has a passphrase, and nobody is asked for it: give it to the agent, `ssh-add {identity}`"
+                    "it has a passphrase, and nobody is asked for it: give it to the agent, `ssh-add {}`",
+                    quote::path(identity)
                 ),
-                Some(identity) => format!("try `ssh -i {identity} {}` by hand", self.whom()),
+                Some(identity) => format!(
+                    "try `ssh -i {} {}` by hand",
+                    quote::path(identity),
+                    quote::word(&self.whom())
+                ),
                 None => format!("name the key in `[host.{name}]`: `identity`, or {ssh}"),
             };
             return (
@@ -613,7 +619,7 @@ impl Way {
         } else if end.why == Why::Mute {
             (
                 "it let us in but says nothing".to_owned(),
-                format!("try `ssh {} true` by hand", self.whom()),
+                format!("try `ssh {} true` by hand", quote::word(&self.whom())),
             )
         } else if end.why == Why::NoHello {
             let words = match (end.noise.is_empty(), said.is_empty()) {
@@ -631,7 +637,7 @@ impl Way {
         } else {
             (
                 format!("the session ended: {}", last(&format!("{log}\n{said}"))),
-                format!("try `ssh {} true` by hand", self.whom()),
+                format!("try `ssh {} true` by hand", quote::word(&self.whom())),
             )
         };
         Failure::new(

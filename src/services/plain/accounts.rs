@@ -176,9 +176,10 @@ pub(super) fn check_user(
 /// Names that every tool takes for a name: no number, no option, no list.
 fn is_account(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let body = text.strip_suffix('$').unwrap_or(text);
     (1..=32).contains(&text.len())
-        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(plain)
+        && body.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && body.chars().all(plain)
 }
 
 fn check_name(word: &str, name: &str, entry: &Entry, problems: &mut Vec<Problem>) {

@@ -114,6 +114,7 @@ pub(super) fn check_file(
 ) {
     check_path(path, entry, problems);
     check_mode(&entry.node, problems);
+    check_heard(path, entry, problems);
     check_alone(environment, "file", path, entry, problems);
     let node = &entry.node;
     let said: Vec<&str> = SOURCES
@@ -155,6 +156,7 @@ pub(super) fn check_link(
     problems: &mut Vec<Problem>,
 ) {
     check_path(path, entry, problems);
+    check_heard(path, entry, problems);
     check_alone(environment, "link", path, entry, problems);
     let to = entry.node.get("to");
     if let Some(to) = to.filter(|to| to.as_text().is_none_or(|to| !leads(to))) {
@@ -184,6 +186,48 @@ fn check_path(path: &str, entry: &Entry, problems: &mut Vec<Problem>) {
         _ => return,
     };
     problems.push(Problem::error(message, &entry.key));
+}
+
+/// Files that their programs pass over in silence because of how they are called.
+fn check_heard(path: &str, entry: &Entry, problems: &mut Vec<Problem>) {
+    let Some((folder, name)) = path.rsplit_once('/') else {
+        return;
+    };
+    let run_parts = || {
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+    };
+    let (who, heard) = match folder {
+        "/etc/sudoers.d" => ("`sudo`", !name.contains('.') && !name.ends_with('~')),
+        "/etc/cron.d" | "/etc/cron.hourly" | "/etc/cron.daily" | "/etc/cron.weekly"
+        | "/etc/cron.monthly" => ("`cron`", run_parts()),
+        "/etc/update-motd.d"
+        | "/etc/network/if-up.d"
+        | "/etc/network/if-down.d"
+        | "/etc/network/if-pre-up.d"
+        | "/etc/network/if-post-down.d" => ("`run-parts`", run_parts()),
+        _ => return,
+    };
+    if heard || name == ".placeholder" {
+        return;
+    }
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
+    let other: String = name.chars().map(plain).collect();
+    problems.push(
+        Problem::error(
+            format!("{who} ignores a file of this name: `{path}` would have no effect"),
+            &entry.key,
+        )
+        .help(format!(
+            "its name may have letters, digits, `_` and `-`: `{folder}/{other}`"
+        )),
+    );
 }
 
 fn check_mode(node: &Node, problems: &mut Vec<Problem>) {

@@ -250,6 +250,21 @@ pub(super) fn listen(project: &mut Project<'_>) {
         })
         .collect();
     for resource in project.resources_mut() {
+        if let (Place::Machine(machine), Thing::Timer(timer)) =
+            (&resource.place, &mut resource.thing)
+        {
+            let folders = ["service", "timer"]
+                .map(|suffix| format!("/etc/systemd/system/{}.{suffix}.d/", timer.name));
+            let own = |path: &String| folders.iter().any(|folder| path.starts_with(folder));
+            for ((on, path), (digest, file)) in &digests {
+                if on == machine && own(path) {
+                    timer.drop_ins.insert(path.clone(), digest.clone());
+                    if !resource.needs.contains(file) {
+                        resource.needs.push(file.clone());
+                    }
+                }
+            }
+        }
         let (Place::Machine(machine), Thing::SystemdUnit(unit)) =
             (&resource.place, &mut resource.thing)
         else {
