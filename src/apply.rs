@@ -143,7 +143,7 @@ fn advise(run: &Run<'_>, report: &mut Report) {
     for (id, trouble) in troubled.into_iter().flatten() {
         let log = trouble.log.join("\n");
         let said = format!("{}\n{log}\n{id}: {}", trouble.said, trouble.message);
-        trouble.hints = advice::hints(&(run.owner)(id), &said);
+        trouble.hints = advice::hints(&(run.owner)(id), &said).into();
         trouble.log = advice::condensed(&trouble.log);
     }
 }

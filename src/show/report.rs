@@ -141,11 +141,11 @@ mod tests {
             kind: crate::error::Kind::Failed,
             message: "wait until it is healthy: it exited with 1".to_owned(),
             log: vec!["FATAL:\x1b[31m no space".to_owned()],
-            said: String::new(),
-            hints: Vec::new(),
+            said: Box::default(),
+            hints: Box::default(),
             unknown: false,
             ahead: 0,
-            undone: Vec::new(),
+            undone: Box::default(),
         }
     }
 

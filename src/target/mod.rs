@@ -106,15 +106,15 @@ pub struct Trouble {
     /// Last lines of a log that say more.
     pub log: Vec<String>,
     /// The end of all that was said, for who looks for its cause: never shown, since nobody made it fit for that.
-    pub said: String,
+    pub said: Box<str>,
     /// What to try.
-    pub hints: Vec<String>,
+    pub hints: Box<[String]>,
     /// Whether it may have happened all the same.
     pub unknown: bool,
     /// So many steps behind it had been sent ahead, and may have happened too.
     pub ahead: usize,
     /// Volumes that were made for it in this run and are removed again.
-    pub undone: Vec<String>,
+    pub undone: Box<[String]>,
 }
 
 impl Trouble {
@@ -124,11 +124,11 @@ impl Trouble {
             kind: Kind::Failed,
             message: message.into(),
             log: Vec::new(),
-            said: String::new(),
-            hints: Vec::new(),
+            said: Box::default(),
+            hints: Box::default(),
             unknown: false,
             ahead: 0,
-            undone: Vec::new(),
+            undone: Box::default(),
         }
     }
 
@@ -153,7 +153,7 @@ impl Trouble {
 
     /// The same with all that was said.
     fn said(mut self, said: &str) -> Self {
-        said.clone_into(&mut self.said);
+        self.said = said.into();
         self
     }
 

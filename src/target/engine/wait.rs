@@ -130,7 +130,7 @@ impl Engine {
                 trouble.log.push(format!(
                     "nothing of this start stays: its new volume {names} is removed again, and the next `apply` makes everything anew"
                 ));
-                trouble.undone = volumes.to_vec();
+                trouble.undone = volumes.into();
             }
             Err(why) => trouble.log.push(format!(
                 "what it made until then stays in the volume {names}, which could not be removed: {}",
