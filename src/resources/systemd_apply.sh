@@ -78,7 +78,6 @@ remember() {
 # A log is not worth much more than its last lines.
 complain() {
     failed=yes
-    printf '%s\n' "$2" >&2
     if [ -n "$systemd" ]; then
         # Of a job that failed, such as that of what it depends on, only `systemctl` says something.
         printf '%s' "$answered" | grep -F -e "$1" -e 'ependency' >&2 || :
@@ -86,6 +85,8 @@ complain() {
     else
         tail -n 15 "/var/log/provision/$1.log" >&2 2> /dev/null || :
     fi
+    # Last, since that is what is told first.
+    printf '%s\n' "$2" >&2
 }
 
 # property UNIT NAME: of what was shown last.

@@ -1028,7 +1028,7 @@ fn trouble(broken: &Broken, deadline: Duration) -> Trouble {
 /// A script that failed.
 fn failed(script: &Script, said: &session::Said) -> Trouble {
     let text = redacted(script, &String::from_utf8_lossy(&said.err));
-    let mut log = say::tail(&text, 20, false, None);
+    let mut log = say::tail(&text, 40, false, None);
     let message = match log.pop() {
         Some(line) => say::clean(&line, 400),
         None => format!("it ended with {} and said nothing", said.status),

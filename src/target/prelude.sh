@@ -90,7 +90,8 @@ unit_why() {
         SYSTEMD_LOG_LEVEL=warning systemd-analyze verify "$1" 2>&1 | tail -n 10 || :
     fi
     journalctl --sync 2> /dev/null || :
-    journalctl -q --no-pager -o cat -n 15 --since="$2" _SYSTEMD_UNIT="$1" + UNIT="$1" 2> /dev/null || :
+    # With `--since` some versions take `-n` from the beginning: the end is what tells.
+    journalctl -q --no-pager -o cat --since="$2" _SYSTEMD_UNIT="$1" + UNIT="$1" 2> /dev/null | tail -n 30 || :
     case $1 in postgresql@*-*.service | postgresql@*-*)
         _need=${1#postgresql@}
         _need=/var/log/postgresql/postgresql-${_need%.service}.log

@@ -162,7 +162,7 @@ fn a_unit_that_does_not_start_says_why() {
             ["exit status 3", "no such table"],
         ),
         (
-            "ExecStart=/bin/sh -c 'sleep 0.4; exit 3'\\nRestart=always\\nRestartSec=100ms",
+            "ExecStart=/bin/sh -c 'sleep 0.7; exit 3'\\nRestart=always\\nRestartSec=100ms",
             ["`bad.service`", "within a second"],
         ),
         ("Nonsense", ["bad-setting", "has no ExecStart="]),
