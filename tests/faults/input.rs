@@ -634,7 +634,7 @@ const ODD: &[(&str, &[&str])] = &[
             "[file.\"/a\"]\non = \"s1\"\ncontent = \"{{ nope }}\"",
             "[file.\"/a\"]\non = \"s1\"\ncontent = \"{{\"",
             "[user.\"a b\"]\non = \"s1\"",
-            "[user.A]\non = \"s1\"",
+            "[user.\"-a\"]\non = \"s1\"",
             "[user.root]\non = \"s1\"\nuid = -1",
             "[user.a]\non = \"s1\"\nuid = 4294967296",
             "[packages.a]\non = \"s1\"\nnames = [\"a b\"]",
