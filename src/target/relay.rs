@@ -260,7 +260,11 @@ impl Line {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says when it cannot be run"
+)]
 mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
