@@ -1,12 +1,13 @@
 //! `init`: a first environment file from a few answers.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::commands::{Context, End};
 use crate::environment;
 use crate::error::{Failure, Kind};
 use crate::files;
+use crate::import;
 use crate::show::init::{First, render};
 
 /// What `init` is told.
@@ -169,20 +170,7 @@ fn relative(dir: &Path, folder: &Path) -> String {
             .or_else(|_| std::path::absolute(path))
             .unwrap_or_else(|_| path.to_owned())
     };
-    let (dir, folder) = (whole(dir), whole(folder));
-    let (from, to): (Vec<Component<'_>>, Vec<Component<'_>>) =
-        (dir.components().collect(), folder.components().collect());
-    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
-    let up = from.iter().skip(shared).map(|_| "..".to_owned());
-    let down = to
-        .iter()
-        .skip(shared)
-        .map(|part| part.as_os_str().to_string_lossy().into_owned());
-    let parts: Vec<String> = up.chain(down).collect();
-    match parts.is_empty() {
-        true => ".".to_owned(),
-        false => parts.join("/"),
-    }
+    import::way(&whole(dir), &whole(folder))
 }
 
 /// The name of the folder we stand in, as a project may be called.

@@ -192,6 +192,18 @@ pub struct Dropped {
 }
 
 impl Draft {
+    /// Begins a file: where it comes from, and what every imported environment says of itself. `keys` are those that name the project.
+    pub fn begin(&mut self, shown: &str, project: String, keys: impl IntoIterator<Item = Key>) {
+        self.head = vec![format!(
+            "Imported from {shown}: each line names where it comes from. Look at it, then run `provision plan`."
+        )];
+        let environment = self.table(&["environment"]);
+        environment.set("project", Toml::Text(project), keys);
+        environment.set("stage", Toml::Text("dev".to_owned()), []);
+        self.table(&["target"])
+            .set("driver", Toml::Text("auto".to_owned()), []);
+    }
+
     /// A table by its name, made where it is not there.
     pub fn table(&mut self, path: &[&str]) -> &mut Table {
         let at = match self.position(path) {

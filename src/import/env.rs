@@ -62,22 +62,9 @@ pub fn import(file: &Path, wishes: &Wishes) -> Imported {
             projects = project::find(above);
         }
     }
-    let name = wishes.project.clone().unwrap_or_else(|| {
-        let real = folder.canonicalize().unwrap_or(folder.clone());
-        real.file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    });
-    draft.head = vec![format!(
-        "Imported from {shown}: each line names where it comes from. Look at it, then run `provision plan`."
-    )];
-    let environment = draft.table(&["environment"]);
-    environment.set("project", Toml::Text(named(&name, 48)), []);
-    environment.set("stage", Toml::Text("dev".to_owned()), []);
-    draft
-        .table(&["target"])
-        .set("driver", Toml::Text("auto".to_owned()), []);
+    let name = wishes.project.clone();
+    let name = name.unwrap_or_else(|| input::folder_name(&folder));
+    draft.begin(&shown, named(&name, 48), []);
     let mut servers: Vec<Server> = Vec::new();
     for wanted in wanted(&variables) {
         if !is_here(&wanted.host) {

@@ -96,8 +96,19 @@ pub(super) fn plain(path: &Path) -> PathBuf {
 /// A path as seen from a folder.
 pub(super) fn relative(folder: &Path, path: &Path) -> String {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| plain(path));
-    let (folder, path) = (real(folder), real(path));
-    let (from, to): (Vec<_>, Vec<_>) = (folder.components().collect(), path.components().collect());
+    way(&real(folder), &real(path))
+}
+
+/// The name of a folder, whatever it is called by.
+pub(super) fn folder_name(folder: &Path) -> String {
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let name = real.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// The way from one absolute path to another: `.`, `app`, `../..`.
+pub fn way(from: &Path, to: &Path) -> String {
+    let (from, to): (Vec<_>, Vec<_>) = (from.components().collect(), to.components().collect());
     let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let up = from.iter().skip(shared).map(|_| "..".to_owned());
     let down = to

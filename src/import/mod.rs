@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use crate::error::Failure;
 use account::Account;
 use draft::Draft;
+pub use input::way;
 
 /// What an importer is told besides its files.
 #[derive(Clone, Debug, Default)]

@@ -4,6 +4,7 @@ use crate::command::Dialect;
 use crate::import::account::{Account, Key};
 use crate::import::draft::{Draft, Toml};
 use crate::secret::Secret;
+use crate::services::postgres;
 use crate::statement;
 
 /// A server that statements are for.
@@ -878,19 +879,10 @@ impl Reader<'_> {
         }
         let database = self.one_database()?;
         let allowed: &[&str] = match kind.as_str() {
-            "tables" => &[
-                "SELECT",
-                "INSERT",
-                "UPDATE",
-                "DELETE",
-                "TRUNCATE",
-                "REFERENCES",
-                "TRIGGER",
-                "ALL",
-            ],
-            "sequences" => &["USAGE", "SELECT", "UPDATE", "ALL"],
-            "functions" => &["EXECUTE", "ALL"],
-            "types" => &["USAGE", "ALL"],
+            "tables" => postgres::TABLE_RIGHTS,
+            "sequences" => postgres::SEQUENCE_RIGHTS,
+            "functions" => postgres::FUNCTION_RIGHTS,
+            "types" => postgres::TYPE_RIGHTS,
             "schema" => &["USAGE", "CREATE", "ALL"],
             _ => return Err(left("rights on this are not understood")),
         };

@@ -38,22 +38,9 @@ pub fn import(folder: &Path, wishes: &Wishes) -> Imported {
     let Import { draft, account } = &mut import;
     let calls = ruby::read(&text, &shown, &folder, account)
         .map_err(|why| Failure::new(Kind::Usage, format!("{shown}{why}")))?;
-    let name = wishes.project.clone().unwrap_or_else(|| {
-        let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
-        real.file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    });
-    draft.head = vec![format!(
-        "Imported from {shown}: each line names where it comes from. Look at it, then run `provision plan`."
-    )];
-    let environment = draft.table(&["environment"]);
-    environment.set("project", Toml::Text(named(&name, 48)), []);
-    environment.set("stage", Toml::Text("dev".to_owned()), []);
-    draft
-        .table(&["target"])
-        .set("driver", Toml::Text("auto".to_owned()), []);
+    let name = wishes.project.clone();
+    let name = name.unwrap_or_else(|| input::folder_name(&folder));
+    draft.begin(&shown, named(&name, 48), []);
     let mut reader = Reader {
         draft,
         account,
@@ -477,22 +464,14 @@ impl Reader<'_> {
         }
         let base = begun + command.line - 1;
         match first.as_str() {
-            "psql" => self.client(
-                Dialect::Postgres,
-                &words,
-                command.input.as_ref(),
-                key,
-                (shown, begun, base),
-                machine,
-            ),
-            "mysql" | "mariadb" => self.client(
-                Dialect::MariaDb,
-                &words,
-                command.input.as_ref(),
-                key,
-                (shown, begun, base),
-                machine,
-            ),
+            "psql" | "mysql" | "mariadb" => {
+                let dialect = match first.as_str() {
+                    "psql" => Dialect::Postgres,
+                    _ => Dialect::MariaDb,
+                };
+                let input = command.input.as_ref();
+                self.client(dialect, &words, input, key, (shown, begun, base), machine)
+            }
             "createdb" | "createuser" => match known {
                 Some(words) => self.created(&words, key, machine),
                 None => self.account.left(key, "its names are computed at run time"),

@@ -139,7 +139,8 @@ pub static EXTENSION: Table = Table {
     ],
 };
 
-const ON_TABLES: Type = Type::Word(&[
+/// Rights on tables and views.
+pub const TABLE_RIGHTS: &[&str] = &[
     "SELECT",
     "INSERT",
     "UPDATE",
@@ -148,10 +149,18 @@ const ON_TABLES: Type = Type::Word(&[
     "REFERENCES",
     "TRIGGER",
     "ALL",
-]);
-const ON_SEQUENCES: Type = Type::Word(&["USAGE", "SELECT", "UPDATE", "ALL"]);
-const ON_FUNCTIONS: Type = Type::Word(&["EXECUTE", "ALL"]);
-const ON_TYPES: Type = Type::Word(&["USAGE", "ALL"]);
+];
+/// Rights on sequences.
+pub const SEQUENCE_RIGHTS: &[&str] = &["USAGE", "SELECT", "UPDATE", "ALL"];
+/// Rights on functions, procedures and aggregates.
+pub const FUNCTION_RIGHTS: &[&str] = &["EXECUTE", "ALL"];
+/// Rights on types and domains.
+pub const TYPE_RIGHTS: &[&str] = &["USAGE", "ALL"];
+
+const ON_TABLES: Type = Type::Word(TABLE_RIGHTS);
+const ON_SEQUENCES: Type = Type::Word(SEQUENCE_RIGHTS);
+const ON_FUNCTIONS: Type = Type::Word(FUNCTION_RIGHTS);
+const ON_TYPES: Type = Type::Word(TYPE_RIGHTS);
 const ON_LARGE_OBJECTS: Type = Type::Word(&["SELECT", "UPDATE", "ALL"]);
 
 /// `[[postgres.NAME.grant]]`.

@@ -73,16 +73,7 @@ pub fn import(files: &[PathBuf], wishes: &Wishes) -> Imported {
         dockerfiles: BTreeMap::new(),
     };
     let project = reader.project(&root, &base);
-    reader.draft.head = vec![format!(
-        "Imported from {shown}: each line names where it comes from. Look at it, then run `provision plan`."
-    )];
-    let environment = reader.draft.table(&["environment"]);
-    environment.set("project", Toml::Text(project.0), project.1);
-    environment.set("stage", Toml::Text("dev".to_owned()), []);
-    reader
-        .draft
-        .table(&["target"])
-        .set("driver", Toml::Text("auto".to_owned()), []);
+    reader.draft.begin(&shown, project.0, project.1);
     reader.around(&root);
     let mut all = Vec::new();
     for pair in services.pairs() {
@@ -237,13 +228,7 @@ impl Reader<'_> {
                 return (named(&text.text, 48), text.keys);
             }
         }
-        let folder = base.canonicalize().unwrap_or_else(|_| base.to_owned());
-        let folder = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        (named(&folder, 48), Vec::new())
+        (named(&input::folder_name(base), 48), Vec::new())
     }
 
     fn note_all(&mut self, node: &Node, reason: &str) {
