@@ -173,18 +173,9 @@ macro_rules! kinds {
 impl Thing {
     /// The units that it would write and that something else than us makes already: unit, file, and the package that ships that.
     pub(crate) fn taken(&self, found: &Thing) -> Vec<(String, String, String)> {
-        let owned = |(unit, path, package): (&str, &str, &str)| {
-            (unit.to_owned(), path.to_owned(), package.to_owned())
-        };
         match (self, found) {
-            (Thing::SystemdUnit(unit), Thing::SystemdUnit(found)) => {
-                unit.taken(found).into_iter().map(owned).collect()
-            }
-            (Thing::Timer(timer), Thing::Timer(found)) => timer
-                .taken(found)
-                .iter()
-                .map(|(unit, path, package)| owned((unit, path, package)))
-                .collect(),
+            (Thing::SystemdUnit(unit), Thing::SystemdUnit(found)) => unit.taken(found),
+            (Thing::Timer(timer), Thing::Timer(found)) => timer.taken(found),
             _ => Vec::new(),
         }
     }

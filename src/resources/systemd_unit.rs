@@ -105,9 +105,9 @@ impl SystemdUnit {
     }
 
     /// The file by which something else than us makes the unit that this one would write, and its package.
-    pub(crate) fn taken<'a>(&self, found: &'a Self) -> Vec<(&'a str, &'a str, &'a str)> {
-        let shipped = self.content.as_ref().and(found.found.shipped.as_ref());
-        shipped.map(|(path, package)| (found.name.as_str(), path.as_str(), package.as_str())).into_iter().collect()
+    pub(crate) fn taken(&self, found: &Self) -> Vec<(String, String, String)> {
+        let shipped = self.content.as_ref().and(found.found.shipped.clone());
+        shipped.map(|(path, package)| (found.name.clone(), path, package)).into_iter().collect()
     }
 
     /// Whether a file of ours hides a unit that something else ships.

@@ -108,10 +108,10 @@ impl Timer {
     }
 
     /// The units that it would write and something else makes: unit, file, package.
-    pub(crate) fn taken<'a>(&self, found: &'a Self) -> Vec<(String, &'a str, &'a str)> {
-        let of = |unit: String, state: &'a Option<State>| {
-            let (path, package) = state.as_ref()?.shipped.as_ref()?;
-            Some((unit, path.as_str(), package.as_str()))
+    pub(crate) fn taken(&self, found: &Self) -> Vec<(String, String, String)> {
+        let of = |unit: String, state: &Option<State>| {
+            let (path, package) = state.as_ref()?.shipped.clone()?;
+            Some((unit, path, package))
         };
         [of(self.service(), &found.found.0), of(self.timer(), &found.found.1)].into_iter().flatten().collect()
     }
