@@ -522,13 +522,6 @@ impl Container {
             name: text(&inspect["Name"]).trim_start_matches('/').to_owned(),
             first_start: None,
             live: Some(Live {
-                id: text(&inspect["Id"]),
-                state: text(&inspect["State"]["Status"]),
-                exit_code: inspect["State"]["ExitCode"].as_i64().unwrap_or(0),
-                health: text(&inspect["State"]["Health"]["Status"]),
-                restarts: inspect["RestartCount"].as_i64().unwrap_or(0),
-                out_of_memory: inspect["State"]["OOMKilled"].as_bool() == Some(true),
-                error: one_line(&text(&inspect["State"]["Error"])),
                 check_said: match inspect["State"]["Health"]["Status"].as_str() {
                     Some("unhealthy") => inspect["State"]["Health"]["Log"]
                         .as_array()
@@ -543,6 +536,7 @@ impl Container {
                 own_command: command == texts(&image["Config"]["Cmd"]),
                 own_health: *health == image["Config"]["Healthcheck"],
                 restart: text(&host["RestartPolicy"]["Name"]),
+                ..Live::of(inspect)
             }),
             image: tag,
             command,
@@ -572,10 +566,34 @@ fn one_line(text: &str) -> String {
 }
 
 impl Live {
+    fn of(inspect: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let state = &inspect["State"];
+        Live {
+            id: text(&inspect["Id"]),
+            state: text(&state["Status"]),
+            exit_code: state["ExitCode"].as_i64().unwrap_or(0),
+            health: text(&state["Health"]["Status"]),
+            restarts: inspect["RestartCount"].as_i64().unwrap_or(0),
+            out_of_memory: state["OOMKilled"].as_bool() == Some(true),
+            error: one_line(&text(&state["Error"])),
+            ..Live::default()
+        }
+    }
+
     /// Whether it ends and is started again, over and over: what runs at this moment is a try that has not come to health yet.
     fn is_restarting(&self) -> bool {
         self.restarts > 0 && self.health == "starting"
     }
+
+    fn ails(&self) -> bool {
+        self.state != "running" || self.health == "unhealthy" || self.is_restarting()
+    }
+}
+
+/// Whether a container does not run as it should, so that its log tells more: it ended, is unhealthy, or is started again and again.
+pub fn ails(inspect: &Value) -> bool {
+    Live::of(inspect).ails()
 }
 
 fn read_ports(bindings: &Value) -> BTreeSet<Port> {

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, Listed, PATIENCE, is_missing, status, words};
 use crate::command::{Answer, Answers, Ask, EngineQuestion, Place, Row, Rows, Sheet};
+use crate::resources::container;
 use crate::target::ports::{self, Ports};
 use crate::target::say::clean;
 
@@ -46,15 +47,6 @@ fn telling(mut lines: Vec<String>) -> Option<String> {
         .rposition(names)
         .or(lines.len().checked_sub(1))?;
     Some(lines.swap_remove(at))
-}
-
-/// Whether a container does not run as it should: it ended, is ill, or is started again and again.
-fn ails(inspect: &Value) -> bool {
-    let state = &inspect["State"];
-    let health = state["Health"]["Status"].as_str().unwrap_or_default();
-    state["Status"] != "running"
-        || health == "unhealthy"
-        || (inspect["RestartCount"].as_i64().unwrap_or(0) > 0 && health == "starting")
 }
 
 impl Engine {
@@ -126,7 +118,9 @@ impl Engine {
         // Of those that run as they should nobody asks for the log.
         let last_lines = join_all(inspects.iter().map(|inspect| async move {
             let inspect = inspect.as_ref().ok()?.as_ref()?;
-            let id = inspect["Id"].as_str().filter(|_| ails(inspect))?;
+            let id = inspect["Id"]
+                .as_str()
+                .filter(|_| container::ails(inspect))?;
             telling(self.log_tail(id, LAST, false).await)
         }));
         let last_lines = last_lines.await;
