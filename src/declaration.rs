@@ -490,6 +490,11 @@ impl Environment {
         self.tree.named(table)
     }
 
+    /// Whether it is applied to the engine of this machine.
+    pub fn engine_is_here(&self) -> bool {
+        self.driver.is_engine() && self.engine_host.is_none()
+    }
+
     /// The folder of generated files as the engine finds it: where a bind mount begins. On a host it is root's, beside the record
     /// and the journal of the environment.
     pub fn engine_folder(&self) -> PathBuf {

@@ -90,7 +90,7 @@ fn environments(context: &Context, findings: &mut Vec<Finding>) -> Vec<Environme
         }
     }
     // Servers are not looked at from here.
-    good.retain(|environment| environment.driver.is_engine() && environment.engine_host.is_none());
+    good.retain(Environment::engine_is_here);
     good
 }
 

@@ -1,6 +1,6 @@
 //! The journal of a run: begun before anything is done, here and on each machine, and read by `status`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::apply::Report;
@@ -79,13 +79,17 @@ pub async fn end(look: &Look, journal: Journal, report: &Report) {
     journal.end(over);
     let mut last = String::new();
     if look.environment.engine_host.is_some() {
-        let open = |id: &Id| report.unknown.iter().any(|(other, _)| other == id);
-        let failed = |id: &Id| report.failed.iter().any(|(other, _)| other == id);
-        for (id, _) in look.plan.changes.iter().map(of).filter(|(id, _)| !open(id)) {
+        let ids = |troubled: &'_ [(Id, _)]| -> HashSet<Id> {
+            troubled.iter().map(|(id, _)| id.clone()).collect()
+        };
+        let (unknown, failed) = (ids(&report.unknown), ids(&report.failed));
+        let done: HashSet<&Id> = report.done.iter().collect();
+        let planned = look.plan.changes.iter().map(of).map(|(id, _)| id);
+        for id in planned.filter(|id| !unknown.contains(*id)) {
             let state = match () {
-                () if failed(id) => State::Failed,
+                () if failed.contains(id) => State::Failed,
                 // What waited may have turned out to be as wanted.
-                () if report.done.contains(id) || over == Over::Done => State::Done,
+                () if done.contains(id) || over == Over::Done => State::Done,
                 () => State::NotDone,
             };
             last.push_str(&journal::ended(id, state));

@@ -42,7 +42,7 @@ pub async fn recall(
         engine_host: environment.engine_host.clone(),
         ..Memories::default()
     };
-    if is_kept_here(environment) {
+    if environment.engine_is_here() {
         memories.here = files::read_memory(&environment.folder)?;
     }
     let name = memory::name(&environment.project, &environment.name);
@@ -120,7 +120,7 @@ pub async fn begin(look: &Look) -> Result<Memories, Failure> {
     };
     // Which generated secrets hold is only known once they were applied.
     let after = after(look, &outcome, None);
-    if is_kept_here(&look.environment) {
+    if look.environment.engine_is_here() {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
     hosts(look, &after)?;
@@ -142,7 +142,7 @@ pub async fn begin(look: &Look) -> Result<Memories, Failure> {
             .collect(),
         ..after
     };
-    write(look, &look.judging.memories, &now).await?;
+    write(look, &look.judging.memories.machines, &now).await?;
     let mut written = look.judging.memories.machines.clone();
     written.extend(now.machines);
     Ok(Memories {
@@ -200,16 +200,11 @@ pub async fn refresh(look: &Look) -> Result<(), Failure> {
 /// Where one cannot be written.
 pub async fn keep(look: &Look, before: &Memories, outcome: &Outcome) -> Result<(), Failure> {
     let after = after(look, outcome, Some(&look.environment.generated));
-    if is_kept_here(&look.environment) && after.here.says_more_than(&before.here) {
+    if look.environment.engine_is_here() && after.here.says_more_than(&before.here) {
         files::write_memory(&look.environment.folder, &after.here)?;
     }
     hosts(look, &after)?;
-    write(look, before, &after).await
-}
-
-/// Whether what concerns the engine is remembered beside the environment: that of another machine is remembered there.
-fn is_kept_here(environment: &Environment) -> bool {
-    environment.driver.is_engine() && environment.engine_host.is_none()
+    write(look, &before.machines, &after).await
 }
 
 /// Keeps beside the environment which hosts hold how much: a hint for the day on which one is gone from the file.
@@ -275,11 +270,15 @@ fn after(look: &Look, outcome: &Outcome, generated: Option<&[Generated]>) -> Mem
 }
 
 /// Writes the memories of machines that say more than before, side by side.
-async fn write(look: &Look, before: &Memories, after: &Memories) -> Result<(), Failure> {
+async fn write(
+    look: &Look,
+    before: &BTreeMap<Arc<str>, Memory>,
+    after: &Memories,
+) -> Result<(), Failure> {
     let name = memory::name(&look.environment.project, &look.environment.name);
     let none = Memory::default();
     let news = after.machines.iter().filter(|(machine, memory)| {
-        let old = before.machines.get(*machine).unwrap_or(&none);
+        let old = before.get(*machine).unwrap_or(&none);
         memory.says_more_than(old) && !after.unread.contains(*machine)
     });
     let written = news.map(|(machine, memory)| {

@@ -85,7 +85,7 @@ async fn ask(context: &Context, name: &str) -> Result<Known, Failure> {
         let place = HERE.to_owned();
         known.held.push(Held { place, holder });
     }
-    if known.environment.driver.is_engine() && known.environment.engine_host.is_none() {
+    if known.environment.engine_is_here() {
         return Ok(known);
     }
     // The way to a machine may need a secret.

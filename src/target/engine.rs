@@ -117,6 +117,25 @@ impl Engine {
     pub async fn connect() -> Result<Self, Failure> {
         let socket = find_socket()?;
         let address = clean(&socket.display().to_string(), 200);
+        let restart = "restart it: sudo systemctl restart docker".to_owned();
+        Engine::greet(&socket, address, restart, None).await
+    }
+
+    /// The engine of a host, through a relay to its socket.
+    pub async fn through(relay: Relay, host: &str) -> Result<Self, Failure> {
+        let address = format!("{} of `{host}`", relay.socket());
+        let restart = format!("restart it on `{host}`: sudo systemctl restart docker");
+        let socket = relay.path().to_owned();
+        Engine::greet(&socket, address, restart, Some(relay)).await
+    }
+
+    /// Sees that an engine answers at a socket of this machine.
+    async fn greet(
+        socket: &Path,
+        address: String,
+        restart: String,
+        relay: Option<Relay>,
+    ) -> Result<Self, Failure> {
         let path = socket.to_string_lossy();
         // Requests have deadlines of their own; this one must only be longer than the longest of them.
         let docker = Docker::connect_with_unix(&path, 3600, bollard::API_DEFAULT_VERSION)
@@ -127,42 +146,19 @@ impl Engine {
                 docker,
                 address,
                 bootstrapping: tokio::sync::Mutex::new(()),
-                relay: None,
+                relay,
             }),
-            Ok(Err(error)) => Err(unreachable(&address, &error)),
-            Err(_) => Err(Failure::new(
-                Kind::Unreachable,
-                format!("the engine at {address} does not answer"),
-            )
-            .hint("restart it: sudo systemctl restart docker")),
-        }
-    }
-
-    /// The engine of a host, through a relay to its socket.
-    pub async fn through(relay: Relay, host: &str) -> Result<Self, Failure> {
-        let path = relay.path().to_string_lossy();
-        let address = format!("{} of `{host}`", relay.socket());
-        let docker = Docker::connect_with_unix(&path, 3600, bollard::API_DEFAULT_VERSION)
-            .map_err(|error| unreachable(&address, &error))?;
-        match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
-            Ok(Ok(docker)) => Ok(Engine {
-                connected: jiff::Timestamp::now(),
-                docker,
-                address,
-                bootstrapping: tokio::sync::Mutex::new(()),
-                relay: Some(relay),
-            }),
-            Ok(Err(error)) => Err(match relay.said() {
-                said if said.is_empty() => unreachable(&address, &error),
-                said => not_through(&address, host, &said),
+            Ok(Err(error)) => Err(match relay.map(|relay| (relay.said(), relay)) {
+                Some((said, relay)) if !said.is_empty() => {
+                    not_through(&address, relay.host(), &said)
+                }
+                _ => unreachable(&address, &error),
             }),
             Err(_) => Err(Failure::new(
                 Kind::Unreachable,
                 format!("the engine at {address} does not answer"),
             )
-            .hint(format!(
-                "restart it on `{host}`: sudo systemctl restart docker"
-            ))),
+            .hint(restart)),
         }
     }
 
